@@ -1,0 +1,1 @@
+"""Decide: pure functions and frozen Structs; no clock, no randomness, no I/O."""

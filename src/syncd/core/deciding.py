@@ -1,0 +1,188 @@
+"""One link's merge: what both sides show against the base, field by field, as one ``Merged`` event.
+
+Looks at State only; reading ServiceNow and writing to it happen elsewhere. Everything that changes a value, webhook,
+reconcile, dead-letter retry and conflict resolution alike, ends here (docs/architecture.md, "One write path").
+"""
+
+import math
+from collections.abc import Mapping
+
+from msgspec import UNSET, UnsetType
+
+from syncd.core import mapping
+from syncd.core.duration import duration_s
+from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
+from syncd.core.merge import Decision, Policy, Seen, decide, halves_after
+from syncd.core.model import (
+    SYNCED_FIELDS,
+    Conflict,
+    FieldBase,
+    Half,
+    Incident,
+    Integration,
+    Link,
+    Settings,
+    Span,
+    Stamp,
+)
+from syncd.core.state import State, link_id
+
+ANY_TIME = Span(-math.inf, math.inf)
+
+
+def policy_for(settings: Settings, field: str, *, waits: bool) -> Policy:
+    """The rules for one field. ``waits``: a conflict of it is under review, so the window no longer matters."""
+    always = waits or settings.conflict_window == "always"
+    return Policy(
+        owner=mapping.DEFAULT_OWNER[field],
+        strategy=settings.conflict_strategy,
+        window_s=math.inf if always else duration_s(settings.conflict_window),
+        inbound=settings.reads,
+        outbound=settings.writes,
+    )
+
+
+def shown_as(sent: str, shown: Half) -> bool:
+    """``shown`` is ``sent``, or what a column limit left of it."""
+    return isinstance(shown, str) and (shown == sent or (shown != "" and sent.startswith(shown)))
+
+
+def late_write(link: Link, field: str, raw: Half, account: str) -> bool:
+    """The value is one that an attempt of ours without a known outcome carried: our own late write, not an edit."""
+    seen = link.observed
+    if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
+        return False
+    attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
+    now = mapping.meaning(field, raw)
+    return any(field in one.sent and shown_as(one.sent[field], now) for one in attempts)
+
+
+def plan(
+    link: Link, incident: Incident, integration: Integration, state: State, at_s: float
+) -> tuple[Merged, tuple[str, ...]]:
+    """The merge of a link as it stands, and the fields to be written. Never raises on what either side shows."""
+    seen = link.observed
+    if seen is None:  # not created yet: what is in the outbox stays there
+        return Merged(link.id, (), must_write=link.outbox is not None), ()
+    waiting = state.pending_conflicts(link.id)
+    decided: list[FieldDecided] = []
+    conflicts: list[Conflict] = []
+    to_write: list[str] = []
+    number = state.last_number
+    for field in SYNCED_FIELDS:
+        base = link.base.get(field, FieldBase())
+        raw = mapping.raw_of(field, seen.columns)
+        platform, external, halves = _sides(link, incident, field, base, raw, integration.account)
+        policy = policy_for(integration.settings, field, waits=field in waiting)
+        decision = decide(platform, external, policy)
+        value: str | UnsetType = UNSET
+        if isinstance(raw, str) and isinstance(platform.now, str):
+            taken = external.now if decision.winner == "external" else platform.now
+            halves = halves_after(decision, str(taken), raw, halves)
+            value = str(taken) if decision.winner == "external" else UNSET
+        if decision.winner == "platform" and field not in link.held:
+            to_write.append(field)
+        unnoticed = decision.reason in ("unchanged", base.reason)
+        if halves != (base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
+            decided.append(FieldDecided(field, decision.reason, halves, value))
+        conflict = _conflict(link, integration.settings, field, platform, external, decision, waiting, at_s, number + 1)
+        if conflict is not None:
+            number += conflict.id not in state.conflicts
+            conflicts.append(conflict)
+    return Merged(link.id, tuple(decided), tuple(conflicts), bool(to_write)), tuple(to_write)
+
+
+def _sides(
+    link: Link, incident: Incident, field: str, base: FieldBase, raw: Half, account: str
+) -> tuple[Seen, Seen, tuple[Half, Half]]:
+    """Both sides of a field in platform terms, and the halves they are compared with."""
+    half_platform, half_external = base.platform, base.external
+    now = incident.value(field) or ""
+    if raw != half_external and not isinstance(half_external, UnsetType) and late_write(link, field, raw, account):
+        half_external = raw
+        if mapping.meaning(field, raw) != now:
+            half_platform = UNSET  # the platform has moved on since that attempt: its value must be written again
+    stamp = incident.stamps.get(field, Stamp(incident.created_at_s, incident.updated_by))
+    platform = Seen(half_platform, now, Span(stamp.at_s, stamp.at_s, stamp.by))
+    external = Seen(
+        mapping.meaning(field, half_external),
+        mapping.meaning(field, raw),
+        base.edited or ANY_TIME,
+        moved=raw != half_external,
+    )
+    return platform, external, (half_platform, half_external)
+
+
+def _conflict(  # noqa: PLR0913 one conflict has this many witnesses
+    link: Link,
+    settings: Settings,
+    field: str,
+    platform: Seen,
+    external: Seen,
+    decision: Decision,
+    waiting: Mapping[str, Conflict],
+    at_s: float,
+    number: int,
+) -> Conflict | None:
+    """The conflict record this decision makes, changes or closes; None when there is nothing to tell."""
+    before = waiting.get(field)
+    held = decision.reason == "held-for-review"
+    if before is not None and held and (before.platform, before.external) == (platform.now, external.now):
+        return None
+    if before is None and not held and not decision.overruled:
+        return None
+    known = link.observed
+    return Conflict(
+        id=before.id if before is not None else f"conflict-{number}",
+        integration_id=link.integration_id,
+        incident_id=link.incident_id,
+        external_id=link.external_id,
+        field=field,
+        base=_text(external.half) if isinstance(platform.half, UnsetType) else _text(platform.half),
+        platform=_text(platform.now),
+        external=_text(external.now),
+        platform_by=platform.at.by,
+        external_by=external.at.by or (known.updated_by if known else ""),
+        platform_at_s=platform.at.hi_s,
+        external_at_s=_known_s(external.at, known.updated_at_s if known else None),
+        strategy=settings.conflict_strategy,
+        status="pending" if held else "resolved",
+        decided="" if held else f"{decision.winner or 'nobody'}: {decision.reason}",
+        created_at_s=before.created_at_s if before is not None else at_s,
+        version=before.version + 1 if before is not None else 1,
+        resolved_at_s=None if held else at_s,
+        resolved_by=None if held else "syncd",
+    )
+
+
+def _text(half: Half) -> str | None:
+    return half if isinstance(half, str) else None
+
+
+def _known_s(span: Span, stamp_s: float | None) -> float:
+    """A finite time for a span that may reach back for ever."""
+    return span.hi_s if math.isfinite(span.hi_s) else stamp_s or 0.0
+
+
+def merge_link(state: State, at_s: float, name: str) -> Change[bool]:
+    """Merge a dirty link. The result says whether there was anything to merge; the mark goes in the same step."""
+    link = state.links.get(name)
+    if link is None or name not in state.dirty.get(link.integration_id, {}):
+        return Change("", (), result=False)
+    integration = state.integrations[link.integration_id]
+    if not integration.settings.runs:
+        return Change("", (), result=False)
+    merged, _ = plan(link, state.incidents[link.incident_id], integration, state, at_s)
+    return Change(integration.settings.organization_id, (merged,), result=True)
+
+
+def open_links(state: State, integration_id: str) -> Change[None]:
+    """Open a link for every incident that is to get a record here."""
+    integration = state.integrations.get(integration_id)
+    waiting = state.unlinked.get(integration_id, {})
+    if integration is None or not waiting or not integration.settings.writes:
+        return Change("", (), result=None)
+    opened = tuple(
+        LinkOpened(link_id(integration_id, incident_id), integration_id, incident_id) for incident_id in waiting
+    )
+    return Change(integration.settings.organization_id, opened, result=None)

@@ -1,0 +1,312 @@
+"""What can happen: the journal's vocabulary, facts in the past tense, each with all that the fold needs.
+
+Events only ever gain optional fields; a changed meaning gets a new tag (docs/journal.md, "Compatibility"). One record is
+one transaction: all of its events or none.
+"""
+
+from typing import Generic, TypeAlias, TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+
+from syncd.core.model import (
+    Attempt,
+    Conflict,
+    DeadLetter,
+    Failure,
+    Half,
+    Hint,
+    Integration,
+    KeptAnswer,
+    Observation,
+    Settings,
+    Severity,
+    Status,
+    Token,
+    WebhookSecret,
+)
+from syncd.core.model import SealedSecret as Sealed
+
+T = TypeVar("T")
+
+DAEMON_STREAM = "daemon"
+
+
+class DaemonBorn(Struct, frozen=True, tag=True):
+    """The first record of a journal: its identity, part of what seals a secret into its slot."""
+
+    journal_id: str
+
+
+class TokenCreated(Struct, frozen=True, tag=True):
+    """A token may be used from now on."""
+
+    token: Token
+
+
+class TokenRevoked(Struct, frozen=True, tag=True):
+    """A token is refused from now on."""
+
+    token_id: str
+
+
+class IncidentDeclared(Struct, frozen=True, tag=True):
+    """A new incident. ``origin``: the integration whose record it came from, empty for one declared here."""
+
+    incident_id: str
+    title: str
+    severity: Severity
+    status: Status = "open"
+    description: str = ""
+    assigned_to: str | None = None
+    service: str | None = None
+    origin: str = ""
+
+
+class IncidentEdited(Struct, frozen=True, tag=True):
+    """Effective changes only: a field that got the value it had is not in ``changes``."""
+
+    incident_id: str
+    changes: dict[str, str | None]
+
+
+class NoteAdded(Struct, frozen=True, tag=True):
+    """A work note, for ever."""
+
+    incident_id: str
+    note_id: str
+    text: str
+    author: str
+    origin: str = "platform"
+
+
+class AnswerKept(Struct, frozen=True, tag=True):
+    """The first answer to an ``Idempotency-Key``. ``key``: who asked and the key, as one word."""
+
+    key: str
+    kept: KeptAnswer
+
+
+class IntegrationConfigured(Struct, frozen=True, tag=True):
+    """A new integration."""
+
+    integration: Integration
+
+
+class IntegrationChanged(Struct, frozen=True, tag=True):
+    """New settings; ``credentials`` UNSET: as they were."""
+
+    integration_id: str
+    settings: Settings
+    credentials: dict[str, Sealed] | UnsetType = UNSET
+    account: str | UnsetType = UNSET
+
+
+class WebhookSecretsChanged(Struct, frozen=True, tag=True):
+    """The secrets that are valid now, newest first."""
+
+    integration_id: str
+    secrets: tuple[WebhookSecret, ...]
+
+
+class IntegrationDeleted(Struct, frozen=True, tag=True):
+    """The integration, its links and their queues are gone; incidents and records stay as they are."""
+
+    integration_id: str
+
+
+class Hinted(Struct, frozen=True, tag=True):
+    """An authentic webhook. ``hint`` None: what it names had been read already. ``key``: what makes it a duplicate.
+
+    ``body``: its text, kept as evidence and never applied.
+    """
+
+    integration_id: str
+    external_id: str
+    hint: Hint | None
+    key: str = ""
+    body: str = ""
+
+
+class HintsSettled(Struct, frozen=True, tag=True):
+    """Read: hints up to ``upto`` are settled, with the counts that were seen (None: the record was not shown)."""
+
+    integration_id: str
+    upto: int
+    counts: dict[str, int | None]
+
+
+class HintsPostponed(Struct, frozen=True, tag=True):
+    """The answer showed less than the hints named: to be read again."""
+
+    integration_id: str
+    hints: tuple[Hint, ...]
+
+
+class Swept(Struct, frozen=True, tag=True):
+    """All links were read, and new records looked for up to ``upto_s`` on the instance's clock."""
+
+    integration_id: str
+    upto_s: float
+
+
+class LinkOpened(Struct, frozen=True, tag=True):
+    """An incident is to have a record under this integration."""
+
+    link_id: str
+    integration_id: str
+    incident_id: str
+
+
+class LinkJoined(Struct, frozen=True, tag=True):
+    """The link has its record. ``settled``: what each side holds, for fields that agree by construction."""
+
+    link_id: str
+    integration_id: str
+    incident_id: str
+    observation: Observation
+    settled: dict[str, tuple[Half, Half]] = {}
+
+
+class LinkRemoved(Struct, frozen=True, tag=True):
+    """A person unlinked the pair; it stays unlinked until a person links it again."""
+
+    link_id: str
+
+
+class Observed(Struct, frozen=True, tag=True):
+    """A mapped value is new. ``offset_s``, ``offset_error_s``: the instance's clock minus ours, as measured then."""
+
+    link_id: str
+    observation: Observation
+    offset_s: float = 0.0
+    offset_error_s: float = 1.0
+
+
+class FieldDecided(Struct, frozen=True):
+    """One field's decision. ``halves``: the pair base after it. ``value``: what the platform takes over, if it does."""
+
+    field: str
+    reason: str
+    halves: tuple[Half, Half]
+    value: str | UnsetType = UNSET
+
+
+class Merged(Struct, frozen=True, tag=True):
+    """The link was merged: decisions, the incident's new values, conflicts and the outbox mark are one fact."""
+
+    link_id: str
+    decided: tuple[FieldDecided, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    must_write: bool = False
+
+
+class SendStarted(Struct, frozen=True, tag=True):
+    """On record before the request leaves."""
+
+    link_id: str
+    attempt: Attempt
+
+
+class SendSettled(Struct, frozen=True, tag=True):
+    """The write is known to have happened. ``halves``: value sent and value echoed, for each field it carried."""
+
+    link_id: str
+    attempt: int
+    observation: Observation
+    halves: dict[str, tuple[Half, Half]]
+    offset_s: float = 0.0
+    offset_error_s: float = 1.0
+
+
+class SendFailed(Struct, frozen=True, tag=True):
+    """It did not succeed, as far as can be known. ``ambiguous``: it may have happened all the same."""
+
+    link_id: str
+    failure: Failure
+    next_at_s: float
+    ambiguous: bool
+    separately: bool = False
+
+
+class SendCleared(Struct, frozen=True, tag=True):
+    """A fresh read shows that nothing remains to be written."""
+
+    link_id: str
+
+
+class DeadLettered(Struct, frozen=True, tag=True):
+    """Refused for good. ``hold``: the fields are not sent again until something changes (else they were kept otherwise)."""
+
+    letter: DeadLetter
+    hold: bool
+
+
+class DeadLetterRetried(Struct, frozen=True, tag=True):
+    """To be read and decided anew, now."""
+
+    letter_id: str
+
+
+class DeadLetterDiscarded(Struct, frozen=True, tag=True):
+    """The difference is accepted until the next edit of those fields."""
+
+    letter_id: str
+
+
+class ConflictSettled(Struct, frozen=True, tag=True):
+    """A person decided (``winner``), or nobody wants to (None: ignored)."""
+
+    conflict_id: str
+    winner: str | None
+    value: str | UnsetType = UNSET
+
+
+Event: TypeAlias = (
+    DaemonBorn
+    | TokenCreated
+    | TokenRevoked
+    | IncidentDeclared
+    | IncidentEdited
+    | NoteAdded
+    | AnswerKept
+    | IntegrationConfigured
+    | IntegrationChanged
+    | WebhookSecretsChanged
+    | IntegrationDeleted
+    | Hinted
+    | HintsSettled
+    | HintsPostponed
+    | Swept
+    | LinkOpened
+    | LinkJoined
+    | LinkRemoved
+    | Observed
+    | Merged
+    | SendStarted
+    | SendSettled
+    | SendFailed
+    | SendCleared
+    | DeadLettered
+    | DeadLetterRetried
+    | DeadLetterDiscarded
+    | ConflictSettled
+)
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One transaction. ``position`` is global and increases; ``stream`` is ``daemon`` or an organization."""
+
+    position: int
+    stream: str
+    at_s: float
+    by: str
+    trace: str
+    events: tuple[Event, ...]
+
+
+class Change(Struct, Generic[T], frozen=True):
+    """What a decision inside ``transact`` returns: the events to be journaled, if any, and what the caller waits for."""
+
+    stream: str
+    events: tuple[Event, ...]
+    result: T

@@ -1,0 +1,243 @@
+"""Hints and reads: what a webhook sets off, and what the records it names then say.
+
+A webhook is a hint: its body is never applied, the record is read (docs/sync.md, "Webhooks are hints"). A read settles
+only hints journaled before its request left. Reads by reconcile and sweep end in the same ``settle_read``.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct, UnsetType
+
+from syncd.core import mapping
+from syncd.core.events import (
+    Change,
+    Event,
+    Hinted,
+    HintsPostponed,
+    HintsSettled,
+    IncidentDeclared,
+    LinkJoined,
+    Observed,
+    Swept,
+)
+from syncd.core.model import SYNCED_FIELDS, Half, Hint, Integration, Link, Observation, Severity, Status
+from syncd.core.sending import CORRELATION_PREFIX, Offset, adopt, correlation_id, is_stale, looks_up, news
+from syncd.core.state import State, link_id
+
+HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
+REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
+NEW_SINCE_SLACK_S: Final = 2.0
+
+
+class Webhook(Struct, frozen=True, kw_only=True):
+    """What a webhook's body says, as far as we look at it (contract section 5). Only ``sys_id`` is required."""
+
+    sys_id: str
+    event_id: str = ""
+    operation: str = ""
+    sys_mod_count: int | None = None
+    number: str = ""
+    updated_on: str = ""
+    updated_by: str = ""
+
+
+def duplicate_key(webhook: Webhook) -> str:
+    """What makes two webhooks the same; empty when nothing does (two changes in one second look alike)."""
+    if webhook.event_id:
+        return f"id {webhook.event_id}"
+    if webhook.sys_mod_count is not None:
+        return f"change {webhook.sys_id} {webhook.sys_mod_count} {webhook.operation}"
+    return ""
+
+
+def accept_webhook(
+    state: State, at_s: float, webhook: Webhook, *, integration_id: str, body: str, trace: str
+) -> Change[bool]:
+    """Make an authentic webhook durable; the result says whether it was a duplicate."""
+    integration = state.integrations[integration_id]
+    key = duplicate_key(webhook)
+    if key and key in state.seen.get(integration_id, {}):
+        return Change("", (), result=True)
+    hint = _hint(state, at_s, webhook, integration_id, trace)
+    event = Hinted(integration_id, webhook.sys_id, hint, key, body)
+    return Change(integration.settings.organization_id, (event,), result=False)
+
+
+def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trace: str) -> Hint | None:
+    """The hint, joined with one that still waits; None when what it names has been read already."""
+    count, deleted = webhook.sys_mod_count, webhook.operation == "delete"
+    waiting = state.hints.get(integration_id, {}).get(webhook.sys_id)
+    link = state.links.get(state.link_of_record.get((integration_id, webhook.sys_id), ""))
+    if waiting is not None:
+        counts = [one for one in (count, waiting.mod_count) if one is not None]
+        count, deleted = max(counts, default=None), deleted or waiting.deleted
+    elif not deleted and count is not None and link is not None and count <= (link.known_count or -1):
+        return None
+    return Hint(webhook.sys_id, state.position + 1, trace, mod_count=count, deleted=deleted, next_at_s=at_s)
+
+
+def due_hints(state: State, integration_id: str, at_s: float) -> list[Hint]:
+    """The hints to be read now, oldest first, at most one read's worth."""
+    hints = state.hints.get(integration_id, {}).values()
+    due = sorted((hint for hint in hints if hint.next_at_s <= at_s), key=lambda hint: hint.position)
+    return due[:HINTS_A_READ]
+
+
+def next_hint_at_s(state: State, integration_id: str) -> float:
+    """When the next hint is due; infinite when none waits."""
+    return min((hint.next_at_s for hint in state.hints.get(integration_id, {}).values()), default=math.inf)
+
+
+class Read(Struct, frozen=True):
+    """One answered read.
+
+    ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records that
+    were shown. ``wanted``: ids of unlinked records that pass the integration's import query. ``ids``: words for new
+    incidents, one for each row at least.
+    """
+
+    asked: int
+    hints: tuple[Hint, ...]
+    rows: tuple[Observation, ...]
+    wanted: frozenset[str]
+    ids: tuple[str, ...]
+    offset: Offset
+
+
+def unlinked(state: State, integration_id: str, rows: Sequence[Observation]) -> list[Observation]:
+    """The rows that no link of this integration has."""
+    return [seen for seen in rows if (integration_id, seen.external_id) not in state.link_of_record]
+
+
+def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> Change[int]:
+    """Feed what a read showed into the one write path. The result counts the records that had something new."""
+    integration = state.integrations.get(integration_id)
+    if integration is None:
+        return Change("", (), result=0)
+    events: list[Event] = []
+    waits: set[str] = set()
+    words = iter(read.ids)
+    fresh = 0
+    for seen in read.rows:
+        link = state.links.get(state.link_of_record.get((integration_id, seen.external_id), ""))
+        if link is None:
+            found = _new_record(state, integration, seen, read, words, waits)
+            events += found
+            fresh += bool(found)
+        elif not is_stale(link, seen, read.asked) and news(link, seen):
+            events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
+            fresh += 1
+    shown = {seen.external_id: seen for seen in read.rows}
+    settled, postponed = _hints_after(read, shown, waits, at_s)
+    if settled:
+        events.append(HintsSettled(integration_id, read.asked, settled))
+    if postponed:
+        events.append(HintsPostponed(integration_id, tuple(postponed)))
+    return Change(integration.settings.organization_id, tuple(events), result=fresh)
+
+
+def _hints_after(
+    read: Read, shown: Mapping[str, Observation], waits: set[str], at_s: float
+) -> tuple[dict[str, int | None], list[Hint]]:
+    """Which hints this read settled, and which must be read again."""
+    settled: dict[str, int | None] = {}
+    postponed: list[Hint] = []
+    for hint in read.hints:
+        seen = shown.get(hint.external_id)
+        count = seen.mod_count if seen is not None else None
+        behind = seen is None or (hint.mod_count is not None and count is not None and count < hint.mod_count)
+        if hint.external_id in waits:
+            again = Hint(
+                hint.external_id, hint.position, hint.trace, hint.mod_count, hint.deleted, hint.tries, at_s + 1.0
+            )
+            postponed.append(again)
+        elif behind and not hint.deleted and hint.tries < len(REREAD_AFTER_S):
+            next_at_s = at_s + REREAD_AFTER_S[hint.tries]
+            again = Hint(
+                hint.external_id, hint.position, hint.trace, hint.mod_count, hint.deleted, hint.tries + 1, next_at_s
+            )
+            postponed.append(again)
+        else:
+            settled[hint.external_id] = count
+    return settled, postponed
+
+
+def _new_record(  # noqa: PLR0913 everything that says whether a record is new
+    state: State, integration: Integration, seen: Observation, read: Read, words: Iterator[str], waits: set[str]
+) -> list[Event]:
+    """A record without a link: adopted by its own incident, brought in as a new one, or left alone."""
+    settings = integration.settings
+    if seen.correlation_id.startswith(CORRELATION_PREFIX):
+        own = _claimed(state, integration.id, seen)
+        return [adopt(own, seen)] if own is not None else []
+    unsettled = any(looks_up(link) for link in _pending(state, integration.id))
+    if unsettled and seen.created_by and seen.created_by == integration.account:
+        waits.add(seen.external_id)  # it may be our own, with its correlation id dropped: wait until that is known
+        return []
+    if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
+        return []
+    if not is_new(integration, seen, read.offset):
+        return []
+    return bring_in(integration, seen, f"INC-{next(words)}")
+
+
+def _pending(state: State, integration_id: str) -> list[Link]:
+    names = state.outbox.get(integration_id, {})
+    return [link for name in names if (link := state.links[name]).state == "pending"]
+
+
+def _claimed(state: State, integration_id: str, seen: Observation) -> Link | None:
+    """The pending link that this record was created for."""
+    for link in state.links_under(integration_id):
+        if link.state == "pending" and correlation_id(link) == seen.correlation_id:
+            return link
+    return None
+
+
+def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:
+    """Created on the instance's clock no earlier than the second of first enabling, minus 2 s (contract section 9)."""
+    first_s = integration.first_enabled_at_s
+    if first_s is None or seen.created_at_s is None:
+        return False
+    return seen.created_at_s >= math.floor(first_s + offset.s) - NEW_SINCE_SLACK_S
+
+
+def bring_in(integration: Integration, seen: Observation, incident_id: str) -> list[Event]:
+    """A new incident for a record, both sides settled. What cannot be read gets the platform's own default."""
+    shown = mapping.get(seen.columns)
+
+    def value(field: str, default: str) -> str:
+        half = shown[field]
+        return default if isinstance(half, UnsetType) else half
+
+    declared = IncidentDeclared(
+        incident_id=incident_id,
+        title=value("title", seen.number or seen.external_id),
+        description=value("description", ""),
+        severity=_severity(value("severity", "SEV-3")),
+        status=_status(value("status", "open")),
+        origin=integration.id,
+    )
+    settled: dict[str, tuple[Half, Half]] = {
+        field: (str(getattr(declared, field)), mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
+    }
+    joined = LinkJoined(link_id(integration.id, incident_id), integration.id, incident_id, seen, settled)
+    return [declared, joined]
+
+
+def _severity(text: str) -> Severity:
+    return text  # type: ignore[return-value] # the lens gives only these
+
+
+def _status(text: str) -> Status:
+    return text  # type: ignore[return-value] # the lens gives only these
+
+
+def swept(state: State, integration_id: str, upto_s: float) -> Change[None]:
+    """All links have been read, and new records looked for up to ``upto_s`` on the instance's clock."""
+    integration = state.integrations.get(integration_id)
+    if integration is None or (integration.swept_at_s is not None and integration.swept_at_s >= upto_s):
+        return Change("", (), result=None)
+    return Change(integration.settings.organization_id, (Swept(integration_id, upto_s),), result=None)

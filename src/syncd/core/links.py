@@ -1,0 +1,173 @@
+"""How each event changes one link: pure functions from Link to Link, used by the fold and by decisions that look ahead.
+
+The base moves here and nowhere else (docs/sync.md, "The base is a pair").
+"""
+
+from collections.abc import Iterable
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from syncd.core import mapping
+from syncd.core.events import Merged, Observed, SendFailed, SendSettled, SendStarted
+from syncd.core.model import (
+    SYNCED_FIELDS,
+    UNSETTLED_ATTEMPTS_KEPT,
+    Attempt,
+    FieldBase,
+    Half,
+    Incident,
+    Link,
+    Observation,
+    OutboxEntry,
+    Span,
+)
+
+_LAST_STAMP_S = 1.0  # ServiceNow stamps whole seconds: an edit lies anywhere in the second of its stamp
+
+
+def edited_span(link: Link, seen: Observation, offset_s: float, offset_error_s: float) -> Span | None:
+    """When the newest edit in ``seen`` happened, on our clock; None without a stamp.
+
+    It lies in the stamp's own second if the count grew by exactly one, else anywhere since the last stamp we saw.
+    """
+    if seen.updated_at_s is None:
+        return None
+    before = link.observed
+    known = link.known_count
+    lo_s = seen.created_at_s or 0.0
+    if before is not None and before.updated_at_s is not None:
+        lo_s = before.updated_at_s
+    if known is not None and seen.mod_count == known + 1:
+        lo_s = seen.updated_at_s
+    lo_s = min(lo_s, seen.updated_at_s)
+    hi_s = seen.updated_at_s + _LAST_STAMP_S
+    return Span(lo_s - offset_s - offset_error_s, hi_s - offset_s + offset_error_s, seen.updated_by)
+
+
+def with_observation(
+    link: Link,
+    seen: Observation,
+    position: int,
+    offset_s: float,
+    offset_error_s: float,
+    *,
+    except_for: Iterable[str] = (),
+) -> Link:
+    """The link with a newer picture of its record. Fields in ``except_for`` are ours: they get no edit span."""
+    base = dict(link.base)
+    span = edited_span(link, seen, offset_s, offset_error_s)
+    before = link.observed.columns if link.observed is not None else {}
+    ours = frozenset(except_for)
+    for field in SYNCED_FIELDS:
+        raw = mapping.raw_of(field, seen.columns)
+        if field not in ours and raw != mapping.raw_of(field, before):
+            base[field] = replace(base.get(field, FieldBase()), edited=span)
+    count = link.known_count if seen.mod_count is None else max(link.known_count or 0, seen.mod_count)
+    return replace(
+        link,
+        observed=seen,
+        observed_at=position,
+        known_count=count,
+        external_number=seen.number or link.external_number,
+        base=base,
+    )
+
+
+def after_observed(link: Link, event: Observed, position: int) -> Link:
+    """The link after a read that showed something new."""
+    return with_observation(link, event.observation, position, event.offset_s, event.offset_error_s)
+
+
+def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
+    """The link after a merge: halves, reasons, and whether it must be written."""
+    base = dict(link.base)
+    for decided in event.decided:
+        platform, external = decided.halves
+        base[decided.field] = replace(
+            base.get(decided.field, FieldBase()),
+            platform=platform,
+            external=external,
+            reason=decided.reason,
+            decided_at_s=at_s,
+        )
+    outbox = link.outbox
+    if event.must_write and outbox is None:
+        outbox = OutboxEntry(since_s=at_s, trace=trace, next_at_s=at_s)
+    elif not event.must_write:
+        outbox = None
+    return replace(link, base=base, outbox=outbox)
+
+
+def after_started(link: Link, event: SendStarted) -> Link:
+    """The link with an attempt on record; one whose outcome never became known joins the unsettled ones."""
+    return replace(link, in_flight=event.attempt, unsettled=_unsettled(link))
+
+
+def _unsettled(link: Link) -> tuple[Attempt, ...]:
+    older = link.unsettled if link.in_flight is None else (*link.unsettled, link.in_flight)
+    return older[-UNSETTLED_ATTEMPTS_KEPT:]
+
+
+def after_settled(link: Link, event: SendSettled, position: int, at_s: float) -> Link:
+    """The link after a write that is known to have happened: the base moves to (value sent, value echoed)."""
+    seen = with_observation(
+        link, event.observation, position, event.offset_s, event.offset_error_s, except_for=event.halves
+    )
+    return replace(
+        with_halves(seen, event.halves, at_s, "delivered"),
+        state="active",
+        reason="",
+        external_id=event.observation.external_id,
+        in_flight=None,
+        outbox=None,
+        last_synced_at_s=at_s,
+        held={field: letter for field, letter in seen.held.items() if field not in event.halves},
+    )
+
+
+def after_failed(link: Link, event: SendFailed, at_s: float, trace: str) -> Link:
+    """The link after an attempt that did not succeed, as far as can be known."""
+    entry = link.outbox or OutboxEntry(since_s=at_s, trace=trace)
+    return replace(
+        link,
+        in_flight=None,
+        unsettled=_unsettled(link) if event.ambiguous else link.unsettled,
+        outbox=replace(
+            entry,
+            attempts=entry.attempts + 1,
+            next_at_s=event.next_at_s,
+            failure=event.failure,
+            separately=event.separately,
+        ),
+    )
+
+
+def with_halves(link: Link, halves: dict[str, tuple[Half, Half]], at_s: float, reason: str) -> Link:
+    """The link with a known base for some fields."""
+    base = dict(link.base)
+    for field, (platform, external) in halves.items():
+        base[field] = FieldBase(platform=platform, external=external, reason=reason, decided_at_s=at_s)
+    return replace(link, base=base)
+
+
+def without_platform_half(link: Link, fields: Iterable[str]) -> Link:
+    """The link with these fields undelivered, so that the next merge writes them if they still differ."""
+    base = dict(link.base)
+    for field in fields:
+        base[field] = replace(base.get(field, FieldBase()), platform=UNSET)
+    return replace(link, base=base)
+
+
+def after_verdict(link: Link, incident: Incident, field: str, winner: str | None) -> Link:
+    """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
+
+    Nobody wins (ignored): the difference is accepted on both halves.
+    """
+    platform_now = incident.value(field) or ""
+    external_now = mapping.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
+    halves: tuple[Half, Half] = (
+        UNSET if winner == "platform" else platform_now,
+        UNSET if winner == "external" else external_now,
+    )
+    return with_halves(link, {field: halves}, incident.updated_at_s, "decided-by-person")

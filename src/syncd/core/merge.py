@@ -1,0 +1,141 @@
+"""Three-way merge of one field: which side's value stands, and why (docs/sync.md, "How one field is decided").
+
+``decide`` looks at both sides in platform terms and at what each was known to hold when the field was last settled.
+It moves nothing: what a decision does to the two halves is the fold's business (``state.py``), so it is the same live
+and in replay.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from syncd.core.model import Half, Side, Span, Strategy
+
+Reason: TypeAlias = Literal[
+    "unreadable",  # absent, or without a mapping: no decision and no write
+    "unchanged",
+    "same-meaning",  # only the raw value moved: New became In Progress
+    "converged",  # both changed, to the same
+    "one-side-changed",
+    "one-empty",  # first link: the side that has something
+    "first-link",  # first link, both have something: the owner
+    "not-inbound",  # the ServiceNow side changed and may not spread
+    "not-outbound",  # the platform side changed and may not spread
+    "later-edit",
+    "owner",  # ownership-priority
+    "order-unknown",  # last-write-wins, but the stamps cannot tell which was later: the owner
+    "held-for-review",
+]
+
+
+class Seen(Struct, frozen=True):
+    """One field on one side, in platform terms.
+
+    ``half``: what this side was known to hold when it was last settled (UNSET: not known). ``now``: what it shows
+    (UNSET: absent, or without a mapping). ``moved``: the raw value is another one, whatever it means.
+    ``at``: when it came to show that, on our clock.
+    """
+
+    half: Half
+    now: Half
+    at: Span
+    moved: bool = False
+
+    @property
+    def changed(self) -> bool:
+        """It differs from its own half."""
+        return self.now != self.half
+
+
+class Policy(Struct, frozen=True):
+    """The rules for one field under one integration. ``window_s`` is ``inf`` for ``always``."""
+
+    owner: Side
+    priority: int = 1
+    strategy: Strategy = "last-write-wins"
+    window_s: float = 5.0
+    inbound: bool = True
+    outbound: bool = True
+
+
+class Decision(Struct, frozen=True):
+    """``winner`` None: nobody's value moves. ``overruled``: the loser had a value of its own that a person must find."""
+
+    winner: Side | None
+    reason: Reason
+    overruled: bool = False
+
+
+NOTHING_SEEN: Final = Decision(None, "unreadable")
+
+
+def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
+    """Judge one field. Never raises. Exhaustively compared with a table in ``tests/core/test_merge.py``."""
+    if isinstance(platform.now, UnsetType) or isinstance(external.now, UnsetType):
+        return NOTHING_SEEN
+    if not platform.changed and not external.changed:  # an echo ends here, and so does a value that ServiceNow cut
+        return Decision(None, "same-meaning" if external.moved else "unchanged")
+    if platform.now == external.now:
+        return Decision(None, "converged")
+    first = isinstance(platform.half, UnsetType) and isinstance(external.half, UnsetType)
+    if external.changed and not policy.inbound and not (first and policy.outbound):
+        return Decision(None, "not-inbound") if not platform.changed else _outbound_only(policy)
+    if platform.changed and not policy.outbound and not (first and policy.inbound):
+        return Decision(None, "not-outbound") if not external.changed else Decision("external", "one-side-changed")
+    if first:
+        return _first_link(platform.now, external.now, policy)
+    if not external.changed:
+        return Decision("platform", "one-side-changed")
+    if not platform.changed:
+        return Decision("external", "one-side-changed")
+    return _both_changed(platform.at, external.at, policy)
+
+
+def _outbound_only(policy: Policy) -> Decision:
+    """The external edit may not spread, so it cannot conflict: the platform's change goes out, if it may."""
+    return Decision("platform", "one-side-changed") if policy.outbound else Decision(None, "not-inbound")
+
+
+def _first_link(platform: str, external: str, policy: Policy) -> Decision:
+    winner: Side = policy.owner
+    if not policy.inbound or not policy.outbound:
+        winner = "external" if policy.inbound else "platform"
+    elif not platform or not external:
+        return Decision("platform" if platform else "external", "one-empty")
+    return Decision(winner, "first-link", overruled=True)
+
+
+def _both_changed(platform_at: Span, external_at: Span, policy: Policy) -> Decision:
+    nearest_s = max(platform_at.lo_s - external_at.hi_s, external_at.lo_s - platform_at.hi_s, 0.0)
+    strategy = policy.strategy if nearest_s <= policy.window_s else "last-write-wins"
+    if strategy == "manual-review":
+        return Decision(None, "held-for-review")
+    if strategy == "ownership-priority":
+        return Decision(policy.owner, "owner", overruled=True)  # its priority is at least 0, the other side's is 0
+    if platform_at.lo_s > external_at.hi_s:
+        return Decision("platform", "later-edit", overruled=True)
+    if external_at.lo_s > platform_at.hi_s:
+        return Decision("external", "later-edit", overruled=True)
+    return Decision(policy.owner, "order-unknown", overruled=True)
+
+
+def halves_after(
+    decision: Decision, platform_now: str, external_raw: str, half: tuple[Half, Half]
+) -> tuple[Half, Half]:
+    """The pair base after a decision (decisions 5 and 6): (platform half, external half), the external one raw."""
+    platform_half, external_half = half
+    match decision.winner, decision.reason:
+        case None, "converged" | "same-meaning":
+            return platform_now if decision.reason == "converged" else platform_half, external_raw
+        case None, "not-inbound":
+            return platform_half, external_raw
+        case None, "not-outbound":
+            return platform_now, external_half
+        case None, _:
+            return half
+        case "external", _:
+            return platform_now, external_raw  # ``platform_now`` is the value taken over, in the event that changes it
+        case _, "one-side-changed":
+            return platform_half, external_raw
+        case _:
+            return UNSET, external_raw  # overruled: seen, and the winner not delivered yet

@@ -1,0 +1,306 @@
+"""The nouns: incidents, integrations, links and what hangs on them. Values only; what happens to them is in ``state.py``.
+
+Times are Unix seconds, UTC (``at_s``). A field that is ``UNSET`` is not known or not there, which is never the same as
+empty (docs/sync.md, "Absent is not empty").
+"""
+
+from typing import Final, Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+Side: TypeAlias = Literal["platform", "external"]
+Severity: TypeAlias = Literal["SEV-1", "SEV-2", "SEV-3", "SEV-4"]
+Status: TypeAlias = Literal["open", "mitigated", "resolved", "closed", "canceled"]
+Direction: TypeAlias = Literal["none", "inbound", "outbound", "bidirectional"]
+Strategy: TypeAlias = Literal["last-write-wins", "ownership-priority", "manual-review"]
+LinkState: TypeAlias = Literal["pending", "active", "parked"]
+Half: TypeAlias = str | UnsetType
+
+SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
+STATUSES: Final = ("open", "mitigated", "resolved", "closed", "canceled")
+SYNCED_FIELDS: Final = ("title", "description", "severity", "status")
+EDITABLE_FIELDS: Final = (*SYNCED_FIELDS, "assigned_to", "service", "resolution_code", "resolution_notes")
+TITLE_LETTERS_MAX: Final = 500
+DESCRIPTION_LETTERS_MAX: Final = 100_000
+UNSETTLED_ATTEMPTS_KEPT: Final = 8
+
+
+class Stamp(Struct, frozen=True, gc=False):
+    """Who changed a platform field, and when."""
+
+    at_s: float
+    by: str
+
+
+class Span(Struct, frozen=True, gc=False):
+    """When an external edit happened, as far as it can be known: somewhere in ``lo_s`` .. ``hi_s`` on our clock."""
+
+    lo_s: float
+    hi_s: float
+    by: str = ""
+
+
+class Note(Struct, frozen=True):
+    """A work note; only ever appended."""
+
+    id: str
+    text: str
+    author: str
+    created_at_s: float
+    origin: str
+
+
+class Incident(Struct, frozen=True):
+    """A platform incident. ``version`` counts effective changes of its fields, not notes or links."""
+
+    id: str
+    organization_id: str
+    title: str
+    description: str
+    severity: Severity
+    status: Status
+    created_at_s: float
+    updated_at_s: float
+    updated_by: str
+    assigned_to: str | None = None
+    service: str | None = None
+    resolution_code: str | None = None
+    resolution_notes: str | None = None
+    version: int = 1
+    stamps: dict[str, Stamp] = {}
+    positions: tuple[int, ...] = ()
+
+    def value(self, field: str) -> str | None:
+        """A field's value by its contract name; empty text is ``""``, a cleared optional field None."""
+        value: str | None = getattr(self, field)
+        return value
+
+
+class SealedSecret(Struct, frozen=True):
+    """A secret under the master key, as the journal holds it (``credentials.py`` opens it)."""
+
+    key_id: str
+    nonce: str
+    ciphertext: str
+
+
+class WebhookSecret(Struct, frozen=True):
+    """One of an integration's webhook secrets; ``valid_until_s`` None: the current one."""
+
+    sealed: SealedSecret
+    valid_until_s: float | None = None
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What a person set on an integration (contract section 4), without secrets. Durations in seconds."""
+
+    organization_id: str
+    name: str
+    handle: str
+    base_url: str
+    integration_type: str = "servicenow"
+    sync_direction: Direction = "bidirectional"
+    enabled: bool = True
+    conflict_strategy: Strategy = "last-write-wins"
+    conflict_window: str = "5s"
+    create_external: bool = True
+    create_platform: bool = True
+    import_query: str = ""
+    external_defaults: dict[str, str | dict[str, str]] = {}
+    rate_limit: float = 10.0
+    max_concurrency: int = 4
+    transaction_quota: str = "60s"
+
+    @property
+    def reads(self) -> bool:
+        """Edits of the ServiceNow side may spread."""
+        return self.enabled and self.sync_direction in ("inbound", "bidirectional")
+
+    @property
+    def writes(self) -> bool:
+        """Edits of the platform side may spread."""
+        return self.enabled and self.sync_direction in ("outbound", "bidirectional")
+
+    @property
+    def runs(self) -> bool:
+        """Anything is decided at all."""
+        return self.enabled and self.sync_direction != "none"
+
+
+class Integration(Struct, frozen=True):
+    """One organization's connection to one ServiceNow instance.
+
+    ``account``: the user name under which we write there, from the credentials or learned from the first echo.
+    ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
+    ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
+    """
+
+    id: str
+    settings: Settings
+    created_at_s: float
+    credentials: dict[str, SealedSecret] = {}
+    webhook_secrets: tuple[WebhookSecret, ...] = ()
+    account: str = ""
+    first_enabled_at_s: float | None = None
+    swept_at_s: float | None = None
+
+
+class Observation(Struct, frozen=True):
+    """What ServiceNow showed of one record. ``columns`` holds only what was there: an absent key is not an empty value.
+
+    ``mod_count`` is None when the record did not show it. Stamps are on the instance's clock, whole seconds.
+    """
+
+    external_id: str
+    columns: dict[str, str]
+    number: str = ""
+    mod_count: int | None = None
+    updated_at_s: float | None = None
+    updated_by: str = ""
+    created_at_s: float | None = None
+    created_by: str = ""
+    correlation_id: str = ""
+
+
+class FieldBase(Struct, frozen=True, gc=False):
+    """The base of one field: what each side was known to hold when the field was last settled (decision 5).
+
+    ``external`` is raw, as ServiceNow showed it. UNSET: not known (first link), or, for ``platform``, decided but not
+    delivered yet (decision 6). ``edited``: when the external value now seen came to be.
+    ``reason`` and ``decided_at_s``: the last decision, for ``explain``.
+    """
+
+    platform: Half = UNSET
+    external: Half = UNSET
+    edited: Span | None = None
+    reason: str = ""
+    decided_at_s: float = 0.0
+
+
+class Attempt(Struct, frozen=True):
+    """A write that was begun. ``sent``: platform value per field; ``columns``: what the request carried."""
+
+    number: int
+    kind: Literal["create", "update"]
+    sent: dict[str, str]
+    columns: dict[str, str]
+    started_at_s: float
+
+
+class Failure(Struct, frozen=True):
+    """Why the last attempt did not succeed. ``message`` and ``detail`` are ServiceNow's words, at most 2 KB each."""
+
+    kind: str
+    message: str
+    status: int | None = None
+    detail: str = ""
+
+
+class OutboxEntry(Struct, frozen=True):
+    """This link must be written; what to send is computed when it is sent (decision 12)."""
+
+    since_s: float
+    trace: str
+    attempts: int = 0
+    next_at_s: float = 0.0
+    failure: Failure | None = None
+    separately: bool = False
+
+
+class Link(Struct, frozen=True):
+    """The pair (incident, record) under one integration, with its merge base.
+
+    ``in_flight``: an attempt on record whose outcome is not. ``unsettled``: older ones that may still land late.
+    ``held``: fields whose write was refused, with the dead letter that says so.
+    ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
+    """
+
+    id: str
+    integration_id: str
+    incident_id: str
+    created_at_s: float
+    state: LinkState = "pending"
+    reason: str = ""
+    external_id: str = ""
+    external_number: str = ""
+    last_synced_at_s: float | None = None
+    base: dict[str, FieldBase] = {}
+    observed: Observation | None = None
+    observed_at: int = 0
+    known_count: int | None = None
+    outbox: OutboxEntry | None = None
+    in_flight: Attempt | None = None
+    unsettled: tuple[Attempt, ...] = ()
+    held: dict[str, str] = {}
+
+
+class Hint(Struct, frozen=True):
+    """Somebody says that a record changed. ``position``: the newest webhook folded into this hint."""
+
+    external_id: str
+    position: int
+    trace: str
+    mod_count: int | None = None
+    deleted: bool = False
+    tries: int = 0
+    next_at_s: float = 0.0
+
+
+class Conflict(Struct, frozen=True):
+    """Both sides changed a field without having seen each other; the loser's value is kept here for ever."""
+
+    id: str
+    integration_id: str
+    incident_id: str
+    external_id: str
+    field: str
+    base: str | None
+    platform: str | None
+    external: str | None
+    platform_by: str
+    external_by: str
+    platform_at_s: float
+    external_at_s: float
+    strategy: Strategy
+    status: Literal["pending", "resolved", "ignored"]
+    decided: str
+    created_at_s: float
+    version: int = 1
+    resolved_at_s: float | None = None
+    resolved_by: str | None = None
+
+
+class DeadLetter(Struct, frozen=True):
+    """A change that needs a person or a changed condition. ``fields`` move together and were refused together."""
+
+    id: str
+    integration_id: str
+    link_id: str
+    incident_id: str
+    external_id: str
+    operation: Literal["create", "update"]
+    fields: tuple[str, ...]
+    error: Failure
+    remedy: str
+    attempts: int
+    created_at_s: float
+    last_attempt_at_s: float
+
+
+class Token(Struct, frozen=True):
+    """An API token; only its digest is kept."""
+
+    id: str
+    name: str
+    scope: Literal["read", "operate", "admin"]
+    digest: str
+    created_at_s: float
+    expires_at_s: float | None = None
+
+
+class KeptAnswer(Struct, frozen=True):
+    """The first answer to an ``Idempotency-Key``, to be given again for 24 h."""
+
+    body_digest: str
+    answer: str
+    kept_at_s: float

@@ -1,0 +1,267 @@
+"""Writing to ServiceNow, as decisions: what to send on a fresh read, and what an answer means for the link.
+
+The outbox says that a link must be written, never what (docs/sync.md, "Delivery"). An attempt is on record before its
+request leaves; the base moves only when the write is known to have happened. Creates are looked up by correlation id
+before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
+"""
+
+from typing import Final, Literal
+
+from msgspec import Struct, UnsetType
+
+from syncd.core import links, mapping
+from syncd.core.deciding import plan, shown_as
+from syncd.core.duration import duration_s
+from syncd.core.events import (
+    Change,
+    DeadLettered,
+    Event,
+    LinkJoined,
+    Merged,
+    Observed,
+    SendCleared,
+    SendFailed,
+    SendSettled,
+    SendStarted,
+)
+from syncd.core.model import (
+    SYNCED_FIELDS,
+    Attempt,
+    DeadLetter,
+    Failure,
+    Half,
+    Incident,
+    Integration,
+    Link,
+    Observation,
+    OutboxEntry,
+)
+from syncd.core.state import State
+
+CORRELATION_PREFIX: Final = "syncd:"
+QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
+NOTHING: Final = Change[None]("", (), result=None)
+
+FailureClass = Literal["refused", "gone", "throttled", "unavailable", "ambiguous", "paused"]
+
+
+class Offset(Struct, frozen=True):
+    """The instance's clock minus ours, and how wrong that may be, both in seconds."""
+
+    s: float = 0.0
+    error_s: float = 1.0
+
+
+def correlation_id(link: Link) -> str:
+    """What a record of ours carries: unique over instances, organizations and restored backups."""
+    return f"{CORRELATION_PREFIX}{link.integration_id}:{link.incident_id}"
+
+
+def news(link: Link, seen: Observation) -> bool:
+    """The record shows something of ours that it did not show before."""
+    if link.observed is None or link.observed.external_id != seen.external_id:
+        return True
+    before = link.observed.columns
+    return any(mapping.raw_of(field, before) != mapping.raw_of(field, seen.columns) for field in SYNCED_FIELDS)
+
+
+def is_stale(link: Link, seen: Observation, asked: int) -> bool:
+    """An older picture than the one we have: its count is lower and it was asked for before the newer one came."""
+    return (
+        seen.mod_count is not None
+        and link.known_count is not None
+        and seen.mod_count < link.known_count
+        and asked < link.observed_at
+    )
+
+
+def looks_up(link: Link) -> bool:
+    """A create whose outcome is unknown must be looked for before anything else."""
+    return link.state == "pending" and (link.in_flight is not None or bool(link.unsettled))
+
+
+def _stream(integration: Integration) -> str:
+    return integration.settings.organization_id
+
+
+def prepare_update(
+    state: State, at_s: float, name: str, seen: Observation, asked: int, offset: Offset
+) -> Change[Attempt | None]:
+    """Merge a fresh read and put the write of what remains on record; None when nothing remains.
+
+    ``asked``: the journal's position when the read was sent.
+    """
+    link = state.links.get(name)
+    if link is None or link.outbox is None or link.state != "active":
+        return Change("", (), result=None)
+    integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
+    events: list[Event] = []
+    if not is_stale(link, seen, asked) and news(link, seen):
+        observed = Observed(name, seen, offset.s, offset.error_s)
+        events.append(observed)
+        link = links.after_observed(link, observed, state.position + 1)
+    merged, fields = plan(link, incident, integration, state, at_s)
+    if not fields:
+        events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
+        return Change(_stream(integration), tuple(events), result=None)
+    if merged.decided or merged.conflicts or events:
+        events.append(merged)
+    if link.outbox is not None and link.outbox.separately:
+        fields = fields[:1]
+    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
+    events.append(SendStarted(name, attempt))
+    return Change(_stream(integration), tuple(events), result=attempt)
+
+
+def _update(
+    incident: Incident, integration: Integration, fields: tuple[str, ...], seen: Observation, number: int, at_s: float
+) -> Attempt:
+    sent = {field: incident.value(field) or "" for field in fields}
+    columns = mapping.put(sent, seen.columns)
+    if "status" in sent:
+        columns |= mapping.close_data(
+            sent["status"],
+            seen.columns,
+            integration.settings.external_defaults,
+            incident.resolution_code,
+            incident.resolution_notes,
+        )
+    return Attempt(number, "update", sent, columns, at_s)
+
+
+def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
+    """A record is created open; a status that has moved on follows as an update, with the close data it needs."""
+    sent = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+    columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
+    columns |= mapping.put({field: value for field, value in sent.items() if value and field != "status"}, {})
+    columns["correlation_id"] = correlation_id(link)
+    return Attempt(number, "create", sent, columns, at_s)
+
+
+def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | None]:
+    """Put the first POST for a pending link on record; None when there is nothing to create (any more)."""
+    link = state.links.get(name)
+    if link is None or link.outbox is None or link.state != "pending" or looks_up(link):
+        return Change("", (), result=None)
+    integration = state.integrations[link.integration_id]
+    attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s)
+    return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
+
+
+def settle_lookup(
+    state: State, at_s: float, name: str, found: list[Observation], next_at_s: float
+) -> Change[Attempt | None]:
+    """What a look for our correlation id showed: adopt the record, look again later, or create it after all."""
+    link = state.links.get(name)
+    if link is None or not looks_up(link):
+        return Change("", (), result=None)
+    integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
+    mine = [seen for seen in found if seen.correlation_id == correlation_id(link)]
+    if mine:
+        first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
+        return Change(_stream(integration), (adopt(link, first),), result=None)
+    begun = link.in_flight or link.unsettled[-1]
+    if at_s - begun.started_at_s < QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota):
+        failure = Failure("unconfirmed", "the create got no clear answer; looking for the record before repeating it")
+        return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
+    attempt = _create(link, incident, integration, state.position + 1, at_s)
+    return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
+
+
+def adopt(link: Link, seen: Observation) -> LinkJoined:
+    """Join a pending link to a record that carries its correlation id."""
+    attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
+    sent = attempts[-1].sent if attempts else {}
+    settled: dict[str, tuple[Half, Half]] = {}
+    for field, value in sent.items():
+        raw = mapping.raw_of(field, seen.columns)
+        untouched = seen.mod_count == 0 or shown_as(value, mapping.meaning(field, raw))
+        settled[field] = (value, raw if untouched else mapping.raw_as_written(field, value))
+    return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled)
+
+
+def settle(state: State, at_s: float, name: str, number: int, echo: Observation, offset: Offset) -> Change[None]:
+    """A write that ServiceNow confirmed: the echo is what it made of it, and an ordinary look at everything else."""
+    link = state.links.get(name)
+    if link is None or link.in_flight is None or link.in_flight.number != number:
+        return NOTHING
+    integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
+    sent = link.in_flight.sent
+    halves: dict[str, tuple[Half, Half]] = {
+        field: (value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()
+    }
+    settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s)
+    after = links.after_settled(link, settled, state.position + 1, at_s)
+    merged, fields = plan(after, incident, integration, state, at_s)
+    events: list[Event] = [settled]
+    if merged.decided or merged.conflicts or fields:
+        events.append(merged)
+    changed = tuple(f for f, value in sent.items() if not shown_as(value, mapping.meaning(f, halves[f][1])))
+    if changed:
+        words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field][1])}" for field in changed)
+        failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
+        events.append(_letter(state, link, changed, failure, at_s, hold=False))
+    return Change(_stream(integration), tuple(events), result=None)
+
+
+def _shown(raw: Half) -> str:
+    return "a field that we may not read" if isinstance(raw, UnsetType) else repr(raw)
+
+
+def fail(
+    state: State, at_s: float, name: str, number: int, outcome: FailureClass, failure: Failure, next_at_s: float
+) -> Change[None]:
+    """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one."""
+    link = state.links.get(name)
+    if link is None or link.in_flight is None or link.in_flight.number != number:
+        return NOTHING
+    stream = _stream(state.integrations[link.integration_id])
+    attempt = link.in_flight
+    if outcome != "refused":
+        return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=outcome == "ambiguous"),), result=None)
+    if attempt.kind == "update" and len(attempt.sent) > 1:
+        apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
+        return Change(stream, (apart,), result=None)
+    fields = tuple(attempt.sent)
+    return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
+
+
+def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Change[None]:
+    """The entry could not even be tried: the record could not be read."""
+    link = state.links.get(name)
+    if link is None or link.outbox is None:
+        return NOTHING
+    stream = _stream(state.integrations[link.integration_id])
+    return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=False),), result=None)
+
+
+_REMEDY: Final = {
+    "refused": "correct the record, the incident or the integration's settings, then retry this entry",
+    "not-kept": "see what ServiceNow kept; edit the field again, or discard this entry to accept the difference",
+}
+
+
+def _letter(
+    state: State, link: Link, fields: tuple[str, ...], failure: Failure, at_s: float, *, hold: bool
+) -> DeadLettered:
+    operation: Literal["create", "update"] = "create" if link.state == "pending" else "update"
+    before = state.letter_for(link.id, fields, operation)
+    entry = link.outbox or OutboxEntry(at_s, "")
+    remedy = _REMEDY[failure.kind]
+    if "mandatory" in failure.detail:
+        remedy = "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
+    letter = DeadLetter(
+        id=before.id if before is not None else f"entry-{state.last_number + 1}",
+        integration_id=link.integration_id,
+        link_id=link.id,
+        incident_id=link.incident_id,
+        external_id=link.external_id,
+        operation=operation,
+        fields=fields,
+        error=failure,
+        remedy=remedy,
+        attempts=(before.attempts if before is not None else 0) + entry.attempts + 1,
+        created_at_s=before.created_at_s if before is not None else at_s,
+        last_attempt_at_s=at_s,
+    )
+    return DeadLettered(letter, hold)
