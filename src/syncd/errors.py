@@ -10,13 +10,15 @@
     |-- CannotUnseal        a stored credential does not open: its integration waits until it is entered again
     |-- JournalFailed       a sync failed: the process must end and re-read what is on disk
     |-- ActorGaveUp         a supervisor stops restarting
-    `-- ExternalError       ServiceNow; the outcome class says what the sender does (systems/servicenow.py)
+    `-- ExternalFailed      ServiceNow gave no value; its outcome says what the caller does
 
 Edges print ``str(error)`` and ``error.hint``; tracebacks go to the log.
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias
+
+Outcome: TypeAlias = Literal["refused", "gone", "throttled", "unavailable", "ambiguous", "paused"]
 
 
 class SyncdError(Exception):
@@ -32,7 +34,7 @@ class SyncdError(Exception):
 
 
 class Problem(tuple[str, str]):
-    """One fault in the input: (path, message). The path is a JSON path such as ``severity`` or ``credentials.password``."""
+    """One fault in the input: (path, message), the path such as ``severity`` or ``credentials.password``."""
 
     __slots__ = ()
 
@@ -172,3 +174,28 @@ class ActorGaveUp(SyncdError):
         super().__init__(
             f"{name} failed {failures} times", hint="see the log; the integration is halted until a restart"
         )
+
+
+class ExternalFailed(SyncdError):
+    """A request to ServiceNow that did not end in a value. ``outcome`` says what the caller does next:
+
+    ``refused`` dead letter; ``gone`` look again later; ``throttled`` slow the whole instance; ``unavailable`` the
+    request had no effect, try later; ``ambiguous`` it may have had one, look before repeating; ``paused`` credentials
+    or set-up are wrong, stop and probe slowly. ``message`` and ``detail`` are ServiceNow's own words, up to 2 KB each.
+    """
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        status: int | None = None,
+        detail: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"ServiceNow: {message}" + (f" ({detail})" if detail else ""))
+        self.outcome = outcome
+        self.message = message[:2048]
+        self.detail = detail[:2048]
+        self.status = status
+        self.retry_after_s = retry_after_s

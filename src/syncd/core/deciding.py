@@ -113,7 +113,7 @@ def _sides(
     return platform, external, (half_platform, half_external)
 
 
-def _conflict(  # noqa: PLR0913 one conflict has this many witnesses
+def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
     link: Link,
     settings: Settings,
     field: str,

@@ -1,7 +1,7 @@
 """What can happen: the journal's vocabulary, facts in the past tense, each with all that the fold needs.
 
-Events only ever gain optional fields; a changed meaning gets a new tag (docs/journal.md, "Compatibility"). One record is
-one transaction: all of its events or none.
+Events only ever gain optional fields; a changed meaning gets a new tag (docs/journal.md, "Compatibility"). One record
+is one transaction: all of its events or none.
 """
 
 from typing import Generic, TypeAlias, TypeVar
@@ -235,7 +235,7 @@ class SendCleared(Struct, frozen=True, tag=True):
 
 
 class DeadLettered(Struct, frozen=True, tag=True):
-    """Refused for good. ``hold``: the fields are not sent again until something changes (else they were kept otherwise)."""
+    """Refused for good. ``hold``: the fields are not sent again until something changes (else: kept otherwise)."""
 
     letter: DeadLetter
     hold: bool
@@ -305,7 +305,7 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Change(Struct, Generic[T], frozen=True):
-    """What a decision inside ``transact`` returns: the events to be journaled, if any, and what the caller waits for."""
+    """What a decision inside ``transact`` returns: the events to be journaled, and what the caller waits for."""
 
     stream: str
     events: tuple[Event, ...]

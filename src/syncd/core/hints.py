@@ -93,9 +93,9 @@ def next_hint_at_s(state: State, integration_id: str) -> float:
 class Read(Struct, frozen=True):
     """One answered read.
 
-    ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records that
-    were shown. ``wanted``: ids of unlinked records that pass the integration's import query. ``ids``: words for new
-    incidents, one for each row at least.
+    ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records
+    that were shown. ``wanted``: ids of unlinked records that pass the integration's import query. ``ids``: words for
+    new incidents, one for each row at least.
     """
 
     asked: int
@@ -164,7 +164,7 @@ def _hints_after(
     return settled, postponed
 
 
-def _new_record(  # noqa: PLR0913 everything that says whether a record is new
+def _new_record(
     state: State, integration: Integration, seen: Observation, read: Read, words: Iterator[str], waits: set[str]
 ) -> list[Event]:
     """A record without a link: adopted by its own incident, brought in as a new one, or left alone."""

@@ -2,8 +2,9 @@
 
 ``get`` reads a platform value out of a record, ``put`` says which columns to write so that ``get`` gives that value.
 The lens is sticky: a record that already means the wanted value is left alone, so In Progress survives while the
-platform says ``open``, and an impact/urgency pair that already gives the priority is kept. Both laws, GetPut and PutGet,
-are tested over the whole product of values. Never raises on what ServiceNow sends: what it cannot read is ``UNSET``.
+platform says ``open``, and an impact/urgency pair that already gives the priority is kept. Both laws, GetPut and
+PutGet, are tested over the whole product of values. Never raises on what ServiceNow sends: what it cannot read is
+``UNSET``.
 """
 
 from collections.abc import Callable, Mapping

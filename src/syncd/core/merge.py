@@ -59,7 +59,7 @@ class Policy(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """``winner`` None: nobody's value moves. ``overruled``: the loser had a value of its own that a person must find."""
+    """``winner`` None: nobody's value moves. ``overruled``: the loser had a value that a person must find."""
 
     winner: Side | None
     reason: Reason

@@ -1,4 +1,4 @@
-"""The nouns: incidents, integrations, links and what hangs on them. Values only; what happens to them is in ``state.py``.
+"""The nouns: incidents, integrations, links and what hangs on them. Values only; ``state.py`` is what happens to them.
 
 Times are Unix seconds, UTC (``at_s``). A field that is ``UNSET`` is not known or not there, which is never the same as
 empty (docs/sync.md, "Absent is not empty").
@@ -160,6 +160,13 @@ class Observation(Struct, frozen=True):
     created_at_s: float | None = None
     created_by: str = ""
     correlation_id: str = ""
+
+
+class Cursor(Struct, frozen=True):
+    """Where a walk through new records stands: at this creation stamp (instance clock) and, within it, after this id."""
+
+    created_at_s: float
+    external_id: str = ""
 
 
 class FieldBase(Struct, frozen=True, gc=False):

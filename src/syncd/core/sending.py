@@ -17,7 +17,6 @@ from syncd.core.events import (
     DeadLettered,
     Event,
     LinkJoined,
-    Merged,
     Observed,
     SendCleared,
     SendFailed,
@@ -37,12 +36,11 @@ from syncd.core.model import (
     OutboxEntry,
 )
 from syncd.core.state import State
+from syncd.errors import Outcome
 
 CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
 NOTHING: Final = Change[None]("", (), result=None)
-
-FailureClass = Literal["refused", "gone", "throttled", "unavailable", "ambiguous", "paused"]
 
 
 class Offset(Struct, frozen=True):
@@ -209,7 +207,7 @@ def _shown(raw: Half) -> str:
 
 
 def fail(
-    state: State, at_s: float, name: str, number: int, outcome: FailureClass, failure: Failure, next_at_s: float
+    state: State, at_s: float, name: str, number: int, outcome: Outcome, failure: Failure, next_at_s: float
 ) -> Change[None]:
     """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one."""
     link = state.links.get(name)

@@ -1,8 +1,9 @@
 """State, and the fold that makes it: ``evolve(state, record)`` is the only code that changes state.
 
-Start-up, replay, tests and the live daemon run the same fold: no clock, no randomness, no input or output in it. State
-holds frozen Structs in dicts and replaces them. The dicts that list work (``hints``, ``dirty``, ``outbox``,
-``unlinked``) are the daemon's queues: actors are rung by doorbells and look here (docs/architecture.md, "Durable work").
+Start-up, replay, tests and the live daemon run the same fold: no clock, no randomness, no input or output in it.
+State holds frozen Structs in dicts and replaces them. The dicts that list work (``hints``, ``dirty``, ``outbox``,
+``unlinked``) are the daemon's queues: actors are rung by doorbells and look here (docs/architecture.md, "Durable
+work").
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +36,8 @@ class State:
     """Everything that is known after a position of the journal.
 
     ``seen``: keys of webhooks accepted lately, per integration, oldest first. ``kept_apart``: pairs that a person
-    unlinked. ``waiting``: the pending conflict of a (link, field). ``last_number``: the newest number given to a conflict, dead letter or token.
+    unlinked. ``waiting``: the pending conflict of a (link, field). ``last_number``: the newest number given to a
+    conflict, dead letter or token.
     """
 
     def __init__(self) -> None:
@@ -387,9 +389,9 @@ def _send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
 def _clear_letters(state: State, link: Link, fields: frozenset[str], operation: str) -> None:
     """A later success clears what stood in the way."""
     for letter in list(state.dead_letters.values()):
-        if letter.link_id == link.id and letter.operation == operation:
-            if operation == "create" or fields.issuperset(letter.fields):
-                del state.dead_letters[letter.id]
+        mine = letter.link_id == link.id and letter.operation == operation
+        if mine and (operation == "create" or fields.issuperset(letter.fields)):
+            del state.dead_letters[letter.id]
 
 
 def _send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:

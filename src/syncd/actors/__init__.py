@@ -1,0 +1,1 @@
+"""Live: tasks that find their work in State, call core and act."""

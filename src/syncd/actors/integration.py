@@ -1,0 +1,83 @@
+"""One running integration: its actors under one supervised nursery, its doorbells, and its handle for the doors.
+
+Nothing here delays another integration: own nursery, rate budget, breaker and restart policy.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from random import Random
+from typing import Final
+
+import trio
+
+from syncd.actors.breaker import Breaker
+from syncd.actors.doorbell import Doorbell
+from syncd.actors.intake import run_intake
+from syncd.actors.ports import External, Health, Journal, ReconcileResult
+from syncd.actors.reading import Reader
+from syncd.actors.reconciler import Reconciler
+from syncd.actors.router import run_router
+from syncd.actors.sender import Sender
+from syncd.actors.supervisor import RestartPolicy, supervise
+from syncd.core.model import Integration
+from syncd.seams import Clock, Ids
+
+POLICY: Final = RestartPolicy()
+
+
+class RunningIntegration:
+    """The actors of one integration and its way to ServiceNow. Made anew when its settings change."""
+
+    def __init__(self, integration: Integration, journal: Journal, external: External, clock: Clock, ids: Ids) -> None:
+        self._id = integration.id
+        self._journal = journal
+        by = f"integration:{integration.settings.handle}"
+        self._by = by
+        self._rng: Random = ids.rng
+        self._clock = clock
+        self._intake_bell, self._router_bell, self._sender_bell = Doorbell(), Doorbell(), Doorbell()
+        self._breaker = Breaker(ids.rng)
+        self._reader = Reader(integration.id, by, journal, external, self._breaker, ids)
+        self._reconciler = Reconciler(self._reader, clock, ids)
+        self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
+
+    def ring(self) -> None:
+        """Ring the actors that have work in State."""
+        state = self._journal.state
+        if state.hints.get(self._id):
+            self._intake_bell.ring()
+        if state.dirty.get(self._id) or state.unlinked.get(self._id):
+            self._router_bell.ring()
+        if state.outbox.get(self._id):
+            self._sender_bell.ring()
+
+    async def run(self) -> None:
+        """Run until cancelled; ``ActorGaveUp`` when one of the actors fails too often."""
+        actors: dict[str, Callable[[], Awaitable[None]]] = {
+            "intake": lambda: run_intake(self._id, self._journal, self._reader, self._clock, self._intake_bell),
+            "router": lambda: run_router(self._id, self._by, self._journal, self._router_bell),
+            "sender": self._sender.run,
+            "reconciler": self._reconciler.run,
+        }
+        async with trio.open_nursery() as nursery:
+            for name, start in actors.items():
+                nursery.start_soon(partial(supervise, f"{self._id} {name}", start, POLICY, self._rng))
+            self.ring()
+
+    async def reconcile(self) -> ReconcileResult:
+        """Sweep over all links now."""
+        return await self._reconciler.reconcile()
+
+    @property
+    def health(self) -> Health:
+        """How the connection does, since this integration was started."""
+        breaker, last = self._breaker, self._reconciler.last
+        failure = breaker.last_failure
+        return Health(
+            halted=str(failure) if failure is not None and breaker.state == "paused" else "",
+            breaker=breaker.state,
+            requests=breaker.requests,
+            throttled=breaker.throttled,
+            errors=breaker.errors,
+            last_reconcile_at_s=last.finished_at_s if last is not None else None,
+        )

@@ -1,0 +1,101 @@
+"""The ports: what the actors and the doors need of each other and of the two sides, and nothing about how it is done.
+
+The HTTP API sees the journal, the incident store and the running integrations only through these Protocols.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from syncd.core.events import Change, Record
+from syncd.core.model import Note
+from syncd.core.requests import Declared, NewIncident, NewNote
+from syncd.core.state import State
+from syncd.core.views import IncidentView
+
+T = TypeVar("T")
+Decide = Callable[[State, float], Change[T]]
+
+
+class Journal(Protocol):
+    """The one durable truth, as the doors and actors see it (``journal/writer.py``)."""
+
+    @property
+    def state(self) -> State:
+        """The newest state, possibly not durable yet."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """The disk has no room."""
+        ...
+
+    async def transact(self, decide: Decide[T], *, by: str, trace: str) -> T:
+        """Decide and evolve in one step; returns when what it rests on is durable."""
+        ...
+
+    async def settled(self) -> None:
+        """Returns when everything in ``state`` at the call is durable."""
+        ...
+
+    async def records(self, positions: Sequence[int]) -> list[Record]:
+        """Durable records by position, in the order asked."""
+        ...
+
+
+class Platform(Protocol):
+    """The incident store as decisions for ``Journal.transact`` (``systems/platform.py``)."""
+
+    def declare(
+        self, wanted: NewIncident, *, incident_id: str, by: str, key: str = "", body_digest: str = ""
+    ) -> Decide[Declared]:
+        """Declare an incident. ``key``: who asks and their ``Idempotency-Key``, empty without one."""
+        ...
+
+    def edit(
+        self, incident_id: str, changes: dict[str, str | None], *, by: str, version: int | None = None
+    ) -> Decide[IncidentView]:
+        """Change fields; the result is the incident after it. ``version``: the only one that may be changed."""
+        ...
+
+    def add_note(self, incident_id: str, wanted: NewNote, *, note_id: str, by: str) -> Decide[Note]:
+        """Append a work note."""
+        ...
+
+
+class ReconcileResult(Struct, frozen=True):
+    """What one pass over an integration's links and new records found. Times are Unix seconds."""
+
+    checked: int
+    observed: int
+    started_at_s: float
+    finished_at_s: float
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How an integration's connection does, as its actors know it since the start of the daemon.
+
+    ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
+    ``breaker``: closed, open or half-open. ``last_reconcile_at_s``: when the last pass ended.
+    """
+
+    halted: str = ""
+    breaker: str = "closed"
+    requests: int = 0
+    throttled: int = 0
+    errors: int = 0
+    remaining_budget: float | None = None
+    last_reconcile_at_s: float | None = None
+
+
+class Integrations(Protocol):
+    """The running integrations, by id."""
+
+    async def reconcile(self, integration_id: str) -> ReconcileResult:
+        """Read both sides and heal, now; ``Busy`` when it cannot start, ``WrongState`` when it is not running."""
+        ...
+
+    def health(self, integration_id: str) -> Health:
+        """Never waits; a ``Health()`` for one that is not running."""
+        ...

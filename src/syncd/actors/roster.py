@@ -1,0 +1,108 @@
+"""Runs every integration that is to run, and starts one anew when its settings or credentials change.
+
+An integration whose actors give up is halted alone, visibly, until its settings change or the daemon restarts.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from syncd.actors.doorbell import Doorbell
+from syncd.actors.integration import RunningIntegration
+from syncd.actors.ports import Health, Journal, ReconcileResult
+from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record
+from syncd.core.model import Integration, SealedSecret, Settings
+from syncd.errors import ActorGaveUp, WrongState
+
+log: Final = logging.getLogger("syncd.actors")
+
+Launch = Callable[[Integration, "Running"], Awaitable[None]]
+
+
+class _Basis(Struct, frozen=True):
+    """What an integration was started with; another basis means another start."""
+
+    settings: Settings
+    credentials: dict[str, SealedSecret]
+
+
+class Running(Struct):
+    """One integration's place: ``actors`` once it is started, ``halted`` when it gave up."""
+
+    basis: _Basis
+    scope: trio.CancelScope
+    ended: trio.Event
+    actors: RunningIntegration | None = None
+    halted: str = ""
+
+
+class Roster:
+    """The running integrations, by id: the doors' handle to them (``ports.Integrations``)."""
+
+    def __init__(self, journal: Journal, launch: Launch) -> None:
+        self._journal = journal
+        self._launch = launch
+        self._running: dict[str, Running] = {}
+        self._bell = Doorbell()
+
+    def on_durable(self, records: Sequence[Record]) -> None:
+        """Ring whoever has work. Called by the journal for every durable group; never waits."""
+        for running in self._running.values():
+            if running.actors is not None:
+                running.actors.ring()
+        kinds = (IntegrationConfigured, IntegrationChanged, IntegrationDeleted)
+        if any(isinstance(event, kinds) for record in records for event in record.events):
+            self._bell.ring()
+
+    async def run(self) -> None:
+        """Keep what runs in step with what is configured. Ends only by cancellation."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                wanted = {
+                    one.id: _Basis(one.settings, one.credentials)
+                    for one in self._journal.state.integrations.values()
+                    if one.settings.runs
+                }
+                for name in [name for name, now in self._running.items() if wanted.get(name) != now.basis]:
+                    await self._stop(name)
+                for name, basis in wanted.items():
+                    if name not in self._running:
+                        running = Running(basis, trio.CancelScope(), trio.Event())
+                        self._running[name] = running
+                        nursery.start_soon(partial(self._keep, name, running))
+                await self._bell.wait()
+
+    async def _stop(self, name: str) -> None:
+        running = self._running.pop(name)
+        running.scope.cancel()
+        await running.ended.wait()
+
+    async def _keep(self, name: str, running: Running) -> None:
+        try:
+            with running.scope:
+                await self._launch(self._journal.state.integrations[name], running)
+        except* ActorGaveUp as group:
+            running.halted = str(group.exceptions[0])
+            running.actors = None
+            log.error("integration halted", extra={"integration": name, "reason": running.halted})  # noqa: TRY400
+        finally:
+            running.ended.set()
+
+    async def reconcile(self, integration_id: str) -> ReconcileResult:
+        """Sweep over an integration's links now; ``WrongState`` when it is not running."""
+        running = self._running.get(integration_id)
+        if running is None or running.actors is None:
+            problem = "this integration is not running: it is disabled, its direction is none, or it is halted"
+            raise WrongState(problem, hint="im integration sync-status says which, and what to do")
+        return await running.actors.reconcile()
+
+    def health(self, integration_id: str) -> Health:
+        """How an integration's connection does; ``Health()`` for one that is not running."""
+        running = self._running.get(integration_id)
+        if running is None:
+            return Health()
+        return running.actors.health if running.actors is not None else Health(halted=running.halted)

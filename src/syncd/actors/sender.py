@@ -1,0 +1,183 @@
+"""Writes due links to ServiceNow: fresh read, attempt on record, request, echo (docs/sync.md, "Delivery").
+
+In order for each link, which is written by one task at a time, and in parallel over links within the rate budget. What
+is due is in State; what to send is decided on the fresh read (``core.sending``).
+"""
+
+from functools import partial
+from typing import Final
+
+import trio
+
+from syncd.actors.doorbell import Doorbell
+from syncd.actors.ports import External, Journal
+from syncd.actors.reading import Reader
+from syncd.core import sending
+from syncd.core.backoff import delay_s
+from syncd.core.model import Attempt, Failure, Link, Observation
+from syncd.core.outbox import due_links, next_due_at_s
+from syncd.errors import ExternalFailed
+from syncd.seams import Clock, Ids
+
+READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
+READ_AHEAD_MAX: Final = 50
+LOOKUP_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
+
+
+class Sender:
+    """One integration's sender. ``active``: the links it is writing now."""
+
+    def __init__(
+        self,
+        integration_id: str,
+        by: str,
+        journal: Journal,
+        external: External,
+        reader: Reader,
+        clock: Clock,
+        ids: Ids,
+        bell: Doorbell,
+    ) -> None:
+        self._integration_id = integration_id
+        self._by = by
+        self._journal = journal
+        self._external = external
+        self._reader = reader
+        self._breaker = reader.breaker
+        self._clock = clock
+        self._ids = ids
+        self._bell = bell
+
+    async def run(self) -> None:
+        """Look for due links at every ring and when the next one is due. Ends only by cancellation."""
+        active: dict[str, None] = {}
+
+        async def write(links: list[Link]) -> None:
+            try:
+                await self._write(links)
+            finally:
+                for link in links:
+                    del active[link.id]
+            self._bell.ring()
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                for batch in self._batches(frozenset(active)):
+                    active.update(dict.fromkeys(link.id for link in batch))
+                    nursery.start_soon(partial(write, batch))
+                due_at_s = next_due_at_s(self._journal.state, self._integration_id, without=frozenset(active))
+                await self._bell.wait(max(0.0, due_at_s - self._clock.now_s()))
+
+    def _batches(self, active: frozenset[str]) -> list[list[Link]]:
+        """The next links to write: creates one by one, updates in one batch, as much as the budget takes in 2 s."""
+        integration = self._journal.state.integrations.get(self._integration_id)
+        if integration is None or not integration.settings.writes:
+            return []
+        room = max(1, min(READ_AHEAD_MAX, int(integration.settings.rate_limit * READ_AHEAD_S))) - len(active)
+        if room <= 0:
+            return []
+        due = due_links(self._journal.state, integration.id, self._clock.now_s(), room, without=active)
+        creates = [[link] for link in due if link.state == "pending"]
+        updates = [link for link in due if link.state == "active"]
+        return [*creates, updates] if updates else creates
+
+    async def _write(self, links: list[Link]) -> None:
+        await self._breaker.passage()
+        if links[0].state == "pending":
+            await self._create(links[0])
+            return
+        asked = self._journal.state.position
+        try:
+            rows = {seen.external_id: seen for seen in await self._reader.rows([link.external_id for link in links])}
+        except ExternalFailed as error:
+            for link in links:
+                await self._postpone(link, _failure(error))
+            return
+        async with trio.open_nursery() as nursery:
+            for link in links:
+                seen = rows.get(link.external_id)
+                if seen is None:
+                    words = "ServiceNow does not show this record: deleted there, or hidden from our account"
+                    await self._postpone(link, Failure("not-shown", words, 404))
+                else:
+                    nursery.start_soon(self._update, link, seen, asked)
+
+    async def _update(self, link: Link, seen: Observation, asked: int) -> None:
+        trace, offset = _trace(link), self._external.offset
+        attempt = await self._journal.transact(
+            lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
+            by=self._by,
+            trace=trace,
+        )
+        if attempt is not None:
+            await self._send(link, attempt)
+
+    async def _create(self, link: Link) -> None:
+        """POST a record, or, when an earlier POST had no clear outcome, look for what it may have made."""
+        trace = _trace(link)
+        if sending.looks_up(self._journal.state.links.get(link.id, link)):
+            try:
+                found = await self._external.with_correlation(sending.correlation_id(link))
+            except ExternalFailed as error:
+                self._breaker.failed(error)
+                await self._postpone(link, _failure(error))
+                return
+            tries = link.outbox.attempts if link.outbox is not None else 0
+            next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
+            attempt = await self._journal.transact(
+                lambda state, at_s: sending.settle_lookup(state, at_s, link.id, found, next_at_s),
+                by=self._by,
+                trace=trace,
+            )
+        else:
+            attempt = await self._journal.transact(
+                lambda state, at_s: sending.prepare_create(state, at_s, link.id), by=self._by, trace=trace
+            )
+        if attempt is not None:
+            await self._send(link, attempt)
+
+    async def _send(self, link: Link, attempt: Attempt) -> None:
+        """Make the request of an attempt that is on record, and settle it with what came of it."""
+        try:
+            if attempt.kind == "create":
+                echo = await self._external.create(attempt.columns)
+            else:
+                echo = await self._external.update(link.external_id, attempt.columns)
+        except ExternalFailed as error:
+            self._breaker.failed(error)
+            next_at_s = self._next_at_s(link)
+            await self._journal.transact(
+                lambda state, at_s: sending.fail(
+                    state, at_s, link.id, attempt.number, error.outcome, _failure(error), next_at_s
+                ),
+                by=self._by,
+                trace=_trace(link),
+            )
+            return
+        self._breaker.succeeded()
+        offset = self._external.offset
+        await self._journal.transact(
+            lambda state, at_s: sending.settle(state, at_s, link.id, attempt.number, echo, offset),
+            by=self._by,
+            trace=_trace(link),
+        )
+
+    async def _postpone(self, link: Link, failure: Failure) -> None:
+        next_at_s = self._next_at_s(link)
+        await self._journal.transact(
+            lambda state, _: sending.postpone(state, link.id, failure, next_at_s), by=self._by, trace=_trace(link)
+        )
+
+    def _next_at_s(self, link: Link) -> float:
+        now_s = self._clock.now_s()
+        entry = link.outbox
+        attempts, since_s = (entry.attempts, entry.since_s) if entry is not None else (0, now_s)
+        return now_s + delay_s(attempts, now_s - since_s, self._ids.rng.random())
+
+
+def _trace(link: Link) -> str:
+    return link.outbox.trace if link.outbox is not None else ""
+
+
+def _failure(error: ExternalFailed) -> Failure:
+    return Failure(error.outcome, error.message, error.status, error.detail)

@@ -1,0 +1,356 @@
+"""What the API shows: State as JSON-able Structs, named exactly as the contract names them.
+
+Views only: nothing here decides, and no secret can come through, since no view has a field for one. Times are RFC 3339
+in UTC with microseconds; what is not there is null.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from syncd.core.model import Conflict, DeadLetter, Incident, Integration, Link, Note, Token
+from syncd.core.state import State
+
+
+class IncidentLink(Struct, frozen=True):
+    """A link as its incident shows it. ``integration`` is the handle."""
+
+    integration_id: str
+    integration: str
+    external_id: str | None
+    external_number: str | None
+    external_url: str | None
+    state: str
+
+
+class IncidentView(Struct, frozen=True):
+    """Contract section 2."""
+
+    id: str
+    organization_id: str
+    title: str
+    description: str
+    severity: str
+    status: str
+    assigned_to: str | None
+    service: str | None
+    resolution_code: str | None
+    resolution_notes: str | None
+    version: int
+    created_at: str
+    updated_at: str
+    updated_by: str
+    links: list[IncidentLink]
+
+
+class NoteView(Struct, frozen=True):
+    """A work note. ``origin``: ``platform`` or the integration it came through."""
+
+    id: str
+    text: str
+    author: str
+    created_at: str
+    origin: str
+
+
+class LinkView(Struct, frozen=True):
+    """Contract section 9, "Link"."""
+
+    incident_id: str
+    external_id: str | None
+    external_number: str | None
+    external_url: str | None
+    state: str
+    reason: str | None
+    created_at: str
+    last_synced_at: str | None
+
+
+class IntegrationView(Struct, frozen=True):
+    """Contract section 4. ``credentials_set`` and ``account`` say how we log in, without the secrets themselves."""
+
+    id: str
+    handle: str
+    name: str
+    organization_id: str
+    integration_type: str
+    base_url: str
+    sync_direction: str
+    enabled: bool
+    conflict_strategy: str
+    conflict_window: str
+    create_external: bool
+    create_platform: bool
+    import_query: str
+    external_defaults: dict[str, str | dict[str, str]]
+    rate_limit: float
+    max_concurrency: int
+    transaction_quota: str
+    account: str | None
+    credentials_set: list[str]
+    created_at: str
+    first_enabled_at: str | None
+
+
+class NewIntegrationView(IntegrationView, frozen=True):
+    """The answer to a create: the only one, with that to a rotation, that carries the webhook secret."""
+
+    webhook_secret: str
+
+
+class RotatedView(Struct, frozen=True):
+    """The answer to a rotation."""
+
+    webhook_secret: str
+    previous_valid_until: str
+
+
+class ConflictView(Struct, frozen=True):
+    """Contract section 9, "Conflict"."""
+
+    id: str
+    integration_id: str
+    incident_id: str
+    external_id: str
+    field: str
+    base: str | None
+    platform: str | None
+    external: str | None
+    platform_by: str
+    external_by: str
+    platform_at: str | None
+    external_at: str | None
+    strategy: str
+    status: str
+    decided: str | None
+    version: int
+    created_at: str
+    resolved_at: str | None
+    resolved_by: str | None
+
+
+class DeliveryErrorView(Struct, frozen=True):
+    """ServiceNow's own words."""
+
+    kind: str
+    status: int | None
+    message: str
+    detail: str
+
+
+class DeadLetterView(Struct, frozen=True):
+    """Contract section 9, "Dead letter"."""
+
+    id: str
+    incident_id: str
+    external_id: str | None
+    operation: str
+    fields: list[str]
+    attempts: int
+    error: DeliveryErrorView
+    remedy: str
+    created_at: str
+    last_attempt_at: str
+    next_attempt_at: str | None
+
+
+class TokenView(Struct, frozen=True):
+    """A token, without what makes it one."""
+
+    id: str
+    name: str
+    scope: str
+    created_at: str
+    last_used_at: str | None
+    expires_at: str | None
+
+
+class NewTokenView(TokenView, frozen=True):
+    """The answer to a create: the only one that carries the token."""
+
+    token: str
+
+
+class RunView(Struct, frozen=True, kw_only=True):
+    """Contract section 9, "Run". ``observed``: records that showed something new."""
+
+    id: str
+    integration_id: str
+    mode: str
+    trigger: str
+    status: str
+    reason: str
+    started_at: str
+    finished_at: str
+    checked: int
+    observed: int
+    drifts: list[dict[str, str]]
+
+
+def rfc3339(at_s: float) -> str:
+    """Unix seconds as ``2026-11-24T09:00:00.000000Z``."""
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def optional_time(at_s: float | None) -> str | None:
+    """Like ``rfc3339``; None for what never happened."""
+    return None if at_s is None else rfc3339(at_s)
+
+
+def external_url(integration: Integration, external_id: str) -> str | None:
+    """Where a person opens the record; None without a record."""
+    if not external_id:
+        return None
+    return f"{integration.settings.base_url}/nav_to.do?uri=incident.do?sys_id={external_id}"
+
+
+def _links_of(state: State, incident_id: str) -> Iterator[IncidentLink]:
+    for name in state.links_of.get(incident_id, ()):
+        link = state.links[name]
+        integration = state.integrations[link.integration_id]
+        yield IncidentLink(
+            integration_id=integration.id,
+            integration=integration.settings.handle,
+            external_id=link.external_id or None,
+            external_number=link.external_number or None,
+            external_url=external_url(integration, link.external_id),
+            state=link.state,
+        )
+
+
+def incident(state: State, one: Incident) -> IncidentView:
+    """An incident with its links."""
+    return IncidentView(
+        id=one.id,
+        organization_id=one.organization_id,
+        title=one.title,
+        description=one.description,
+        severity=one.severity,
+        status=one.status,
+        assigned_to=one.assigned_to,
+        service=one.service,
+        resolution_code=one.resolution_code,
+        resolution_notes=one.resolution_notes,
+        version=one.version,
+        created_at=rfc3339(one.created_at_s),
+        updated_at=rfc3339(one.updated_at_s),
+        updated_by=one.updated_by,
+        links=list(_links_of(state, one.id)),
+    )
+
+
+def note(one: Note) -> NoteView:
+    """A work note."""
+    return NoteView(one.id, one.text, one.author, rfc3339(one.created_at_s), one.origin)
+
+
+def link(state: State, one: Link) -> LinkView:
+    """A link, as its integration lists it."""
+    return LinkView(
+        incident_id=one.incident_id,
+        external_id=one.external_id or None,
+        external_number=one.external_number or None,
+        external_url=external_url(state.integrations[one.integration_id], one.external_id),
+        state=one.state,
+        reason=one.reason or None,
+        created_at=rfc3339(one.created_at_s),
+        last_synced_at=optional_time(one.last_synced_at_s),
+    )
+
+
+def integration(one: Integration) -> IntegrationView:
+    """An integration without its secrets."""
+    settings = one.settings
+    return IntegrationView(
+        id=one.id,
+        handle=settings.handle,
+        name=settings.name,
+        organization_id=settings.organization_id,
+        integration_type=settings.integration_type,
+        base_url=settings.base_url,
+        sync_direction=settings.sync_direction,
+        enabled=settings.enabled,
+        conflict_strategy=settings.conflict_strategy,
+        conflict_window=settings.conflict_window,
+        create_external=settings.create_external,
+        create_platform=settings.create_platform,
+        import_query=settings.import_query,
+        external_defaults=settings.external_defaults,
+        rate_limit=settings.rate_limit,
+        max_concurrency=settings.max_concurrency,
+        transaction_quota=settings.transaction_quota,
+        account=one.account or None,
+        credentials_set=sorted(one.credentials),
+        created_at=rfc3339(one.created_at_s),
+        first_enabled_at=optional_time(one.first_enabled_at_s),
+    )
+
+
+def new_integration(one: Integration, webhook_secret: str) -> NewIntegrationView:
+    """An integration with the secret that is shown this once."""
+    return NewIntegrationView(**asdict(integration(one)), webhook_secret=webhook_secret)
+
+
+def conflict(one: Conflict) -> ConflictView:
+    """A conflict with both values."""
+    return ConflictView(
+        id=one.id,
+        integration_id=one.integration_id,
+        incident_id=one.incident_id,
+        external_id=one.external_id,
+        field=one.field,
+        base=one.base,
+        platform=one.platform,
+        external=one.external,
+        platform_by=one.platform_by,
+        external_by=one.external_by,
+        platform_at=rfc3339(one.platform_at_s) if one.platform_at_s > 0 else None,
+        external_at=rfc3339(one.external_at_s) if one.external_at_s > 0 else None,
+        strategy=one.strategy,
+        status=one.status,
+        decided=one.decided or None,
+        version=one.version,
+        created_at=rfc3339(one.created_at_s),
+        resolved_at=optional_time(one.resolved_at_s),
+        resolved_by=one.resolved_by,
+    )
+
+
+def dead_letter(state: State, one: DeadLetter) -> DeadLetterView:
+    """A dead letter; ``next_attempt_at`` while it is queued again."""
+    behind = state.links.get(one.link_id)
+    waits = behind is not None and behind.outbox is not None and one.id not in behind.held.values()
+    return DeadLetterView(
+        id=one.id,
+        incident_id=one.incident_id,
+        external_id=one.external_id or None,
+        operation=one.operation,
+        fields=list(one.fields),
+        attempts=one.attempts,
+        error=DeliveryErrorView(one.error.kind, one.error.status, one.error.message, one.error.detail),
+        remedy=one.remedy,
+        created_at=rfc3339(one.created_at_s),
+        last_attempt_at=rfc3339(one.last_attempt_at_s),
+        next_attempt_at=rfc3339(behind.outbox.next_at_s) if waits and behind and behind.outbox else None,
+    )
+
+
+def token(one: Token, last_used_at_s: float | None = None) -> TokenView:
+    """A token for a list."""
+    return TokenView(
+        one.id,
+        one.name,
+        one.scope,
+        rfc3339(one.created_at_s),
+        optional_time(last_used_at_s),
+        optional_time(one.expires_at_s),
+    )
+
+
+def new_token(one: Token, text: str) -> NewTokenView:
+    """A token with the text that is shown this once."""
+    return NewTokenView(
+        one.id, one.name, one.scope, rfc3339(one.created_at_s), None, optional_time(one.expires_at_s), text
+    )

@@ -1,0 +1,1 @@
+"""Talk: one module for each side that is kept in sync."""

@@ -1,0 +1,196 @@
+"""What an answer of the Table API means: a value, or one typed error (docs/servicenow.md, "Answers").
+
+Every ServiceNow answer is judged here and nowhere else. Success is a complete JSON object with ``result`` and without
+``error``; everything else is an outage, a refusal or an ambiguity, never data.
+"""
+
+import calendar
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from syncd.core.model import Observation
+from syncd.errors import ExternalFailed, Outcome
+
+STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
+TEXT_SHOWN: Final = 200
+
+Row = dict[str, object]
+
+
+class Answer(Struct, frozen=True):
+    """One HTTP answer, whole. Header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class _Error(Struct):
+    message: str | None = None
+    detail: str | None = None
+
+
+class _Envelope(Struct):
+    result: object = msgspec.UNSET
+    error: _Error | str | None = None
+
+
+def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
+    """The records of an answer; ``ExternalFailed`` says what else it was. ``writes``: the request changes something."""
+    if not 200 <= answer.status < 300:
+        return _refusal(answer, writes=writes)
+    unclear: Outcome = "ambiguous" if writes else "unavailable"
+    if answer.status == 202 or not answer.body:
+        raise ExternalFailed(unclear, "an empty answer: the request was dropped", status=answer.status)
+    if "json" not in answer.headers.get("content-type", ""):
+        raise ExternalFailed(
+            unclear,
+            "a page instead of data; the instance may be hibernating, in maintenance, or behind a sign-in page",
+            status=answer.status,
+            detail=_text(answer.body),
+        )
+    try:
+        envelope = msgspec.json.decode(answer.body, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        detail = _text(answer.body[-TEXT_SHOWN:])
+        raise ExternalFailed(unclear, "a broken answer", status=answer.status, detail=detail) from error
+    if envelope.error is not None:
+        message, detail = _words(envelope.error)
+        raise ExternalFailed(unclear, message or "an answer with an error", status=answer.status, detail=detail)
+    found = envelope.result if isinstance(envelope.result, list) else [envelope.result]
+    rows = [row for row in found if isinstance(row, dict)]
+    if len(rows) != len(found):
+        raise ExternalFailed(unclear, "an answer without records", status=answer.status)
+    return rows
+
+
+def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
+    """Judge a status outside 200..299; an empty list in the old manner (404) is the only one that is data."""
+    status = answer.status
+    message, detail = _error_words(answer)
+    outcome: Outcome
+    match status:
+        case 404 if not writes and message == "No Record found" and "matching query" in detail:
+            return []
+        case 401 | 405 | 406 | 415:
+            outcome = "paused"
+        case 400:
+            outcome = "paused" if message.startswith(("Invalid table", "Requested URI")) else "refused"
+        case 403:
+            outcome = "paused" if _is_api_level(message, detail) else "refused"
+        case 404:
+            outcome = "gone"
+        case 429:
+            outcome = "throttled"
+        case 413 | 422:
+            outcome = "refused"
+        case _ if 300 <= status < 400:
+            message = f"redirected to {_host(answer.headers.get('location', ''))}, which is not followed"
+            outcome = "unavailable"
+        case _:
+            outcome = "ambiguous" if writes else "unavailable"
+    raise ExternalFailed(
+        outcome,
+        message or f"HTTP {status}",
+        status=status,
+        detail=detail,
+        retry_after_s=_retry_after_s(answer.headers) if status in (429, 503) else None,
+    )
+
+
+def _is_api_level(message: str, detail: str) -> bool:
+    """Refused before the record was looked at: roles or set-up, not this record."""
+    words = f"{message} {detail}"
+    return any(
+        sign in words
+        for sign in (
+            "User Not Authorized",
+            "API level ACL",
+            "unauthorized to access table",
+            "unscoped api",
+            "access scope",
+        )
+    )
+
+
+def _error_words(answer: Answer) -> tuple[str, str]:
+    if "json" not in answer.headers.get("content-type", ""):
+        return "", _text(answer.body)
+    try:
+        envelope = msgspec.json.decode(answer.body, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", _text(answer.body)
+    return _words(envelope.error)
+
+
+def _words(error: _Error | str | None) -> tuple[str, str]:
+    if error is None:
+        return "", ""
+    if isinstance(error, str):
+        return error, ""
+    return error.message or "", error.detail or ""
+
+
+def _text(body: bytes) -> str:
+    return body[:TEXT_SHOWN].decode("utf-8", "replace")
+
+
+def _host(location: str) -> str:
+    return location.split("/")[2] if location.count("/") >= 2 else location[:TEXT_SHOWN]
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    return float(text) if text.isdigit() else None
+
+
+def date_s(headers: Mapping[str, str]) -> float | None:
+    """The whole second of the ``Date`` header, the instance's own clock; None when it is missing or unreadable."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
+def stamp_s(text: str) -> float | None:
+    """A ServiceNow stamp (``YYYY-MM-DD HH:MM:SS``, UTC) in Unix seconds; None when it is not one."""
+    try:
+        return float(calendar.timegm(time.strptime(text, STAMP_FORM)))
+    except ValueError:
+        return None
+
+
+def stamp_text(at_s: float) -> str:
+    """Unix seconds as a ServiceNow stamp, UTC, cut to the second."""
+    return time.strftime(STAMP_FORM, time.gmtime(at_s))
+
+
+def observation(row: Row, columns: tuple[str, ...]) -> Observation | None:
+    """What a row shows, of ``columns``; None for a row without a ``sys_id`` (every field of it hidden)."""
+    shown = {name: _plain(value) for name, value in row.items()}
+    if not shown.get("sys_id"):
+        return None
+    count = shown.get("sys_mod_count", "")
+    return Observation(
+        external_id=shown["sys_id"],
+        columns={name: shown[name] for name in columns if name in shown},
+        number=shown.get("number", ""),
+        mod_count=int(count) if count.isdigit() else None,
+        updated_at_s=stamp_s(shown.get("sys_updated_on", "")),
+        updated_by=shown.get("sys_updated_by", ""),
+        created_at_s=stamp_s(shown.get("sys_created_on", "")),
+        created_by=shown.get("sys_created_by", ""),
+        correlation_id=shown.get("correlation_id", ""),
+    )
+
+
+def _plain(value: object) -> str:
+    """A value in any of the shapes the Table API uses: text, or an object with ``value``."""
+    if isinstance(value, dict):
+        value = value.get("value", "")
+    return "" if value is None else str(value)

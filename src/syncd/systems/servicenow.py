@@ -1,0 +1,262 @@
+"""One ServiceNow instance over the Table API: reads by id, look-ups by correlation id, creates and updates.
+
+Owns the rate budget and the number of requests under way. Holds no cookies (a session would pin us to one node and
+serialise us), follows no redirect, reads no environment, accepts no compression, and bounds every answer in bytes and
+time. Retries nothing: what to do next is the caller's decision, by ``ExternalFailed.outcome``.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import httpx
+import msgspec
+import trio
+from msgspec import Struct
+
+from syncd.core.backoff import Bucket
+from syncd.core.mapping import READ_COLUMNS
+from syncd.core.model import Cursor, Observation
+from syncd.core.sending import Offset
+from syncd.errors import ExternalFailed, Outcome
+from syncd.seams import Clock
+from syncd.systems.answers import Answer, Row, date_s, observation, rows_of, stamp_text
+
+ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+CONNECT_S_MAX: Final = 10.0
+READ_S_MAX: Final = 30.0
+WRITE_S_MAX: Final = (
+    70.0  # longer than the usual 60 s transaction quota: "no answer" should rarely mean "still running"
+)
+NEW_RECORDS_A_PAGE: Final = 200
+SYSTEM_COLUMNS: Final = (
+    "sys_id",
+    "number",
+    "sys_mod_count",
+    "sys_updated_on",
+    "sys_updated_by",
+    "sys_created_on",
+    "sys_created_by",
+    "correlation_id",
+)
+TABLE: Final = "/api/now/v2/table/incident"
+
+
+class Credentials(Struct, frozen=True):
+    """How to sign in: Basic when there is a user name, else an API key. Its repr never shows anything."""
+
+    username: str = ""
+    password: str = ""
+    api_key: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Sent with every request: waiting for a 401 challenge fails on some releases."""
+        if self.username:
+            pair = b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
+            return {"Authorization": f"Basic {pair}"}
+        return {"x-sn-apikey": self.api_key} if self.api_key else {}
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+class OffsetMeter:
+    """The instance's clock minus ours, narrowed down over many ``Date`` headers, each of which is a whole second."""
+
+    def __init__(self) -> None:
+        self._lo_s = self._hi_s = 0.0
+        self._answers = 0
+
+    def add(self, date_at_s: float, left_at_s: float, came_at_s: float) -> None:
+        """One answer: its ``Date``, and when on our clock its request left and it came."""
+        lo_s, hi_s = date_at_s - came_at_s, date_at_s + 1.0 - left_at_s
+        if self._answers and max(lo_s, self._lo_s) <= min(hi_s, self._hi_s):
+            lo_s, hi_s = max(lo_s, self._lo_s), min(hi_s, self._hi_s)
+        self._lo_s, self._hi_s = lo_s, hi_s
+        self._answers += 1
+
+    @property
+    def offset(self) -> Offset:
+        """The middle of what is possible; an error of at most 1 s, which is also what we assume before any answer."""
+        if not self._answers:
+            return Offset()
+        return Offset((self._lo_s + self._hi_s) / 2, min(1.0, (self._hi_s - self._lo_s) / 2))
+
+
+class ServiceNow:
+    """A client for one integration. ``rate``: requests a second; ``concurrency``: requests at once, reads included."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        transport: httpx.AsyncBaseTransport,
+        clock: Clock,
+        *,
+        rate: float,
+        concurrency: int,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **credentials.headers()}
+        self._transport = transport
+        self._clock = clock
+        self._rate = rate
+        self._bucket = Bucket(max(1.0, rate), trio.current_time())
+        # In front of the pool: a request cancelled while it waits inside httpx's pool wedges that pool for good.
+        self._slots = trio.CapacityLimiter(concurrency)
+        self._meter = OffsetMeter()
+
+    @property
+    def offset(self) -> Offset:
+        """The instance's clock minus ours, as measured so far."""
+        return self._meter.offset
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def read(self, external_ids: Sequence[str]) -> list[Observation]:
+        """The records that are shown of these (at most 50); a missing one is gone or hidden, which look the same."""
+        wanted = frozenset(external_ids)
+        shown = await self._list(f"sys_idIN{','.join(external_ids)}", len(external_ids))
+        if any(seen.external_id not in wanted for seen in shown):
+            raise _widened("sys_id")
+        return shown
+
+    async def passing(self, external_ids: Sequence[str], import_query: str) -> frozenset[str]:
+        """Which of these records an integration's import query lets in."""
+        if not import_query or not external_ids:
+            return frozenset(external_ids)
+        wanted = frozenset(external_ids)
+        shown = await self._list(f"sys_idIN{','.join(external_ids)}^{import_query}", len(external_ids))
+        if any(seen.external_id not in wanted for seen in shown):
+            raise _widened("sys_id")
+        return frozenset(seen.external_id for seen in shown)
+
+    async def with_correlation(self, correlation_id: str) -> list[Observation]:
+        """The records that carry this correlation id, compared exactly on our side."""
+        shown = await self._list(f"correlation_id={correlation_id}^ORDERBYsys_created_on", 10)
+        return [seen for seen in shown if seen.correlation_id == correlation_id]
+
+    async def created_after(self, cursor: Cursor) -> list[Observation]:
+        """One page of records created after ``cursor``, oldest first; an empty page is the end."""
+        at = stamp_text(cursor.created_at_s)
+        query = f"sys_created_on>={at}^ORDERBYsys_created_on^ORDERBYsys_id"
+        if cursor.external_id:
+            later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
+            query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
+        shown = await self._list(query, NEW_RECORDS_A_PAGE)
+        for seen in shown:
+            place = (seen.created_at_s or 0.0, seen.external_id)
+            if place < (float(int(cursor.created_at_s)), "") or place <= (cursor.created_at_s, cursor.external_id):
+                raise _widened("sys_created_on")
+        return sorted(shown, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
+
+    async def create(self, columns: Mapping[str, str]) -> Observation:
+        """Create a record; the echo shows what ServiceNow made of it."""
+        return await self._write("POST", TABLE, columns)
+
+    async def update(self, external_id: str, columns: Mapping[str, str]) -> Observation:
+        """Change some columns of a record; the echo shows what ServiceNow made of it."""
+        echo = await self._write("PATCH", f"{TABLE}/{external_id}", columns)
+        if echo.external_id != external_id:
+            raise ExternalFailed("ambiguous", f"the answer shows record {echo.external_id} instead of {external_id}")
+        return echo
+
+    async def _list(self, query: str, limit: int) -> list[Observation]:
+        parameters = {
+            "sysparm_query": query,
+            "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *READ_COLUMNS)),
+            "sysparm_limit": str(limit),
+            "sysparm_exclude_reference_link": "true",
+            "sysparm_no_count": "true",
+        }
+        rows = await self._exchange("GET", TABLE, parameters, None, READ_S_MAX)
+        return [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
+
+    async def _write(self, method: str, path: str, columns: Mapping[str, str]) -> Observation:
+        parameters = {
+            "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *READ_COLUMNS)),
+            "sysparm_exclude_reference_link": "true",
+        }
+        rows = await self._exchange(method, path, parameters, dict(columns), WRITE_S_MAX)
+        echo = observation(rows[0], READ_COLUMNS) if len(rows) == 1 else None
+        if echo is None:
+            raise ExternalFailed("ambiguous", "the answer does not show the record that was written")
+        return echo
+
+    async def _exchange(
+        self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, deadline_s: float
+    ) -> list[Row]:
+        """One request within the rate budget, whole answer or typed error."""
+        headers = dict(self._headers)
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = msgspec.json.encode(body)
+        timeout = {"connect": CONNECT_S_MAX, "pool": CONNECT_S_MAX, "read": None, "write": None}
+        request = httpx.Request(
+            method,
+            f"{self._base_url}{path}",
+            params=parameters,
+            headers=headers,
+            content=content,
+            extensions={"timeout": timeout},
+        )
+        writes = body is not None
+        async with self._slots:
+            await self._take_token()
+            left_at_s = self._clock.now_s()
+            answer = await self._ask(request, deadline_s, writes=writes)
+        if (date_at_s := date_s(answer.headers)) is not None:
+            self._meter.add(date_at_s, left_at_s, self._clock.now_s())
+        return rows_of(answer, writes=writes)
+
+    async def _take_token(self) -> None:
+        self._bucket, wait_s = self._bucket.take(trio.current_time(), self._rate)
+        if wait_s > 0:
+            await trio.sleep(wait_s)
+
+    async def _ask(self, request: httpx.Request, deadline_s: float, *, writes: bool) -> Answer:
+        unclear: Outcome = "ambiguous" if writes else "unavailable"
+        try:
+            with trio.fail_after(deadline_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    body = await _bounded(response, unclear)
+                finally:
+                    with trio.move_on_after(1, shield=True):
+                        await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise ExternalFailed("unavailable", f"cannot be reached: {str(error) or type(error).__name__}") from error
+        except httpx.TransportError as error:
+            raise ExternalFailed(unclear, f"the connection broke: {str(error) or type(error).__name__}") from error
+        except trio.TooSlowError as error:
+            raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, body)
+
+
+async def _bounded(response: httpx.Response, unclear: Outcome) -> bytes:
+    """The raw body, refused when it is compressed or endless: bytes from ServiceNow are hostile input too."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        message = f"a compressed answer ({encoding}) that was not asked for"
+        raise ExternalFailed(unclear, message, status=response.status_code)
+    body = bytearray()
+    if isinstance(response.stream, httpx.AsyncByteStream):
+        async for chunk in response.stream:
+            body += chunk
+            if len(body) > ANSWER_BYTES_MAX:
+                message = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
+                raise ExternalFailed(unclear, message, status=response.status_code)
+    return bytes(body)
+
+
+def _widened(column: str) -> ExternalFailed:
+    """ServiceNow drops clauses it does not understand or allow, and answers with more rows than were asked for."""
+    return ExternalFailed(
+        "unavailable",
+        f"the answer holds records that the query on {column} does not match, so it is not used",
+        detail="the account may lack query rights on that column",
+    )
