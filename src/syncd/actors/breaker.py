@@ -43,8 +43,8 @@ class Breaker:
 
     async def passage(self) -> None:
         """Wait until a request may leave."""
-        while (wait_s := self.wait_s) > 0:
-            await trio.sleep(wait_s)
+        while (until := self._until) > trio.current_time():  # noqa: ASYNC110 another failure may move it while we sleep
+            await trio.sleep_until(until)
 
     def succeeded(self) -> None:
         """A request ended in a value, or in a refusal of this one record: the instance is there."""

@@ -3,14 +3,15 @@
 The HTTP API sees the journal, the incident store and the running integrations only through these Protocols.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from syncd.core.events import Change, Record
-from syncd.core.model import Note
+from syncd.core.model import Cursor, Note, Observation
 from syncd.core.requests import Declared, NewIncident, NewNote
+from syncd.core.sending import Offset
 from syncd.core.state import State
 from syncd.core.views import IncidentView
 
@@ -61,6 +62,39 @@ class Platform(Protocol):
 
     def add_note(self, incident_id: str, wanted: NewNote, *, note_id: str, by: str) -> Decide[Note]:
         """Append a work note."""
+        ...
+
+
+class External(Protocol):
+    """One ServiceNow instance (``systems/servicenow.py``): every call raises ``ExternalFailed`` or ends in a value."""
+
+    @property
+    def offset(self) -> Offset:
+        """The instance's clock minus ours, as measured so far."""
+        ...
+
+    async def read(self, external_ids: Sequence[str]) -> list[Observation]:
+        """The records that are shown of these, at most 50."""
+        ...
+
+    async def passing(self, external_ids: Sequence[str], import_query: str) -> frozenset[str]:
+        """Which of these records an integration's import query lets in."""
+        ...
+
+    async def with_correlation(self, correlation_id: str) -> list[Observation]:
+        """The records that carry exactly this correlation id."""
+        ...
+
+    async def created_after(self, cursor: Cursor) -> list[Observation]:
+        """One page of records created after ``cursor``, oldest first; an empty page is the end."""
+        ...
+
+    async def create(self, columns: Mapping[str, str]) -> Observation:
+        """Create a record; returns the echo."""
+        ...
+
+    async def update(self, external_id: str, columns: Mapping[str, str]) -> Observation:
+        """Change some columns; returns the echo."""
         ...
 
 

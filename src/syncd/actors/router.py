@@ -18,7 +18,7 @@ MERGERS_MAX: Final = 64
 
 
 async def run_router(integration_id: str, by: str, journal: Journal, bell: Doorbell) -> None:
-    """Look for work at every ring. Ends only by cancellation; a merger's error ends it, and its supervisor restarts it."""
+    """Look for work at every ring. Ends by cancellation, or by a merger's error, for the supervisor to restart it."""
     active: dict[str, None] = {}
 
     async def merge(name: str, trace: str) -> None:

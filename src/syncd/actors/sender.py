@@ -14,8 +14,10 @@ from syncd.actors.ports import External, Journal
 from syncd.actors.reading import Reader
 from syncd.core import sending
 from syncd.core.backoff import delay_s
+from syncd.core.events import Change
 from syncd.core.model import Attempt, Failure, Link, Observation
 from syncd.core.outbox import due_links, next_due_at_s
+from syncd.core.state import State
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock, Ids
 
@@ -138,6 +140,8 @@ class Sender:
 
     async def _send(self, link: Link, attempt: Attempt) -> None:
         """Make the request of an attempt that is on record, and settle it with what came of it."""
+        echo: Observation | None = None
+        failure, outcome = Failure("", ""), None
         try:
             if attempt.kind == "create":
                 echo = await self._external.create(attempt.columns)
@@ -145,22 +149,17 @@ class Sender:
                 echo = await self._external.update(link.external_id, attempt.columns)
         except ExternalFailed as error:
             self._breaker.failed(error)
-            next_at_s = self._next_at_s(link)
-            await self._journal.transact(
-                lambda state, at_s: sending.fail(
-                    state, at_s, link.id, attempt.number, error.outcome, _failure(error), next_at_s
-                ),
-                by=self._by,
-                trace=_trace(link),
-            )
-            return
-        self._breaker.succeeded()
-        offset = self._external.offset
-        await self._journal.transact(
-            lambda state, at_s: sending.settle(state, at_s, link.id, attempt.number, echo, offset),
-            by=self._by,
-            trace=_trace(link),
-        )
+            failure, outcome = _failure(error), error.outcome
+        else:
+            self._breaker.succeeded()
+        offset, next_at_s = self._external.offset, self._next_at_s(link)
+
+        def settle(state: State, at_s: float) -> Change[None]:
+            if echo is not None:
+                return sending.settle(state, at_s, link.id, attempt.number, echo, offset)
+            return sending.fail(state, at_s, link.id, attempt.number, outcome or "ambiguous", failure, next_at_s)
+
+        await self._journal.transact(settle, by=self._by, trace=_trace(link))
 
     async def _postpone(self, link: Link, failure: Failure) -> None:
         next_at_s = self._next_at_s(link)
