@@ -1,8 +1,9 @@
 """The five seams: Clock, Ids, Disk, Net and Work, and no other way to the outside.
 
-Every source of time, randomness, files, sockets and threads stands behind one of these protocols, so that the simulation
-can replace all five and run the real daemon in virtual time. The real versions below are thin; only the composition
-root (``daemon.py``, ``demo.py``, ``__main__.py``) and the offline journal commands build them (``tests/test_rooms.py``).
+Every source of time, randomness, files, sockets and threads stands behind one of these protocols, so that the
+simulation can replace all five and run the real daemon in virtual time. The real versions below are thin; only the
+composition root (``daemon.py``, ``demo.py``, ``__main__.py``) and the offline journal commands build them
+(``tests/test_rooms.py``).
 """
 
 import errno
@@ -102,7 +103,7 @@ class Disk(Protocol):
         ...
 
     def lock(self, path: Path) -> None:
-        """Hold an exclusive lock for the life of the process; ``AlreadyRunning`` with the holder's pid if it is taken."""
+        """Hold an exclusive lock until the process ends; ``AlreadyRunning`` with the holder's pid if it is taken."""
         ...
 
 

@@ -111,7 +111,7 @@ class Fields:
             return UNSET
         return text
 
-    def optional_text(self, name: str, *, letters_max: int, lines: bool = False) -> str | None | UnsetType:
+    def optional_text(self, name: str, *, letters_max: int, lines: bool = False) -> str | UnsetType | None:
         """Like ``text``, but null or empty clears it: None."""
         if self.raw(name) is None:
             return None
@@ -151,7 +151,9 @@ class Fields:
             return UNSET
         if value <= over or not least <= value <= most:
             low = f"more than {over:g}" if over > -math.inf else f"at least {least:g}"
-            self.fault(name, f"{shown(value)} is out of range; give {low}" + (f" and at most {most:g}" * (most < math.inf)))
+            self.fault(
+                name, f"{shown(value)} is out of range; give {low}" + (f" and at most {most:g}" * (most < math.inf))
+            )
             return UNSET
         return float(value)
 

@@ -77,7 +77,7 @@ class Incident(Struct, frozen=True):
 
 
 class SealedSecret(Struct, frozen=True):
-    """A secret under the master key, as the journal holds it (``credentials.py`` opens it)."""
+    """A secret as the journal keeps it, base64 with padding; ``key_id`` says which master key opens it."""
 
     key_id: str
     nonce: str

@@ -19,7 +19,7 @@ NOTE_LETTERS_MAX: Final = 100_000
 WORD_LETTERS_MAX: Final = 500
 NOTES_LETTERS_MAX: Final = 100_000
 DECLARED_FIELDS: Final = ("organization_id", "title", "description", "severity", "assigned_to", "service")
-_Check = Callable[[Fields], str | None | UnsetType]
+_Check = Callable[[Fields], str | UnsetType | None]
 _SEVERITY_OF: Final[Mapping[str, Severity]] = {
     "1": "SEV-1",
     "2": "SEV-2",
@@ -94,7 +94,7 @@ def _description(body: Fields) -> str | UnsetType:
     return value if isinstance(value, UnsetType) else canonical_text(value)
 
 
-def _resolution_notes(body: Fields) -> str | None | UnsetType:
+def _resolution_notes(body: Fields) -> str | UnsetType | None:
     value = body.optional_text("resolution_notes", letters_max=NOTES_LETTERS_MAX, lines=True)
     return canonical_text(value) if isinstance(value, str) else value
 

@@ -4,9 +4,8 @@ Every ServiceNow answer is judged here and nowhere else. Success is a complete J
 ``error``; everything else is an outage, a refusal or an ambiguity, never data.
 """
 
-import calendar
-import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -160,14 +159,14 @@ def date_s(headers: Mapping[str, str]) -> float | None:
 def stamp_s(text: str) -> float | None:
     """A ServiceNow stamp (``YYYY-MM-DD HH:MM:SS``, UTC) in Unix seconds; None when it is not one."""
     try:
-        return float(calendar.timegm(time.strptime(text, STAMP_FORM)))
+        return datetime.strptime(text, STAMP_FORM).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
 
 
 def stamp_text(at_s: float) -> str:
     """Unix seconds as a ServiceNow stamp, UTC, cut to the second."""
-    return time.strftime(STAMP_FORM, time.gmtime(at_s))
+    return datetime.fromtimestamp(int(at_s), UTC).strftime(STAMP_FORM)
 
 
 def observation(row: Row, columns: tuple[str, ...]) -> Observation | None:

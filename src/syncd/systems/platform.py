@@ -32,7 +32,7 @@ class _Identified(Struct):
 def declare(
     wanted: NewIncident, *, incident_id: str, by: str, key: str = "", body_digest: str = ""
 ) -> Decide[Declared]:
-    """Declare an incident. With a ``key`` seen in the last 24 h: the first answer again, or ``Invalid`` for another body."""
+    """Declare an incident. A ``key`` of the last 24 h: the first answer again, or ``Invalid`` for another body."""
 
     def decide(state: State, at_s: float) -> Change[Declared]:
         kept = state.answers.get(key) if key else None
@@ -78,7 +78,7 @@ def _first_answer(kept: KeptAnswer, body_digest: str) -> Declared:
 def edit(
     incident_id: str, changes: dict[str, str | None], *, by: str, version: int | None = None
 ) -> Decide[views.IncidentView]:
-    """Change fields of an incident; what already has its wanted value is no change. ``Stale`` for another ``version``."""
+    """Change fields; what has its wanted value already is no change. ``Stale`` for another ``version``."""
 
     def decide(state: State, at_s: float) -> Change[views.IncidentView]:
         incident = finding.incident(state, incident_id)

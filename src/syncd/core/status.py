@@ -1,0 +1,147 @@
+"""An integration's sync status (contract section 7): one state, the reasons for it, and the numbers behind it.
+
+A view of State and of what the actors and the webhook door count. Lag is null until it is measured.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from syncd.core import mapping
+from syncd.core.model import SYNCED_FIELDS, Integration, Link
+from syncd.core.state import State
+from syncd.core.views import optional_time
+
+REASONS_MAX = 20
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """What is known of an integration beside State, since the start of the daemon. Times are Unix seconds."""
+
+    halted: str = ""
+    breaker: str = "closed"
+    requests: int = 0
+    throttled: int = 0
+    errors: int = 0
+    remaining_budget: float | None = None
+    last_reconcile_at_s: float | None = None
+    last_webhook_at_s: float | None = None
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+
+class Queue(Struct, frozen=True):
+    """What waits to be written. ``oldest_age_s`` is null when nothing does."""
+
+    outbox: int
+    inflight: int
+    oldest_age_s: float | None
+
+
+class Webhooks(Struct, frozen=True):
+    """Since the start of the daemon."""
+
+    last_received_at: str | None
+    accepted: int
+    rejected: int
+    duplicates: int
+
+
+class Api(Struct, frozen=True):
+    """Requests to ServiceNow since the start of the daemon."""
+
+    requests: int
+    throttled: int
+    errors: int
+    remaining_budget: float | None
+    breaker: str
+
+
+class StatusView(Struct, frozen=True, kw_only=True):
+    """Contract section 7."""
+
+    integration_id: str
+    handle: str
+    state: str
+    reasons: list[str]
+    links: dict[str, int]
+    queue: Queue
+    lag: dict[str, dict[str, float] | None]
+    dlq: int
+    conflicts: int
+    webhooks: Webhooks
+    api: Api
+    last_reconcile: str | None
+    next_reconcile: str | None
+
+
+def status(state: State, integration: Integration, counts: Counts, at_s: float) -> StatusView:
+    """How one integration does at a time."""
+    links = list(state.links_under(integration.id))
+    letters = sum(one.integration_id == integration.id for one in state.dead_letters.values())
+    pending = sum(state.conflicts[one].integration_id == integration.id for one in state.waiting.values())
+    waiting = [
+        entry for name in state.outbox.get(integration.id, ()) if (entry := state.links[name].outbox) is not None
+    ]
+    paused, down, degraded = _reasons(integration, links, counts, letters, pending)
+    by_state = Counter(link.state for link in links)
+    return StatusView(
+        integration_id=integration.id,
+        handle=integration.settings.handle,
+        state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
+        reasons=[*paused, *down, *degraded][:REASONS_MAX],
+        links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},  # type: ignore[index]
+        queue=Queue(
+            outbox=len(waiting),
+            inflight=sum(link.in_flight is not None for link in links),
+            oldest_age_s=max(0.0, at_s - min(one.since_s for one in waiting)) if waiting else None,
+        ),
+        lag={"inbound": None, "outbound": None},
+        dlq=letters,
+        conflicts=pending,
+        webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
+        api=Api(counts.requests, counts.throttled, counts.errors, counts.remaining_budget, counts.breaker),
+        last_reconcile=optional_time(counts.last_reconcile_at_s),
+        next_reconcile=None,
+    )
+
+
+def _reasons(
+    integration: Integration, links: list[Link], counts: Counts, letters: int, pending: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Why it is paused, down or degraded, worst first."""
+    settings, handle = integration.settings, integration.settings.handle
+    paused = []
+    if not settings.enabled:
+        paused.append(f"disabled; run: im integration configure {handle} --enabled")
+    if settings.sync_direction == "none":
+        paused.append(f"sync_direction is none; run: im integration configure {handle} --direction bidirectional")
+    if not integration.credentials:
+        paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
+    if counts.halted:
+        paused.append(counts.halted)
+    down = [] if counts.breaker == "closed" else ["the instance does not answer properly; it is being probed"]
+    degraded = []
+    if letters:
+        degraded.append(f"{letters} dead letters; see: im integration dlq {handle}")
+    if pending:
+        degraded.append(f"{pending} conflicts wait for a person; see: im conflict list --integration {handle}")
+    if parked := sum(link.state == "parked" for link in links):
+        degraded.append(f"{parked} links are parked; see: im integration links {handle}")
+    degraded += _unmapped(links)
+    return paused, down, degraded
+
+
+def _unmapped(links: list[Link]) -> Iterator[str]:
+    """Values without a mapping are left alone on both sides, and shown here."""
+    found: Counter[tuple[str, str]] = Counter()
+    for link in links:
+        if link.observed is not None:
+            for field in SYNCED_FIELDS:
+                raw = mapping.unmapped(field, link.observed.columns)
+                if raw:
+                    found[field, raw] += 1
+    for (field, raw), count in found.most_common(5):
+        yield f"{count} records have {field} {raw[:40]!r}, which has no mapping: left alone"

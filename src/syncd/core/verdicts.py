@@ -1,0 +1,134 @@
+"""What people decide about conflicts and dead letters, as decisions; the one write path then carries it out.
+
+A verdict moves no value to ServiceNow and none from it, except a value that a person typed: it moves the base, marks
+the link, and the ordinary merge does the rest (docs/sync.md, "Conflicts").
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
+
+from syncd.core import finding
+from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried
+from syncd.core.fields import Fields
+from syncd.core.model import Conflict, DeadLetter, Side
+from syncd.core.requests import checked_value
+from syncd.core.state import State, link_id
+from syncd.errors import Invalid, Stale, WrongState
+
+T = TypeVar("T")
+Decide = Callable[[State, float], Change[T]]
+
+
+class Verdict(Struct, frozen=True):
+    """Which side's value stands, or a value of its own (``side`` None)."""
+
+    side: Side | None
+    value: object = UNSET
+
+
+def read(raw: Mapping[str, object]) -> Verdict:
+    """A verdict from a request's object: exactly one of ``use`` and ``value``; ``Invalid`` otherwise."""
+    body = Fields(raw, ("use", "value"))
+    sides: tuple[Side, ...] = ("platform", "external")
+    side = body.choice("use", sides)
+    value = body.raw("value")
+    body.done("the verdict")
+    if isinstance(side, UnsetType) == isinstance(value, UnsetType):
+        raise Invalid(
+            "which value stands is not clear", hint='send {"use": "platform"}, {"use": "external"} or {"value": …}'
+        )
+    return Verdict(None if isinstance(side, UnsetType) else side, value)
+
+
+def resolve(conflict_id: str, verdict: Verdict, *, by: str, version: int | None = None) -> Decide[Conflict]:
+    """Settle a pending conflict. ``Stale`` for another ``version``, ``WrongState`` when it is settled already."""
+
+    def decide(state: State, at_s: float) -> Change[Conflict]:
+        conflict = _pending(state, conflict_id, version)
+        winner: Side = verdict.side or "platform"
+        value: str | UnsetType = UNSET
+        if verdict.side is None:
+            value = checked_value(conflict.field, verdict.value)
+        elif verdict.side == "external" and link_id(conflict.integration_id, conflict.incident_id) not in state.links:
+            value = checked_value(conflict.field, conflict.external)  # no link to merge: it can only be taken from here
+        incident = state.incidents[conflict.incident_id]
+        if value == (incident.value(conflict.field) or ""):
+            value = UNSET  # effective changes only
+        event = ConflictSettled(conflict.id, winner, value)
+        return Change(incident.organization_id, (event,), _settled(conflict, winner, by, at_s))
+
+    return decide
+
+
+def ignore(conflict_id: str, *, by: str, version: int | None = None) -> Decide[Conflict]:
+    """Leave both values as they are; the conflict is not asked again until one of them changes."""
+
+    def decide(state: State, at_s: float) -> Change[Conflict]:
+        conflict = _pending(state, conflict_id, version)
+        stream = state.incidents[conflict.incident_id].organization_id
+        return Change(stream, (ConflictSettled(conflict.id, None),), _settled(conflict, None, by, at_s))
+
+    return decide
+
+
+def _pending(state: State, conflict_id: str, version: int | None) -> Conflict:
+    conflict = finding.conflict(state, conflict_id)
+    if conflict.status != "pending":
+        raise WrongState(
+            f"{conflict.id} is {conflict.status} already", hint="edit the incident if another value should stand"
+        )
+    if version is not None and version != conflict.version:
+        raise Stale(
+            f"{conflict.id} has version {conflict.version}, and If-Match names {version}: a value changed meanwhile",
+            hint=f"look at it again, then decide with If-Match: {conflict.version}",
+        )
+    return conflict
+
+
+def _settled(conflict: Conflict, winner: Side | None, by: str, at_s: float) -> Conflict:
+    """The conflict as the fold will make it."""
+    return replace(
+        conflict,
+        status="resolved" if winner else "ignored",
+        decided=winner or "",
+        version=conflict.version + 1,
+        resolved_at_s=at_s,
+        resolved_by=by,
+    )
+
+
+def retry(word: str, letter_id: str) -> Decide[DeadLetter]:
+    """Read and decide anew what a dead letter stands for. It keeps its id, and goes when it is delivered."""
+
+    def decide(state: State, _at_s: float) -> Change[DeadLetter]:
+        within = finding.integration(state, word)
+        letter = finding.dead_letter(state, within, letter_id)
+        return Change(within.settings.organization_id, (DeadLetterRetried(letter.id),), letter)
+
+    return decide
+
+
+def retry_all(word: str) -> Decide[list[DeadLetter]]:
+    """The same for every dead letter of an integration, oldest first."""
+
+    def decide(state: State, _at_s: float) -> Change[list[DeadLetter]]:
+        within = finding.integration(state, word)
+        letters = [one for one in state.dead_letters.values() if one.integration_id == within.id]
+        events = tuple(DeadLetterRetried(one.id) for one in letters)
+        return Change(within.settings.organization_id, events, letters)
+
+    return decide
+
+
+def discard(word: str, letter_id: str) -> Decide[DeadLetter]:
+    """Give a dead letter up: the difference stays until the next edit of those fields."""
+
+    def decide(state: State, _at_s: float) -> Change[DeadLetter]:
+        within = finding.integration(state, word)
+        letter = finding.dead_letter(state, within, letter_id)
+        return Change(within.settings.organization_id, (DeadLetterDiscarded(letter.id),), letter)
+
+    return decide

@@ -1,0 +1,1 @@
+"""Face people and peers: parse, one call inward, render."""

@@ -1,0 +1,1 @@
+"""The HTTP API and the webhook door, on TCP and on the Unix socket."""

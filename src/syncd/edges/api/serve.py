@@ -1,0 +1,176 @@
+"""The doors: accept loops that give each client its place and contain what goes wrong with it.
+
+Hypercorn's own ``serve()`` is not used: there one connection's exception ends the daemon, and nothing bounds their
+number. Here an exception stays in its connection (one line in the log); a full door closes the client it has waited for
+longest; ``stop`` ends everything within ``grace_s``, whatever the clients do. No lifespan events are sent: nothing of
+ours lives in the application, so it may stand behind several doors. What one connection does is ``connection.py``.
+"""
+
+import errno
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+
+from syncd.edges.api.connection import Connection, ServeLimits, Stream
+from syncd.edges.api.gate import ASGIApp
+from syncd.edges.api.http1 import hypercorn_config
+from syncd.edges.api.listeners import UnixListener, open_tcp, open_unix
+
+__all__ = ["DEFAULT_LIMITS", "ServeLimits", "UnixListener", "open_tcp", "open_unix", "serve"]
+
+DEFAULT_LIMITS: Final = ServeLimits()
+ACCEPT_PAUSE_S: Final = 0.1
+FULL_NOTICE_S: Final = 60.0
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+log = logging.getLogger("syncd.http")
+
+
+async def serve(
+    app: ASGIApp,
+    listeners: Sequence[trio.abc.Listener[Stream]],
+    *,
+    stop: trio.Event,
+    limits: ServeLimits = DEFAULT_LIMITS,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``app`` on all ``listeners`` until ``stop`` is set, and close them. Put a ``Gate`` around ``app`` first.
+
+    After ``stop`` nothing new is accepted, connections without an open request are closed at once, and open requests
+    have ``limits.grace_s`` to end before they are cancelled. Cancelling this call cancels them at once. Raises only what
+    an application raises beyond Exception, and what ends a listener.
+    """
+    config, context = hypercorn_config(), WorkerContext(None)
+    doors = [_Door(app, listener, config, context, limits) for listener in listeners]
+    async with trio.open_nursery() as nursery:
+        try:
+            async with trio.open_nursery() as accepting:
+                for door in doors:
+                    accepting.start_soon(door.accept, nursery)
+                task_status.started()
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+            await context.terminated.set()
+            for door in doors:
+                door.retire()
+            with trio.move_on_after(limits.grace_s):
+                for door in doors:
+                    await door.wait_empty()
+        finally:
+            for door in doors:  # a write is shielded, so that cancelling alone would wait for it
+                door.sever()
+
+
+class _Door:
+    """One listener and the clients that came in through it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: trio.abc.Listener[Stream],
+        config: Config,
+        context: WorkerContext,
+        limits: ServeLimits,
+    ) -> None:
+        self._app = app
+        self._listener = listener
+        self._config = config
+        self._context = context
+        self._limits = limits
+        self._places = trio.Semaphore(limits.connections_max)
+        self._connections: set[Connection] = set()
+        self._left = trio.Event()  # set, and replaced, whenever a client leaves
+        self._noticed_full_at = -FULL_NOTICE_S
+
+    async def accept(self, nursery: trio.Nursery) -> None:
+        """Let clients in, each with a task in ``nursery``; closes the listener when cancelled."""
+        async with self._listener:
+            while True:
+                try:
+                    stream = await self._listener.accept()
+                except OSError as error:
+                    if error.errno not in _EXHAUSTED:
+                        raise
+                    log.warning("cannot accept connections for the moment: %s", error.strerror)
+                else:
+                    await self._seat(stream, nursery)
+                    continue
+                await trio.sleep(ACCEPT_PAUSE_S)
+
+    def retire(self) -> None:
+        for connection in self._connections:
+            connection.retire()
+
+    def sever(self) -> None:
+        for connection in self._connections:
+            connection.sever()
+
+    async def wait_empty(self) -> None:
+        while self._connections:
+            await self._left.wait()
+
+    async def _seat(self, stream: Stream, nursery: trio.Nursery) -> None:
+        """Start its conversation as soon as there is a place; make one if some client only keeps us waiting."""
+        is_seated = False
+        try:
+            if self._places.value == 0:
+                self._make_room()
+            await self._places.acquire()
+            is_seated = True
+        finally:
+            if not is_seated:
+                with trio.move_on_after(ACCEPT_PAUSE_S, shield=True):
+                    await trio.aclose_forcefully(stream)
+        connection = Connection(
+            self._app,
+            stream,
+            config=self._config,
+            context=self._context,
+            limits=self._limits,
+            is_crowded=self._is_crowded,
+        )
+        self._connections.add(connection)
+        nursery.start_soon(self._converse, connection)
+
+    def _is_crowded(self) -> bool:
+        return self._places.statistics().tasks_waiting > 0
+
+    def _make_room(self) -> None:
+        waiting = [
+            (since, connection) for connection in self._connections if (since := connection.waiting_since) is not None
+        ]
+        if waiting:
+            min(waiting, key=lambda pair: pair[0])[1].sever()
+        now = trio.current_time()
+        if now - self._noticed_full_at >= FULL_NOTICE_S:
+            self._noticed_full_at = now
+            log.warning(
+                "all %d connections of a listener are taken; %s",
+                self._limits.connections_max,
+                "closed the one that kept us waiting longest" if waiting else "new clients wait until one is answered",
+            )
+
+    async def _converse(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except* Exception as errors:
+            log.warning("a connection failed and was closed: %s", "; ".join(map(repr, _leaves(errors))))
+            log.debug("the failed connection", exc_info=errors)
+        finally:
+            self._connections.discard(connection)
+            self._places.release()
+            self._left.set()
+            self._left = trio.Event()
+
+
+def _leaves(errors: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in errors.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]

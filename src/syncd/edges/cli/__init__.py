@@ -1,0 +1,1 @@
+"""The `im` command line: a client of the HTTP API, and nothing else."""

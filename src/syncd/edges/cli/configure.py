@@ -1,0 +1,216 @@
+"""`im integration configure [HANDLE]`: make an integration, or change it if it is there.
+
+Owns the flags for the settings and the ways to hand over a password. It decides between create and change by asking
+the daemon, never by remembering. A secret given on the command line is visible to other users of the machine while `im`
+runs, which is why there are three other ways.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from syncd.edges.cli.client import Json, RequestRefused, path_of, read
+from syncd.edges.cli.session import Flag, FreeText, Injected, Session
+from syncd.edges.cli.shapes import Integration
+from syncd.edges.cli.transport import WrongUsage
+
+SECRET_BYTES_MAX = 65_536
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an integration does, by flag; None: not given, so left as it is."""
+
+    name: Annotated[FreeText, Parameter(help="Display name, unique in the organization.")] = None
+    handle: Annotated[str | None, Parameter(help="Rename the handle to this.")] = None
+    integration_type: Annotated[str | None, Parameter(name="--type", help="servicenow, which is the default.")] = None
+    organization_id: Annotated[str | None, Parameter(name="--org")] = None
+    base_url: Annotated[str | None, Parameter(help="Such as https://example.service-now.com.")] = None
+    sync_direction: Annotated[
+        Literal["none", "inbound", "outbound", "bidirectional"] | None, Parameter(name="--direction")
+    ] = None
+    enabled: bool | None = None
+    webhook_secret: Annotated[FreeText, Parameter(help="Made for you if you give none.")] = None
+    conflict_strategy: Literal["last-write-wins", "ownership-priority", "manual-review"] | None = None
+    conflict_window: Annotated[str | None, Parameter(help="A duration such as 5s, or always.")] = None
+    create_external: Annotated[bool | None, Parameter(help="A new incident makes a ServiceNow record.")] = None
+    create_platform: Annotated[bool | None, Parameter(help="A new ServiceNow record makes an incident.")] = None
+    import_query: Annotated[FreeText, Parameter(help="Encoded query: which new records make incidents.")] = None
+    external_defaults: Annotated[
+        FreeText, Parameter(help='JSON, such as {"caller_id": "im", "close_code": "Solved"}.')
+    ] = None
+    rate_limit: Annotated[float | None, Parameter(help="Requests a second.")] = None
+    max_concurrency: Annotated[int | None, Parameter(help="Requests at once.")] = None
+    transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s.")] = None
+
+    def body(self) -> dict[str, Json]:
+        """The settings that were given, under their API names; raises WrongUsage."""
+        given: dict[str, Json] = {key: value for key, value in vars(self).items() if value is not None}
+        if self.external_defaults is not None:
+            given["external_defaults"] = _json_object(self.external_defaults)
+        if self.rate_limit is not None and self.rate_limit.is_integer():
+            given["rate_limit"] = int(self.rate_limit)
+        return given
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """How we log in to ServiceNow; None: not given."""
+
+    username: FreeText = None
+    password: Annotated[FreeText, Parameter(help="Other users of this machine can see it; prefer the next two.")] = None
+    password_file: Annotated[str | None, Parameter(help="Read it from this file.")] = None
+    password_stdin: Annotated[Flag, Parameter(help="Read it from standard input.")] = False
+    client_id: Annotated[FreeText, Parameter(help="OAuth 2.0.")] = None
+    client_secret: FreeText = None
+    api_key: FreeText = None
+
+    def body(self, session: Session) -> dict[str, Json]:
+        """The ``credentials`` object, possibly empty; asks for a password when only a user is given."""
+        given = {
+            "username": self.username,
+            "password": self._password(session),
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "api_key": self.api_key,
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+    def _password(self, session: Session) -> str | None:
+        if (self.password is not None, self.password_file is not None, self.password_stdin).count(True) > 1:
+            raise WrongUsage(
+                "the password is given twice", hint="give one of --password, --password-file, --password-stdin"
+            )
+        if self.password is not None:
+            return self.password
+        if self.password_file is not None:
+            return _secret(_read_file(self.password_file), f"--password-file {self.password_file}")
+        if self.password_stdin:
+            return _secret(session.world.read_stdin(), "--password-stdin")
+        if self.username is None:
+            return None
+        if session.world.ask_password is None:
+            raise WrongUsage(
+                f"--username {self.username} has no password", hint="give --password-file F or --password-stdin"
+            )
+        typed = session.world.ask_password(f"Password of {self.username}: ")
+        if not typed:
+            raise WrongUsage("no password was typed", hint="type one, or give --password-file F")
+        return typed
+
+
+def configure(
+    handle: Annotated[str | None, Parameter(help="Its handle, id or unique name; without it --name decides.")] = None,
+    /,
+    *,
+    settings: Settings | None = None,
+    account: Account | None = None,
+    session: Injected,
+) -> int:
+    """Make an integration, or change it if it exists.
+
+    Example: im integration configure prod-snow --name "Production ServiceNow" --org acme-corp
+    --base-url https://example.service-now.com --direction bidirectional --username api_user --password-file pw
+    """
+    wanted = settings or Settings()
+    if handle is None and wanted.name is None:
+        raise WrongUsage("which integration is meant is not clear", hint="give its HANDLE, or --name")
+    body = wanted.body()
+    if account is not None and (credentials := account.body(session)):
+        body["credentials"] = credentials
+    if not body:
+        raise WrongUsage("nothing to change", hint="give a setting, such as --enabled or --conflict-strategy")
+    present = _by_reference(session, handle, wanted) if handle is not None else _by_name(session, wanted)
+    return _create(session, handle, body) if present is None else _change(session, present, body)
+
+
+def _by_reference(session: Session, handle: str, wanted: Settings) -> Integration | None:
+    """None when there is none and what was given is enough to make one."""
+    try:
+        return read(session.client.get(path_of("integrations", handle)).body, Integration)
+    except RequestRefused as error:
+        # Without an address it is a change of something that is not there, most likely a slip of the pen: its 404 lists
+        # the handles there are, which helps more than being told which settings a new integration lacks.
+        if error.status != 404 or wanted.base_url is None or wanted.handle is not None:
+            raise
+        return None
+
+
+def _by_name(session: Session, wanted: Settings) -> Integration | None:
+    """Exact names only, and in the given organization: another one may have an integration of the same name."""
+    found = session.client.pages(path_of("integrations"), {"org": wanted.organization_id}, limit=None)
+    matches = [each for each in read(found.body, list[Integration]) if each.name == wanted.name]
+    if len(matches) > 1:
+        handles = ", ".join(each.handle for each in matches)
+        raise WrongUsage(
+            f"{len(matches)} integrations are named {wanted.name}", hint=f"give a handle: {handles}; or --org"
+        )
+    return matches[0] if matches else None
+
+
+def _create(session: Session, handle: str | None, body: dict[str, Json]) -> int:
+    if handle is not None:
+        body["handle"] = handle
+    answer = session.client.call("POST", path_of("integrations"), body={"integration_type": "servicenow", **body})
+
+    def confirmation() -> list[str]:
+        made = read(answer.body, Integration)
+        lines = [f"{made.handle} created ({_summary(made)})"]
+        if made.webhook_secret:
+            lines.append(f"webhook secret, not shown again: {made.webhook_secret}")
+        return [*lines, f"next: im integration webhook-script {made.handle}"]
+
+    session.confirm(answer.body, confirmation)
+    return 0
+
+
+def _change(session: Session, present: Integration, body: dict[str, Json]) -> int:
+    # These two say which integration is meant; repeating them is no change, so a command may be run again as it is.
+    unmoved = {"integration_type": present.integration_type, "organization_id": present.organization_id}
+    changes = {key: value for key, value in body.items() if key not in unmoved or value != unmoved[key]}
+    answer = session.client.call("PATCH", path_of("integrations", present.id), body=changes)
+
+    def confirmation() -> list[str]:
+        changed = read(answer.body, Integration)
+        return [f"{changed.handle} updated ({_summary(changed)})"]
+
+    session.confirm(answer.body, confirmation)
+    return 0
+
+
+def _summary(integration: Integration) -> str:
+    return f"{integration.id}, {integration.sync_direction}, {'enabled' if integration.enabled else 'disabled'}"
+
+
+def _json_object(text: str) -> dict[str, Json]:
+    hint = """give a JSON object, such as '{"caller_id": "im"}'"""
+    try:
+        return msgspec.json.decode(text, type=dict[str, Json])
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise WrongUsage(f"--external-defaults {text}: {error}", hint=hint) from error
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(SECRET_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"--password-file {path} cannot be read: {error}", hint="check its path and mode") from error
+
+
+def _secret(raw: bytes, source: str) -> str:
+    """Without the line end that editors and echo put behind it."""
+    if len(raw) > SECRET_BYTES_MAX:
+        raise WrongUsage(f"{source} holds more than {SECRET_BYTES_MAX} bytes", hint="give the password alone")
+    try:
+        secret = raw.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f"{source} is not UTF-8 text", hint="give the password alone") from error
+    if not secret:
+        raise WrongUsage(f"{source} is empty", hint="put the password there")
+    return secret

@@ -1,0 +1,119 @@
+"""`im conflict …`: look at conflicts and settle those that wait for a person."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from syncd.edges.cli.client import Json, path_of, read
+from syncd.edges.cli.render import age, facts, plain, table, tree
+from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session
+from syncd.edges.cli.shapes import Conflict
+from syncd.edges.cli.transport import WrongUsage
+
+IfMatch = Annotated[int | None, Parameter(help="Only if the conflict still has this version.")]
+
+app = App(name="conflict", help="List and settle conflicts.")
+
+
+@app.command(name="list")
+def list_(
+    *,
+    integration: str | None = None,
+    status: Annotated[
+        Literal["pending", "resolved", "ignored", "all"], Parameter(help="all: settled ones too.")
+    ] = "pending",
+    incident: str | None = None,
+    limit: int = 100,
+    everything: All = False,
+    session: Injected,
+) -> int:
+    """List conflicts; those that wait for a person, unless --status says otherwise.
+
+    Example: im conflict list --integration prod-snow
+    """
+    query = {"integration": integration, "status": None if status == "all" else status, "incident": incident}
+    found = session.client.pages(path_of("conflicts"), query, limit=None if everything else limit)
+
+    def rows() -> str:
+        return table(
+            ["ID", "INCIDENT", "FIELD", "STATUS", "SINCE", "PLATFORM | EXTERNAL"],
+            (
+                [
+                    conflict.id,
+                    conflict.incident_id,
+                    conflict.field,
+                    conflict.status,
+                    age(conflict.created_at, session.now_s),
+                    f"{_value(conflict.platform)} | {_value(conflict.external)}",
+                ]
+                for conflict in read(found.body, list[Conflict])
+            ),
+            wraps=True,
+        )
+
+    kind = "" if status == "all" else f"{status} "
+    session.show_list(found, rows, empty=f"no {kind}conflicts")
+    return 0
+
+
+def _value(value: Json) -> str:
+    return value if isinstance(value, str) and value else plain(value, 0) or "(empty)"
+
+
+@app.command
+def show(conflict_id: str, /, *, session: Injected) -> int:
+    """Show one conflict: the base, both values, who wrote them and when.
+
+    Example: im conflict show conflict-17
+    """
+    answer = session.client.get(path_of("conflicts", conflict_id))
+    session.show(answer.body, lambda: facts(tree(read(answer.body, dict[str, Json]), session.now_s)))
+    return 0
+
+
+@app.command
+def resolve(
+    conflict_id: str,
+    /,
+    *,
+    use_platform: Annotated[Flag, Parameter(help="Keep the platform's value.")] = False,
+    use_external: Annotated[Flag, Parameter(help="Keep ServiceNow's value.")] = False,
+    value: Annotated[FreeText, Parameter(help="Keep neither, write this on both sides.")] = None,
+    if_match: IfMatch = None,
+    session: Injected,
+) -> int:
+    """Settle a conflict that was held for review; CONFLICT-ID is what `im conflict list` prints.
+
+    Example: im conflict resolve conflict-17 --use-platform
+    """
+    if (use_platform, use_external, value is not None).count(True) != 1:
+        raise WrongUsage(
+            "which value stands is not clear", hint="give exactly one of --use-platform, --use-external and --value V"
+        )
+    body: dict[str, Json] = (
+        {"value": value} if value is not None else {"use": "platform" if use_platform else "external"}
+    )
+    return _settle(session, conflict_id, "resolve", body, if_match)
+
+
+@app.command
+def ignore(conflict_id: str, /, *, if_match: IfMatch = None, session: Injected) -> int:
+    """Leave both values as they are and stop asking.
+
+    Example: im conflict ignore conflict-17
+    """
+    return _settle(session, conflict_id, "ignore", {}, if_match)
+
+
+def _settle(session: Session, conflict_id: str, verb: str, body: dict[str, Json], if_match: int | None) -> int:
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    answer = session.client.call("POST", path_of("conflicts", conflict_id, verb), body=body, headers=headers)
+
+    def confirmation() -> list[str]:
+        settled = read(answer.body, Conflict)
+        if settled.status != "resolved":
+            return [f"{settled.id} {settled.status}"]
+        return [f"{settled.id} resolved: {settled.field} is {_value(settled.decided)}"]
+
+    session.confirm(answer.body, confirmation)
+    return 0

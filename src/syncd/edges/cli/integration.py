@@ -1,0 +1,224 @@
+"""`im integration …`: one organization's connection to one ServiceNow instance, its state, links and dead letters.
+
+`configure` is in ``configure.py`` and `reconcile` in ``reconcile.py``; they are attached here.
+"""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from syncd.edges.cli.client import Json, Listing, path_of, read
+from syncd.edges.cli.configure import configure
+from syncd.edges.cli.reconcile import app as reconcile
+from syncd.edges.cli.render import age, facts, table, tree, when
+from syncd.edges.cli.session import All, Flag, Injected, Session
+from syncd.edges.cli.shapes import DeadLetter, Integration, Link, RotatedSecret
+from syncd.edges.cli.transport import WrongUsage
+
+app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
+app.command(configure)
+app.command(reconcile)
+
+
+@app.command(name="list")
+def list_(
+    *,
+    org: str | None = None,
+    type_: Annotated[str | None, Parameter(name="--type")] = None,
+    limit: int = 100,
+    everything: All = False,
+    session: Injected,
+) -> int:
+    """List integrations.
+
+    Example: im integration list --org acme-corp
+    """
+    found = session.client.pages(
+        path_of("integrations"), {"org": org, "type": type_}, limit=None if everything else limit
+    )
+    session.show_list(found, lambda: _integrations(found), empty="no integrations; make one: im integration configure")
+    return 0
+
+
+def _integrations(found: Listing) -> str:
+    return table(
+        ["HANDLE", "ID", "ORG", "DIRECTION", "ENABLED", "NAME"],
+        (
+            [
+                each.handle,
+                each.id,
+                each.organization_id,
+                each.sync_direction,
+                "yes" if each.enabled else "no",
+                each.name,
+            ]
+            for each in read(found.body, list[Integration])
+        ),
+    )
+
+
+@app.command
+def get(integration: str, /, *, session: Injected) -> int:
+    """Show an integration's settings, without its secrets.
+
+    Example: im integration get prod-snow
+    """
+    return _show_tree(session, path_of("integrations", integration))
+
+
+@app.command
+def delete(integration: str, /, *, session: Injected) -> int:
+    """Remove an integration and its links; incidents and ServiceNow records stay as they are.
+
+    Example: im integration delete prod-snow
+    """
+    answer = session.client.call("DELETE", path_of("integrations", integration))
+    session.confirm(answer.body or b'{"deleted":true}', lambda: [f"{integration} deleted"])
+    return 0
+
+
+@app.command
+def sync_status(integration: str, /, *, session: Injected) -> int:
+    """Show whether an integration is healthy and, if not, why: queue, lag, dead letters, webhooks, API.
+
+    Example: im integration sync-status prod-snow
+    """
+    return _show_tree(session, path_of("integrations", integration, "sync-status"))
+
+
+def _show_tree(session: Session, path: str) -> int:
+    answer = session.client.get(path)
+    session.show(answer.body, lambda: facts(tree(read(answer.body, dict[str, Json]), session.now_s)))
+    return 0
+
+
+@app.command
+def links(integration: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+    """List the pairs of incident and ServiceNow record.
+
+    Example: im integration links prod-snow --format table
+    """
+    found = session.client.pages(path_of("integrations", integration, "links"), {}, limit=None if everything else limit)
+
+    def rows() -> str:
+        return table(
+            ["INCIDENT", "EXTERNAL", "STATE", "SYNCED", "REASON"],
+            (
+                [
+                    link.incident_id,
+                    link.external_number or link.external_id,
+                    link.state,
+                    age(link.last_synced_at, session.now_s),
+                    link.reason,
+                ]
+                for link in read(found.body, list[Link])
+            ),
+            wraps=True,
+        )
+
+    session.show_list(found, rows, empty="no links")
+    return 0
+
+
+@app.command
+def webhook_script(integration: str, /, *, session: Injected) -> int:
+    """Print the ServiceNow business rule that tells us about changes, ready to paste.
+
+    Example: im integration webhook-script prod-snow > rule.js
+    """
+    accept = "application/json" if session.is_json else "text/javascript"
+    answer = session.client.get(path_of("integrations", integration, "webhook-script"), accept=accept)
+    # Printed as it came: it is the daemon's own text, and an escape in it would be another program.
+    session.show(answer.body, lambda: answer.body.decode(errors="replace").rstrip("\n"))
+    return 0
+
+
+@app.command
+def rotate_secret(integration: str, /, *, session: Injected) -> int:
+    """Make a new webhook secret; the old one stays valid for a while, so that ServiceNow can be changed in peace.
+
+    Example: im integration rotate-secret prod-snow
+    """
+    answer = session.client.call("POST", path_of("integrations", integration, "webhook-secret", "rotate"))
+
+    def confirmation() -> list[str]:
+        made = read(answer.body, RotatedSecret)
+        return [
+            f"webhook secret, not shown again: {made.webhook_secret}",
+            f"the old one is valid until {when(made.previous_valid_until, session.now_s)}",
+            f"next: put it into ServiceNow, see im integration webhook-script {integration}",
+        ]
+
+    session.confirm(answer.body, confirmation)
+    return 0
+
+
+@app.command
+def dlq(integration: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+    """List dead letters: changes that ServiceNow refused, with its own words and the remedy.
+
+    Example: im integration dlq prod-snow
+    """
+    found = session.client.pages(path_of("integrations", integration, "dlq"), {}, limit=None if everything else limit)
+
+    def rows() -> str:
+        return table(
+            ["ENTRY", "INCIDENT", "OPERATION", "TRIES", "LAST TRY", "ERROR"],
+            (
+                [
+                    entry.id,
+                    entry.incident_id,
+                    entry.operation,
+                    str(entry.attempts),
+                    age(entry.last_attempt_at, session.now_s),
+                    _why(entry),
+                ]
+                for entry in read(found.body, list[DeadLetter])
+            ),
+            wraps=True,
+        )
+
+    session.show_list(found, rows, empty="no dead letters")
+    return 0
+
+
+def _why(entry: DeadLetter) -> str:
+    words = []
+    if (error := entry.error) is not None:
+        status = f"HTTP {error.status}" if error.status else None
+        words = [word for word in (status, error.kind, error.message, error.detail) if word]
+    said = ": ".join(words) or "no reason given"
+    return f"{said} -> {entry.remedy}" if entry.remedy else said
+
+
+@app.command
+def dlq_retry(
+    integration: str,
+    entry: str | None = None,
+    /,
+    *,
+    everything: Annotated[Flag, Parameter(name="--all", help="Every dead letter.")] = False,
+    session: Injected,
+) -> int:
+    """Try a dead letter again, or all of them; what is sent is worked out afresh.
+
+    Example: im integration dlq-retry prod-snow entry-17
+    """
+    if everything == (entry is not None):
+        raise WrongUsage("which dead letter is not clear", hint="give an ENTRY of `im integration dlq`, or --all")
+    segments = ["integrations", integration, "dlq", *([entry] if entry is not None else []), "retry"]
+    answer = session.client.call("POST", path_of(*segments))
+    what = f"the dead letters of {integration} are" if entry is None else f"{entry} is"
+    session.confirm(answer.body or b'{"queued":true}', lambda: [f"{what} queued again"])
+    return 0
+
+
+@app.command
+def dlq_discard(integration: str, entry: str, /, *, session: Injected) -> int:
+    """Give a dead letter up; the two sides stay different until the next edit or reconcile.
+
+    Example: im integration dlq-discard prod-snow entry-17
+    """
+    answer = session.client.call("POST", path_of("integrations", integration, "dlq", entry, "discard"))
+    session.confirm(answer.body or b'{"discarded":true}', lambda: [f"{entry} discarded"])
+    return 0

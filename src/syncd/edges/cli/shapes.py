@@ -1,0 +1,165 @@
+"""The daemon's JSON as far as the tables of `im` read it (docs: the contract of the API).
+
+Owns names only. Every key but an id has a default, and unknown keys are ignored, so `im` and the daemon need not be
+upgraded in one step; ``--format json`` never passes through here. Times are RFC 3339 text.
+"""
+
+from msgspec import Struct
+
+from syncd.edges.cli.client import Json
+
+
+class IncidentLink(Struct):
+    """A link as an incident shows it."""
+
+    integration_id: str = ""
+    integration: str | None = None
+    external_id: str | None = None
+    external_number: str | None = None
+    external_url: str | None = None
+    state: str | None = None
+
+
+class Incident(Struct):
+    """A platform incident."""
+
+    id: str
+    organization_id: str | None = None
+    title: str = ""
+    description: str | None = None
+    severity: str = ""
+    status: str = ""
+    assigned_to: str | None = None
+    service: str | None = None
+    resolution_code: str | None = None
+    resolution_notes: str | None = None
+    version: int = 0
+    created_at: str | None = None
+    updated_at: str | None = None
+    updated_by: str | None = None
+    links: list[IncidentLink] = []
+
+
+class Note(Struct):
+    """A work note."""
+
+    id: str
+    text: str = ""
+    author: str | None = None
+    created_at: str | None = None
+    origin: str | None = None
+
+
+class CloudEvent(Struct):
+    """One entry of a timeline."""
+
+    type: str = ""
+    time: str | None = None
+    source: str | None = None
+    data: Json = None
+
+
+class Integration(Struct):
+    """An integration; ``webhook_secret`` only in the answers to create and rotate."""
+
+    id: str
+    handle: str = ""
+    name: str = ""
+    organization_id: str = ""
+    integration_type: str = ""
+    base_url: str = ""
+    sync_direction: str = ""
+    enabled: bool = True
+    webhook_secret: str | None = None
+
+
+class RotatedSecret(Struct):
+    """The answer to rotating a webhook secret."""
+
+    webhook_secret: str
+    previous_valid_until: str | None = None
+
+
+class Link(Struct):
+    """A link as an integration lists it."""
+
+    incident_id: str = ""
+    external_id: str | None = None
+    external_number: str | None = None
+    external_url: str | None = None
+    state: str | None = None
+    reason: str | None = None
+    last_synced_at: str | None = None
+
+
+class Drift(Struct):
+    """One field of one link that differs."""
+
+    incident_id: str | None = None
+    external_id: str | None = None
+    field: str | None = None
+    platform: Json = None
+    external: Json = None
+    base: Json = None
+    cause: str | None = None
+    action: str | None = None
+    healed: bool = False
+
+
+class Run(Struct):
+    """A reconcile run."""
+
+    id: str
+    mode: str = ""
+    status: str = ""
+    reason: str | None = None
+    checked: int = 0
+    drifts: list[Drift] = []
+
+
+class DeliveryError(Struct):
+    """Why a dead letter is one, in ServiceNow's words."""
+
+    kind: str | None = None
+    status: int | None = None
+    message: str | None = None
+    detail: str | None = None
+
+
+class DeadLetter(Struct):
+    """A change that could not be delivered."""
+
+    id: str
+    incident_id: str | None = None
+    external_id: str | None = None
+    operation: str | None = None
+    attempts: int = 0
+    error: DeliveryError | None = None
+    remedy: str | None = None
+    last_attempt_at: str | None = None
+
+
+class Conflict(Struct):
+    """Both sides changed a field without having seen each other."""
+
+    id: str
+    incident_id: str | None = None
+    field: str | None = None
+    base: Json = None
+    platform: Json = None
+    external: Json = None
+    status: str | None = None
+    decided: Json = None
+    created_at: str | None = None
+
+
+class Token(Struct):
+    """A token; ``token`` only in the answer to create."""
+
+    id: str
+    name: str | None = None
+    scope: str | None = None
+    token: str | None = None
+    created_at: str | None = None
+    last_used_at: str | None = None
+    expires_at: str | None = None

@@ -1,0 +1,88 @@
+"""The daemon without its doors: journal, roster and vault, started and stopped in order.
+
+``daemon.py`` puts the real doors in front of it, the simulation its own; both run this. Knows no socket and no signal.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from syncd.actors.integration import RunningIntegration
+from syncd.actors.roster import Roster, Running
+from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
+from syncd.core.model import Integration
+from syncd.core.state import State
+from syncd.credentials import Vault
+from syncd.journal.writer import Journal
+from syncd.seams import Seams
+from syncd.systems.servicenow import Credentials, ServiceNow
+
+JOURNAL_ID_WORDS: Final = 2
+
+
+class House:
+    """What lives as long as the process: ``journal``, ``roster`` (the running integrations) and ``vault``."""
+
+    def __init__(self, journal: Journal, vault: Vault, seams: Seams) -> None:
+        self.journal = journal
+        self.vault = vault
+        self.seams = seams
+        self.roster = Roster(journal, self._launch)
+
+    @classmethod
+    async def open(cls, state_dir: Path, seams: Seams, master_key: Callable[[bool], Awaitable[bytes]]) -> "House":
+        """Open and replay the journal. ``master_key`` is asked with whether anything is sealed already."""
+        journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work)
+        integrations = journal.state.integrations.values()
+        sealed = any(one.credentials or one.webhook_secrets for one in integrations)
+        return cls(journal, Vault(await master_key(sealed), seams.ids), seams)
+
+    async def run(self, doors: Callable[[], Awaitable[None]]) -> None:
+        """Run until ``doors`` returns; then end the actors, and last the journal, with everything in it on disk."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.journal.run)
+            if not self.journal.state.journal_id:
+                await self.journal.transact(self._be_born, by="syncd", trace="")
+            unsubscribe = self.journal.subscribe(self.roster.on_durable)
+            async with trio.open_nursery() as actors:
+                actors.start_soon(self.roster.run)
+                await doors()
+                actors.cancel_scope.cancel()
+            unsubscribe()
+            self.journal.close()
+
+    def _be_born(self, _: State, __: float) -> Change[None]:
+        journal_id = "".join(self.seams.ids.word() for _ in range(JOURNAL_ID_WORDS))
+        return Change(DAEMON_STREAM, (DaemonBorn(journal_id),), result=None)
+
+    async def _launch(self, integration: Integration, running: Running) -> None:
+        """Run one integration's actors over a connection of its own."""
+        settings = integration.settings
+        journal_id = self.journal.state.journal_id
+        opened = {
+            field: self.vault.open(sealed, journal_id, integration.id, field).reveal()
+            for field, sealed in integration.credentials.items()
+        }
+        credentials = Credentials(
+            username=opened.get("username", ""),
+            password=opened.get("password", ""),
+            api_key=opened.get("api_key", ""),
+        )
+        external = ServiceNow(
+            settings.base_url,
+            credentials,
+            self.seams.net.transport(settings.max_concurrency),
+            self.seams.clock,
+            rate=settings.rate_limit,
+            concurrency=settings.max_concurrency,
+        )
+        actors = RunningIntegration(integration, self.journal, external, self.seams.clock, self.seams.ids)
+        running.actors = actors
+        try:
+            await actors.run()
+        finally:
+            running.actors = None
+            with trio.move_on_after(1, shield=True):
+                await external.aclose()

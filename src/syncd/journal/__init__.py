@@ -1,0 +1,1 @@
+"""Remember: the one durable truth, an ordered log of events."""

@@ -1,0 +1,315 @@
+"""Read the journal without ever writing: for start-up, and for people who look with no daemon or beside a live one.
+
+Start-up takes the segments one by one (``read_segment``) and decides itself what to do about a torn tail. The other
+functions are for ``im journal info|verify|tail|show``. To them a torn tail is no error: a live daemon may be writing
+it. All of them read the watermark before the segments, since a live daemon only ever moves both forward.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from syncd.core.events import Record
+from syncd.errors import JournalRefused
+from syncd.journal.codec import (
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    chain_before,
+    decode_record,
+    payload_at,
+    segment_header_bytes,
+    stated_segment_header,
+)
+from syncd.journal.files import Watermark, read_watermark, segment_numbers, segment_path
+from syncd.journal.walk import Fault, Walked, walk_segment
+from syncd.seams import Disk
+
+FIRST_SEGMENT = SegmentHeader(segment=1, first_position=1, chain=0)
+
+_DAMAGED_HINT = (
+    "nothing was changed; put the file back from a backup, or see 'When the journal is refused' in docs/journal.md"
+)
+
+
+class JournalDamaged(JournalRefused):
+    """Where the journal stops making sense.
+
+    ``position``: the last whole record before ``offset`` of the file ``path``.
+    """
+
+    def __init__(self, path: Path, fault: Fault) -> None:
+        if fault.kind == "newer":
+            what, hint = "was written by a newer syncd", "start the version that wrote it; nothing was changed"
+        else:
+            what, hint = "is damaged", _DAMAGED_HINT
+        message = f"{path} {what}: at byte {fault.offset}, after position {fault.position}: {fault.problem}"
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.offset = fault.offset
+        self.position = fault.position
+
+
+class Segment(Struct):
+    """One segment in memory, verified. ``walked.fault`` is None or, in the last segment, torn."""
+
+    number: int
+    path: Path
+    block: bytes
+    walked: Walked
+
+    @property
+    def next_header(self) -> SegmentHeader:
+        """What the segment after this one has to begin with."""
+        return SegmentHeader(self.number + 1, self.walked.position + 1, self.walked.chain)
+
+
+class SegmentReport(Struct, frozen=True):
+    """``first_position`` and ``last_position`` are 0 in a segment without records."""
+
+    path: str
+    size_bytes: int
+    records: int
+    first_position: int
+    last_position: int
+
+
+class JournalReport(Struct, frozen=True):
+    """What ``scan`` found. Positions are 0 and times None without records; ``segments`` are those found whole.
+
+    ``verdict``: ``torn`` means that the next start cuts off what stands behind ``offset`` of ``path``, or that a live
+    daemon is writing it now; ``refused`` means that a daemon would not start. ``problem`` and ``hint`` are for
+    people.
+    """
+
+    verdict: Literal["clean", "torn", "refused"]
+    problem: str
+    hint: str
+    path: str
+    offset: int | None
+    segments: tuple[SegmentReport, ...]
+    size_bytes: int
+    records: int
+    first_position: int
+    last_position: int
+    first_at_s: float | None
+    last_at_s: float | None
+    watermark: Watermark | None
+
+
+def read_segment(
+    disk: Disk, folder: Path, expected: SegmentHeader, watermark: Watermark | None, *, is_last: bool
+) -> Segment:
+    """Read and verify one segment. Raises ``JournalRefused`` unless it is whole, or the last one with a torn tail."""
+    path = segment_path(folder, expected.segment)
+    block = disk.read(path)
+    walked = walk_segment(block, expected)
+    segment = Segment(expected.segment, path, block, walked)
+    if walked.fault is not None and (walked.fault.kind != "torn" or not is_last):
+        raise JournalDamaged(path, walked.fault)
+    if watermark is not None and watermark.segment == expected.segment:
+        _check_watermark(segment, watermark)
+    return segment
+
+
+def check_end(folder: Path, following: SegmentHeader, watermark: Watermark | None) -> None:
+    """Raise ``JournalRefused`` if a journal that would go on with segment ``following`` ends before its watermark."""
+    if watermark is not None and watermark.segment >= following.segment:
+        _refuse_short(segment_path(folder, watermark.segment), 0, following.first_position - 1, watermark)
+
+
+def records_of(segment: Segment, after: int = 0) -> Iterator[Record]:
+    """The records behind position ``after``. ``JournalRefused`` for one that this version does not understand."""
+    walked = segment.walked
+    begin = bisect_right(walked.positions, after)
+    for offset, position in zip(walked.offsets[begin:], walked.positions[begin:], strict=True):
+        problem = ""
+        try:
+            record = decode_record(payload_at(segment.block, offset))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise JournalDamaged(segment.path, Fault("newer", offset, position - 1, str(error))) from error
+        if record.position != position:
+            problem = f"a record of position {record.position} in the frame of {position}"
+            raise JournalDamaged(segment.path, Fault("damaged", offset, position - 1, problem))
+        yield record
+
+
+def scan(disk: Disk, folder: Path) -> JournalReport:
+    """Verify everything and report; never raises for what it finds in the files."""
+    found = _Findings()
+    try:
+        found.watermark = read_watermark(disk, folder)
+        for segment in _segments(disk, folder, found.watermark):
+            found.add(segment)
+    except JournalDamaged as damage:
+        return found.report("refused", str(damage), damage.hint, str(damage.path), damage.offset)
+    except JournalRefused as refusal:
+        return found.report("refused", str(refusal), refusal.hint)
+    if found.torn is not None:
+        path, fault = found.torn
+        problem = (
+            f"{path} ends in a torn write: at byte {fault.offset}, after position {fault.position}: {fault.problem}"
+        )
+        hint = "the next start keeps a copy of it and cuts it off; a running daemon may be writing it now"
+        return found.report("torn", problem, hint, str(path), fault.offset)
+    return found.report("clean")
+
+
+def verify(disk: Disk, folder: Path) -> JournalReport:
+    """Like ``scan``, but raises ``JournalRefused`` where a daemon would not start."""
+    report = scan(disk, folder)
+    if report.verdict == "refused":
+        raise JournalRefused(report.problem, hint=report.hint)
+    return report
+
+
+def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
+    """The records behind position ``after``, in order, up to the last whole one; leaves older segments unread."""
+    numbers = segment_numbers(disk, folder)
+    expected = FIRST_SEGMENT
+    for number in reversed(numbers[1:]):
+        header = _stated_header(disk, folder, number)
+        if header is not None and header.first_position <= after + 1:
+            expected, numbers = header, numbers[numbers.index(number) :]
+            break
+    for number in numbers:
+        segment = _read_beside_a_writer(disk, folder, expected, None, is_last=number == numbers[-1])
+        if segment is None:
+            return
+        yield from records_of(segment, after)
+        expected = segment.next_header
+
+
+def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
+    """The last ``count`` records, oldest first. Reads only the segments that hold them."""
+    records: list[Record] = []
+    numbers = segment_numbers(disk, folder)
+    for number in reversed(numbers):
+        missing = count - len(records)
+        if missing <= 0:
+            break
+        is_last = number == numbers[-1]
+        header = FIRST_SEGMENT if number == 1 else _stated_header(disk, folder, number)
+        if header is None:
+            if is_last:
+                continue  # torn, or being written now
+            raise JournalDamaged(segment_path(folder, number), Fault("damaged", 0, 0, "no valid segment header"))
+        segment = _read_beside_a_writer(disk, folder, header, None, is_last=is_last)
+        if segment is not None and segment.walked.positions:
+            after = segment.walked.positions[-missing:][0] - 1
+            records = [*records_of(segment, after), *records]
+    return records
+
+
+def show(disk: Disk, folder: Path, position: int) -> Record | None:
+    """The record at ``position``, None if there is none."""
+    record = next(iterate(disk, folder, after=position - 1), None)
+    return record if record is not None and record.position == position else None
+
+
+class _Findings:
+    """What a scan has seen so far."""
+
+    def __init__(self) -> None:
+        self.watermark: Watermark | None = None
+        self.torn: tuple[Path, Fault] | None = None
+        self._segments: list[SegmentReport] = []
+        self._first: Record | None = None
+        self._last: Record | None = None
+
+    def add(self, segment: Segment) -> None:
+        """Count a verified segment, decoding all of its records as a start would."""
+        count, first, last = 0, None, None
+        for count, last in enumerate(records_of(segment), start=1):  # noqa: B007 the last of each is what we want
+            first = first or last
+        self._first = self._first or first
+        self._last = last or self._last
+        positions = (first.position, last.position) if first and last else (0, 0)
+        self._segments.append(SegmentReport(str(segment.path), len(segment.block), count, *positions))
+        if segment.walked.fault is not None:
+            self.torn = (segment.path, segment.walked.fault)
+
+    def report(
+        self,
+        verdict: Literal["clean", "torn", "refused"],
+        problem: str = "",
+        hint: str = "",
+        path: str = "",
+        offset: int | None = None,
+    ) -> JournalReport:
+        """The report with this ending."""
+        first, last = self._first, self._last
+        return JournalReport(
+            verdict=verdict,
+            problem=problem,
+            hint=hint,
+            path=path,
+            offset=offset,
+            segments=tuple(self._segments),
+            size_bytes=sum(segment.size_bytes for segment in self._segments),
+            records=sum(segment.records for segment in self._segments),
+            first_position=first.position if first else 0,
+            last_position=last.position if last else 0,
+            first_at_s=first.at_s if first else None,
+            last_at_s=last.at_s if last else None,
+            watermark=self.watermark,
+        )
+
+
+def _segments(disk: Disk, folder: Path, watermark: Watermark | None) -> Iterator[Segment]:
+    expected = FIRST_SEGMENT
+    numbers = segment_numbers(disk, folder)
+    for number in numbers:
+        segment = _read_beside_a_writer(disk, folder, expected, watermark, is_last=number == numbers[-1])
+        if segment is not None:
+            yield segment
+            expected = segment.next_header
+    check_end(folder, expected, watermark)
+
+
+def _read_beside_a_writer(
+    disk: Disk, folder: Path, expected: SegmentHeader, watermark: Watermark | None, *, is_last: bool
+) -> Segment | None:
+    """None if a live daemon has taken back the last segment, which it could not fill for want of space."""
+    try:
+        return read_segment(disk, folder, expected, watermark, is_last=is_last)
+    except FileNotFoundError:
+        if is_last:
+            return None
+        raise
+
+
+def _stated_header(disk: Disk, folder: Path, number: int) -> SegmentHeader | None:
+    """The header of a segment if it is valid in itself, else None."""
+    try:
+        block = disk.read(segment_path(folder, number), 0, SEGMENT_HEADER_BYTES)
+    except FileNotFoundError:
+        return None
+    if len(block) < SEGMENT_HEADER_BYTES:
+        return None
+    stated = stated_segment_header(block)
+    return stated if stated.segment == number and segment_header_bytes(stated) == block else None
+
+
+def _check_watermark(segment: Segment, watermark: Watermark) -> None:
+    walked = segment.walked
+    if walked.offset < watermark.offset:
+        _refuse_short(segment.path, walked.offset, walked.position, watermark)
+    if watermark.offset < SEGMENT_HEADER_BYTES or chain_before(segment.block, watermark.offset) != watermark.chain:
+        before = bisect_right(walked.offsets, watermark.offset - 1)  # frames that begin before the watermark
+        position = walked.positions[before - 1] if before else 0
+        problem = (
+            f"not the journal of its watermark, which has position {watermark.position} end at byte {watermark.offset}"
+        )
+        raise JournalDamaged(segment.path, Fault("damaged", watermark.offset, position, problem))
+
+
+def _refuse_short(path: Path, offset: int, position: int, watermark: Watermark) -> None:
+    problem = (
+        f"the journal ends at position {position}, before position {watermark.position} (byte {watermark.offset}), "
+        "which was on disk when the watermark was written"
+    )
+    raise JournalDamaged(path, Fault("damaged", offset, position, problem))

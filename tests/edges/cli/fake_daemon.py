@@ -1,0 +1,302 @@
+"""A daemon that only speaks: HTTP/1.1 on a Unix socket or TCP, canned answers, and a record of what it heard.
+
+It keeps the protocol where `im` could break it: a body must announce its length and its type, a request must name a host.
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from syncd.edges.cli.client import Json
+
+
+class Heard(Struct, frozen=True):
+    """One request. ``path`` is as it was on the wire; ``body`` None: there was none."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Json
+
+
+class Canned(Struct, frozen=True):
+    """An answer. ``wire``: these bytes instead of a well-formed one."""
+
+    status: int = 200
+    body: Json | bytes = None
+    headers: dict[str, str] = {}
+    wire: bytes | None = None
+
+
+Answers = Callable[[Heard], Canned]
+
+
+class FakeDaemon:
+    """Serves until the ``with`` block ends; give a path for a Unix socket, None for a TCP port of its own."""
+
+    def __init__(self, answers: Answers, path: Path | None) -> None:
+        self.heard: list[Heard] = []
+        self._answers = answers
+        if path is None:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+            self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.bind(str(path))
+            self._listener.listen()
+            self.address = str(path)
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(timeout=10)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as lines:
+                connection.settimeout(10)
+                words = lines.readline().decode("latin-1").split()
+                headers: dict[str, str] = {}
+                while line := lines.readline().strip():
+                    name, _, value = line.decode("latin-1").partition(":")
+                    headers[name.lower()] = value.strip()
+                raw = lines.read(int(headers.get("content-length", "0")))
+                parts = urlsplit(words[1])
+                body: Json = json.loads(raw) if raw else None
+                heard = Heard(words[0], parts.path, dict(parse_qsl(parts.query)), headers, body)
+                self.heard.append(heard)
+                connection.sendall(_on_wire(_checked(heard) or self._answers(heard)))
+
+
+def _checked(heard: Heard) -> Canned | None:
+    if "host" not in heard.headers:
+        return problem(400, "no Host")
+    if heard.body is not None and heard.headers.get("content-type") != "application/json":
+        return problem(415, "the body is not announced as JSON")
+    return None
+
+
+def _on_wire(answer: Canned) -> bytes:
+    if answer.wire is not None:
+        return answer.wire
+    body = answer.body if isinstance(answer.body, bytes) else b"" if answer.body is None else _encode(answer.body)
+    headers = {"Content-Type": "application/json", **answer.headers, "Content-Length": str(len(body))}
+    head = [f"HTTP/1.1 {answer.status} Said So", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+def _encode(body: Json) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def problem(status: int, detail: str, **more: Json) -> Canned:
+    """A problem+json answer."""
+    body: dict[str, Json] = {"type": "about:blank", "title": "No", "status": status, "detail": detail, **more}
+    return Canned(status, body, {"Content-Type": "application/problem+json"})
+
+
+INCIDENT: dict[str, Json] = {
+    "id": "INC-4Q7ZK2M9XD",
+    "organization_id": "default",
+    "title": "Checkout is down",
+    "description": "Since the deploy.\nCarts are kept.",
+    "severity": "SEV-2",
+    "status": "open",
+    "assigned_to": None,
+    "service": "checkout",
+    "resolution_code": None,
+    "resolution_notes": None,
+    "version": 3,
+    "created_at": "2026-11-24T09:00:00.000000Z",
+    "updated_at": "2026-11-24T09:14:03.500000Z",
+    "updated_by": "integration:prod-snow",
+    "links": [
+        {
+            "integration_id": "int_1",
+            "integration": "prod-snow",
+            "external_id": "a" * 32,
+            "external_number": "INC0010023",
+            "external_url": "https://example.service-now.com/nav_to.do?uri=incident.do?sys_id=" + "a" * 32,
+            "state": "active",
+        }
+    ],
+}
+NOTE: dict[str, Json] = {
+    "id": "note-9",
+    "text": "Failed over",
+    "author": "ana",
+    "created_at": "2026-11-24T09:10:00Z",
+    "origin": "platform",
+}
+INTEGRATION: dict[str, Json] = {
+    "id": "int_1",
+    "handle": "prod-snow",
+    "name": "Production ServiceNow",
+    "organization_id": "acme-corp",
+    "integration_type": "servicenow",
+    "base_url": "https://example.service-now.com",
+    "sync_direction": "bidirectional",
+    "enabled": True,
+    "conflict_strategy": "last-write-wins",
+}
+CONFLICT: dict[str, Json] = {
+    "id": "conflict-17",
+    "integration_id": "int_1",
+    "incident_id": "INC-4Q7ZK2M9XD",
+    "external_id": "a" * 32,
+    "field": "title",
+    "base": "Checkout",
+    "platform": "Checkout is down",
+    "external": "Checkout slow",
+    "status": "pending",
+    "decided": None,
+    "version": 1,
+    "created_at": "2026-11-24T09:13:00Z",
+}
+DEAD_LETTER: dict[str, Json] = {
+    "id": "entry-17",
+    "incident_id": "INC-4Q7ZK2M9XD",
+    "external_id": "a" * 32,
+    "operation": "update",
+    "fields": ["status"],
+    "attempts": 1,
+    "error": {"kind": "refused", "status": 403, "message": "Operation Failed", "detail": "Data Policy: close_code"},
+    "remedy": "set external_defaults.close_code, then retry",
+    "created_at": "2026-11-24T09:00:00Z",
+    "last_attempt_at": "2026-11-24T09:00:01Z",
+    "next_attempt_at": None,
+}
+DRIFT: dict[str, Json] = {
+    "incident_id": "INC-4Q7ZK2M9XD",
+    "external_id": "a" * 32,
+    "field": "title",
+    "platform": "Checkout is down",
+    "external": "Checkout",
+    "base": "Checkout is down",
+    "cause": "external-changed",
+    "action": "write-platform",
+    "healed": False,
+}
+TOKEN: dict[str, Json] = {
+    "id": "tok_1",
+    "name": "deploy-bot",
+    "scope": "operate",
+    "created_at": "2026-11-24T09:00:00Z",
+    "last_used_at": None,
+    "expires_at": None,
+}
+
+
+def run_of(mode: str, *drifts: Json, status: str = "finished") -> dict[str, Json]:
+    """A reconcile run."""
+    return {
+        "id": "run-17",
+        "integration_id": "int_1",
+        "mode": mode,
+        "trigger": "manual",
+        "status": status,
+        "reason": None,
+        "started_at": "2026-11-24T09:14:00Z",
+        "finished_at": "2026-11-24T09:14:01Z",
+        "checked": 42,
+        "drifts": list(drifts),
+    }
+
+
+ANSWERS: dict[tuple[str, str], Canned] = {
+    ("GET", "/health"): Canned(body={"status": "healthy", "timestamp": "2026-11-24T09:14:06Z"}),
+    ("GET", "/ready"): Canned(body={"status": "ready"}),
+    ("POST", "/api/v1/incidents"): Canned(201, INCIDENT),
+    ("GET", "/api/v1/incidents"): Canned(body=[INCIDENT]),
+    ("GET", "/api/v1/incidents/INC-1"): Canned(body=INCIDENT),
+    ("PATCH", "/api/v1/incidents/INC-1"): Canned(body=INCIDENT),
+    ("POST", "/api/v1/incidents/INC-1/notes"): Canned(201, NOTE),
+    ("GET", "/api/v1/incidents/INC-1/notes"): Canned(body=[NOTE]),
+    ("GET", "/api/v1/incidents/INC-1/timeline"): Canned(
+        body=[
+            {
+                "specversion": "1.0",
+                "id": "1",
+                "source": "/incidents/INC-1",
+                "type": "im.incident.declared",
+                "time": "2026-11-24T09:00:00Z",
+                "data": {"title": "Checkout is down", "by": "ana", "fields": ["title"], "note": None},
+            }
+        ]
+    ),
+    ("GET", "/api/v1/integrations"): Canned(body=[INTEGRATION]),
+    ("POST", "/api/v1/integrations"): Canned(201, {**INTEGRATION, "webhook_secret": "wh-secret"}),
+    ("GET", "/api/v1/integrations/prod-snow"): Canned(body=INTEGRATION),
+    ("PATCH", "/api/v1/integrations/int_1"): Canned(body=INTEGRATION),
+    ("DELETE", "/api/v1/integrations/prod-snow"): Canned(204),
+    ("GET", "/api/v1/integrations/prod-snow/sync-status"): Canned(
+        body={
+            "state": "degraded",
+            "reasons": ["3 dead letters"],
+            "links": 42,
+            "queue": {"outbox": 1, "inflight": 0, "oldest_age_s": 2.5},
+            "lag": {"inbound": {"p50": 0.4, "p99": 2.0, "max": 3.25}, "outbound": None},
+            "webhooks": {"last_received_at": "2026-11-24T09:14:03Z", "accepted": 9},
+            "last_reconcile": None,
+        }
+    ),
+    ("GET", "/api/v1/integrations/prod-snow/links"): Canned(
+        body=[
+            {
+                "incident_id": "INC-4Q7ZK2M9XD",
+                "external_id": "a" * 32,
+                "external_number": "INC0010023",
+                "external_url": "https://example.service-now.com/x",
+                "state": "parked",
+                "reason": "hidden in ServiceNow",
+                "created_at": "2026-11-24T09:00:00Z",
+                "last_synced_at": "2026-11-24T09:12:00Z",
+            }
+        ]
+    ),
+    ("GET", "/api/v1/integrations/prod-snow/webhook-script"): Canned(
+        body=b"(function () {\n\treturn 1;\n})();\n", headers={"Content-Type": "text/javascript"}
+    ),
+    ("POST", "/api/v1/integrations/prod-snow/webhook-secret/rotate"): Canned(
+        body={"webhook_secret": "wh-new", "previous_valid_until": "2026-11-25T09:14:06Z"}
+    ),
+    ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(body=run_of("report")),
+    ("GET", "/api/v1/integrations/prod-snow/dlq"): Canned(body=[DEAD_LETTER]),
+    ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
+    ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body=[DEAD_LETTER]),
+    ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/discard"): Canned(body=DEAD_LETTER),
+    ("GET", "/api/v1/conflicts"): Canned(body=[CONFLICT]),
+    ("GET", "/api/v1/conflicts/conflict-17"): Canned(body=CONFLICT),
+    ("POST", "/api/v1/conflicts/conflict-17/resolve"): Canned(
+        body={**CONFLICT, "status": "resolved", "decided": "Checkout is down"}
+    ),
+    ("POST", "/api/v1/conflicts/conflict-17/ignore"): Canned(body={**CONFLICT, "status": "ignored"}),
+    ("POST", "/api/v1/tokens"): Canned(201, {**TOKEN, "token": "im_secret"}),
+    ("GET", "/api/v1/tokens"): Canned(body=[TOKEN]),
+    ("DELETE", "/api/v1/tokens/tok_1"): Canned(204),
+}
+
+
+def by_contract(heard: Heard) -> Canned:
+    """What the contract says, from ``ANSWERS``; everything else is a 404 with a hint."""
+    answer = ANSWERS.get((heard.method, unquote(heard.path)))
+    return answer or problem(404, f"there is nothing at {heard.path}", hint="look for it with `im incident list`")

@@ -1,0 +1,340 @@
+"""The whole command line: what each command sends, what becomes of errors, and what a start costs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from syncd.edges.cli.client import Json
+from syncd.edges.cli.main import build
+from syncd.edges.cli.render import cells
+from syncd.edges.cli.session import World
+from tests.edges.cli.conftest import Run
+from tests.edges.cli.fake_daemon import FakeDaemon, Heard, by_contract, problem
+
+V1 = "/api/v1"
+SNOW = f"{V1}/integrations/prod-snow"
+LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
+    (
+        "declare --title T --sev SEV-2",
+        [("POST", f"{V1}/incidents", {}, {"title": "T", "severity": "SEV-2"})],
+    ),
+    (
+        "declare --title T --severity 1 --service S --description D --org O --assigned-to ana",
+        [
+            (
+                "POST",
+                f"{V1}/incidents",
+                {},
+                {
+                    "title": "T",
+                    "severity": "1",
+                    "service": "S",
+                    "description": "D",
+                    "organization_id": "O",
+                    "assigned_to": "ana",
+                },
+            )
+        ],
+    ),
+    ("incident list", [("GET", f"{V1}/incidents", {"limit": "100"}, None)]),
+    (
+        "incident list --org O --status open --sev sev-1 -q down --integration prod-snow --updated-since 2026-11-24T00:00:00Z"
+        " --limit 5",
+        [
+            (
+                "GET",
+                f"{V1}/incidents",
+                {
+                    "organization_id": "O",
+                    "status": "open",
+                    "severity": "sev-1",
+                    "q": "down",
+                    "integration": "prod-snow",
+                    "updated_since": "2026-11-24T00:00:00Z",
+                    "limit": "5",
+                },
+                None,
+            )
+        ],
+    ),
+    ("incident list --all", [("GET", f"{V1}/incidents", {"limit": "1000"}, None)]),
+    ("incident show INC-1", [("GET", f"{V1}/incidents/INC-1", {}, None)]),
+    (
+        "incident update INC-1 --title -T --description D --severity 3 --status mitigated --assigned-to ana --service S"
+        " --resolution-code C --resolution-notes N",
+        [
+            (
+                "PATCH",
+                f"{V1}/incidents/INC-1",
+                {},
+                {
+                    "description": "D",
+                    "title": "-T",
+                    "severity": "3",
+                    "status": "mitigated",
+                    "assigned_to": "ana",
+                    "service": "S",
+                    "resolution_code": "C",
+                    "resolution_notes": "N",
+                },
+            )
+        ],
+    ),
+    ("incident update INC-1 --assigned-to=", [("PATCH", f"{V1}/incidents/INC-1", {}, {"assigned_to": None})]),
+    ("incident note INC-1 Hello", [("POST", f"{V1}/incidents/INC-1/notes", {}, {"text": "Hello"})]),
+    (
+        "incident note INC-1 -restarted --author bob",
+        [("POST", f"{V1}/incidents/INC-1/notes", {}, {"text": "-restarted", "author": "bob"})],
+    ),
+    ("incident notes INC-1", [("GET", f"{V1}/incidents/INC-1/notes", {"limit": "100"}, None)]),
+    ("incident resolve INC-1", [("PATCH", f"{V1}/incidents/INC-1", {}, {"status": "resolved"})]),
+    (
+        "incident resolve INC-1 --code C --notes N",
+        [
+            (
+                "PATCH",
+                f"{V1}/incidents/INC-1",
+                {},
+                {"status": "resolved", "resolution_code": "C", "resolution_notes": "N"},
+            )
+        ],
+    ),
+    ("incident close INC-1", [("PATCH", f"{V1}/incidents/INC-1", {}, {"status": "closed"})]),
+    ("incident timeline INC-1", [("GET", f"{V1}/incidents/INC-1/timeline", {"limit": "100"}, None)]),
+    ("integration list --org O --type servicenow", [
+        ("GET", f"{V1}/integrations", {"org": "O", "type": "servicenow", "limit": "100"}, None)
+    ]),
+    ("integration get prod-snow", [("GET", SNOW, {}, None)]),
+    ("integration delete prod-snow", [("DELETE", SNOW, {}, None)]),
+    (
+        "integration configure prod-snow --conflict-strategy manual-review",
+        [("GET", SNOW, {}, None), ("PATCH", f"{V1}/integrations/int_1", {}, {"conflict_strategy": "manual-review"})],
+    ),
+    ("integration sync-status prod-snow", [("GET", f"{SNOW}/sync-status", {}, None)]),
+    ("integration links prod-snow", [("GET", f"{SNOW}/links", {"limit": "100"}, None)]),
+    ("integration webhook-script prod-snow", [("GET", f"{SNOW}/webhook-script", {}, None)]),
+    ("integration rotate-secret prod-snow", [("POST", f"{SNOW}/webhook-secret/rotate", {}, {})]),
+    (
+        "integration reconcile prod-snow",
+        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": False, "auto_heal": False})],
+    ),
+    (
+        "integration reconcile prod-snow --dry-run",
+        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": True, "auto_heal": False})],
+    ),
+    (
+        "integration reconcile prod-snow --auto-heal --force",
+        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": False, "auto_heal": True, "force": True})],
+    ),
+    ("integration dlq prod-snow", [("GET", f"{SNOW}/dlq", {"limit": "100"}, None)]),
+    ("integration dlq-retry prod-snow entry-17", [("POST", f"{SNOW}/dlq/entry-17/retry", {}, {})]),
+    ("integration dlq-retry prod-snow --all", [("POST", f"{SNOW}/dlq/retry", {}, {})]),
+    ("integration dlq-discard prod-snow entry-17", [("POST", f"{SNOW}/dlq/entry-17/discard", {}, {})]),
+    ("conflict list", [("GET", f"{V1}/conflicts", {"status": "pending", "limit": "100"}, None)]),
+    (
+        "conflict list --integration prod-snow --incident INC-1 --status all",
+        [("GET", f"{V1}/conflicts", {"integration": "prod-snow", "incident": "INC-1", "limit": "100"}, None)],
+    ),
+    ("conflict show conflict-17", [("GET", f"{V1}/conflicts/conflict-17", {}, None)]),
+    (
+        "conflict resolve conflict-17 --use-platform",
+        [("POST", f"{V1}/conflicts/conflict-17/resolve", {}, {"use": "platform"})],
+    ),
+    (
+        "conflict resolve conflict-17 --use-external",
+        [("POST", f"{V1}/conflicts/conflict-17/resolve", {}, {"use": "external"})],
+    ),
+    (
+        "conflict resolve conflict-17 --value V",
+        [("POST", f"{V1}/conflicts/conflict-17/resolve", {}, {"value": "V"})],
+    ),
+    ("conflict ignore conflict-17", [("POST", f"{V1}/conflicts/conflict-17/ignore", {}, {})]),
+    ("token create --scope read", [("POST", f"{V1}/tokens", {}, {"name": "im", "scope": "read"})]),
+    (
+        "token create --scope admin --name bot --expires-at 2027-01-01T00:00:00Z",
+        [("POST", f"{V1}/tokens", {}, {"name": "bot", "scope": "admin", "expires_at": "2027-01-01T00:00:00Z"})],
+    ),
+    ("token list", [("GET", f"{V1}/tokens", {"limit": "100"}, None)]),
+    ("token revoke tok_1", [("DELETE", f"{V1}/tokens/tok_1", {}, None)]),
+    ("status", [("GET", "/health", {}, None), ("GET", "/ready", {}, None)]),
+]
+NEED_NO_DAEMON = {"completion", "journal info", "journal verify", "journal tail", "journal show"}
+
+
+def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[str, App]]:
+    """Every command that does something, under the words that reach it."""
+    if app.default_command is not None and words:
+        yield " ".join(words), app
+    for name in app:
+        if not name.startswith("-"):
+            yield from commands(app[name], (*words, name))
+
+
+def empty_world() -> World:
+    return World(environ={}, user_id=1000, now_s=0, new_key=str, read_stdin=bytes, ask_password=None)
+
+
+@pytest.mark.parametrize(("line", "requests"), LINES, ids=[line for line, _ in LINES])
+@pytest.mark.parametrize("output_format", ["table", "json"])
+def test_a_command_sends_exactly_this(
+    im: Run,
+    daemon: FakeDaemon,
+    line: str,
+    requests: list[tuple[str, str, dict[str, str], Json]],
+    output_format: str,
+) -> None:
+    outcome = im(*line.split(), "--format", output_format, "--socket", daemon.address)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert [(heard.method, heard.path, heard.query, heard.body) for heard in daemon.heard] == requests
+    assert max(cells(shown) for shown in outcome.out.splitlines()) <= 100 or output_format == "json"
+    assert outcome.out.strip()
+
+
+def test_every_command_is_in_the_table_above_and_shows_an_example() -> None:
+    found = dict(commands(build(empty_world())))
+    tried = {name for name in found for line, _ in LINES if f"{line} ".startswith(f"{name} ")}
+    assert found.keys() - tried == NEED_NO_DAEMON
+    for name, app in found.items():
+        assert f"Example: im {name}" in (app.default_command.__doc__ or "") or name == "completion"
+
+
+def test_an_incident_is_declared_under_a_key_so_that_it_cannot_happen_twice(im: Run, daemon: FakeDaemon) -> None:
+    im("declare", "--title", "T", "--sev", "1", "--socket", daemon.address)
+    im("declare", "--title", "T", "--sev", "1", "--idempotency-key", "mine", "--socket", daemon.address)
+    assert [heard.headers["idempotency-key"] for heard in daemon.heard] == ["key-1", "mine"]
+
+
+def test_declare_says_the_id_and_the_next_step(im: Run, daemon: FakeDaemon) -> None:
+    outcome = im("declare", "--title", "T", "--sev", "2", "--socket", daemon.address)
+    assert outcome.out == "INC-4Q7ZK2M9XD declared (SEV-2, open)\nnext: im incident show INC-4Q7ZK2M9XD\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense",
+        "incident nonsense",
+        "incident show",
+        "incident show INC-1 INC-2",
+        "incident list --bogus",
+        "incident list --format yaml",
+        "incident list --status nonsense",
+        "incident list --limit many",
+        "incident list --limit 0",
+        "incident update INC-1",
+        "declare --title T",
+        "declare --sev 1",
+        "conflict resolve conflict-17",
+        "conflict resolve conflict-17 --use-platform --use-external",
+        "conflict resolve conflict-17 --use-platform --value V",
+        "integration dlq-retry prod-snow",
+        "integration dlq-retry prod-snow entry-17 --all",
+        "integration configure",
+        "integration configure prod-snow",
+        "integration configure prod-snow --direction sideways",
+        "token create",
+        "token create --scope root",
+        "journal show first",
+        "journal tail -n 0",
+    ],
+)
+def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon, line: str) -> None:
+    outcome = im(*line.split(), "--socket", daemon.address)
+    assert (outcome.code, outcome.out, daemon.heard) == (2, "", [])
+    assert outcome.err.startswith("im: ")
+    assert outcome.err.count("\n") == 1
+    assert " - " in outcome.err  # what to do next
+
+
+def test_an_empty_reference_is_wrong_usage_and_not_the_list(im: Run, daemon: FakeDaemon) -> None:
+    assert im("integration", "delete", "", "--socket", daemon.address).code == 2
+    assert daemon.heard == []
+
+
+def test_a_refusal_is_1_with_the_hint_word_for_word(im: Run, socket_path: Path) -> None:
+    hint = "there are: dev-snow, production-servicenow; or run: im integration configure production-servicenow --handle x"
+    with FakeDaemon(lambda heard: problem(404, "no integration x", hint=hint), socket_path):
+        outcome = im("integration", "get", "x", "--socket", str(socket_path))
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", f"im: no integration x - {hint}\n")
+
+
+def test_no_daemon_is_4_and_says_how_to_reach_one(im: Run, tmp_path: Path) -> None:
+    outcome = im("incident", "list", "--socket", str(tmp_path / "none"))
+    assert outcome.code == 4
+    assert outcome.err.startswith(f"im: no daemon listens at {tmp_path / 'none'} - start it with `syncd serve`")
+    assert outcome.err.count("\n") == 1
+
+
+def test_global_options_stand_before_or_behind_the_command(im: Run, daemon: FakeDaemon) -> None:
+    before = im("--format", "json", "--socket", daemon.address, "incident", "show", "INC-1")
+    behind = im("incident", "show", "INC-1", f"--socket={daemon.address}", "--format=json")
+    assert before == behind
+    assert before.out.startswith("{")
+
+
+def test_hostile_words_in_an_error_stay_on_one_harmless_line(im: Run, socket_path: Path) -> None:
+    def answers(heard: Heard) -> object:
+        return problem(422, "bad \x1b[2J\u202e\nim: fine", errors=[{"path": "title", "message": "a\r\nb"}])
+
+    with FakeDaemon(answers, socket_path):  # type: ignore[arg-type]
+        outcome = im("incident", "show", "INC-1", "--socket", str(socket_path))
+    assert outcome.err == "im: bad \\x1b[2J\\u202e im: fine (title: a b)\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("incident", "--help"), ("integration", "reconcile", "--help"), ()])
+def test_help_is_0_and_needs_no_daemon(im: Run, words: tuple[str, ...]) -> None:
+    outcome = im(*words)
+    assert outcome.code == 0
+    assert outcome.out.startswith("Usage: im")
+    assert "--format" in outcome.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_flags_and_choices(im: Run, shell: str) -> None:
+    outcome = im("completion", shell)
+    assert outcome.code == 0
+    for word in ("dlq-retry", "--conflict-strategy" if shell != "fish" else "conflict-strategy", "ownership-priority"):
+        assert word in outcome.out
+
+
+def spawn(*argv: str, code: str, environ: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv], env={**os.environ, **environ}, capture_output=True, timeout=60, check=False
+    )
+
+
+def test_a_hot_command_imports_no_heavy_library(daemon: FakeDaemon) -> None:
+    code = (
+        "import sys\nfrom syncd.edges.cli.main import main\ncode = main()\n"
+        "heavy = {'rich', 'httpx', 'trio', 'asyncio', 'ssl', 'http.client', 'syncd.seams', 'cyclopts.completion'}\n"
+        "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\nsys.exit(code)"
+    )
+    run = spawn("incident", "list", code=code, environ={"INCIDENTS_SOCKET": daemon.address})
+    assert (run.returncode, run.stderr) == (0, b"[]\n")
+    assert b"Checkout is down" in run.stdout
+
+
+def test_the_real_process_ends_quietly_when_its_reader_has_left(daemon: FakeDaemon) -> None:
+    code = (
+        "import os, sys\nfrom syncd.edges.cli.main import main\n"
+        "read, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\nsys.exit(main())"
+    )
+    run = spawn("incident", "list", code=code, environ={"INCIDENTS_SOCKET": daemon.address})
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_a_terminal_that_is_not_utf8_still_gets_the_line(socket_path: Path) -> None:
+    with FakeDaemon(lambda heard: problem(404, "no \u2713 here"), socket_path):
+        code = "import sys\nfrom syncd.edges.cli.main import main\nsys.exit(main())"
+        environ = {"INCIDENTS_SOCKET": str(socket_path), "PYTHONIOENCODING": "latin-1"}
+        run = spawn("incident", "show", "x", code=code, environ=environ)
+    assert (run.returncode, run.stderr) == (1, b"im: no \\u2713 here\n")
+
+
+def test_the_fake_daemon_minds_the_protocol(socket_path: Path) -> None:
+    assert by_contract(Heard("GET", "/nowhere", {}, {}, None)).status == 404
