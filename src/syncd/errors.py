@@ -193,9 +193,9 @@ class ExternalFailed(SyncdError):
         detail: str = "",
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(f"ServiceNow: {message}" + (f" ({detail})" if detail else ""))
         self.outcome = outcome
         self.message = message[:2048]
         self.detail = detail[:2048]
+        super().__init__(f"ServiceNow: {self.message}" + (f" ({self.detail})" if detail else ""))
         self.status = status
         self.retry_after_s = retry_after_s

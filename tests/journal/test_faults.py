@@ -80,7 +80,7 @@ async def test_a_life_without_faults_answers_everything_in_several_segments(auto
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_any_one_failing_call_loses_nothing_that_was_answered(fault: Fault, autojump_clock: object) -> None:
-    """The N-th call of open, append, rotate, mark and close fails, for every N; then the power goes, or the process is killed."""
+    """The N-th call of open, append, rotate, mark and close fails, for every N; then power goes, or a kill comes."""
     number, is_done = 0, False
     while not is_done:
         number += 1
@@ -95,7 +95,7 @@ async def test_any_one_failing_call_loses_nothing_that_was_answered(fault: Fault
             if fault != "short":
                 call = disk.calls[min(number, len(disk.calls)) - 1][0]
                 assert not (call in ("sync", "sync_folder", "truncate") and life.failure is None and not is_done), call
-    assert number > 80
+    assert number > 60
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -114,7 +114,7 @@ async def test_any_one_failing_call_of_a_recovery_loses_nothing(fault: Fault, au
         is_done = number > len(torn.calls)
         check(await reopened(torn.crash()), life, again)
     assert first.failure is None
-    assert number > 80
+    assert number > 60
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -131,7 +131,7 @@ async def test_power_may_go_at_any_call(seed: int, autojump_clock: object) -> No
         second.dies_at = dies_at // 2  # and again, perhaps during the recovery
         again = await live(second, first=100)
         check(await reopened(second.crash()), life, again)
-    assert dies_at > 80
+    assert dies_at > 60
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINTR])
@@ -140,7 +140,7 @@ async def test_a_failed_sync_is_fatal_and_never_repeated(code: int, autojump_clo
     waiting: list[str] = []
 
     async def wait_for(journal: Journal, number: int) -> None:
-        with pytest.raises(JournalFailed, match="cannot sync /state/journal/00000001.log"):
+        with pytest.raises(JournalFailed, match=r"cannot sync /state/journal/00000001\.log"):
             await journal.transact(lambda _state, _at_s: declare(number), by="agent", trace="t")
         waiting.append("told")
 
@@ -157,7 +157,7 @@ async def test_a_failed_sync_is_fatal_and_never_repeated(code: int, autojump_clo
     assert failed.group_contains(JournalFailed, match="cannot sync")
     assert len(waiting) == 5
     calls = [call for call, _ in disk.calls]
-    assert calls[-3:] == ["write", "sync", "close"]
+    assert calls[-4:] == ["write", "sync", "truncate", "close"]
     assert disk.syncs_after_failure == 0
 
 
@@ -171,7 +171,7 @@ async def test_a_full_disk_keeps_what_was_decided_and_heals_by_itself(autojump_c
             nursery.start_soon(life.declare, journal, 2)
             nursery.start_soon(life.declare, journal, 3)
             await trio.sleep(30)
-            assert journal.full
+            was_full = journal.full
             assert life.answered == [1]
             assert disk.space_bytes == 100  # the part that went in was cut off again
             assert len(journal.state.incidents) == 3
@@ -179,7 +179,7 @@ async def test_a_full_disk_keeps_what_was_decided_and_heals_by_itself(autojump_c
             disk.space_bytes = None
             healed_from = trio.current_time()
         assert trio.current_time() - healed_from <= 5
-        assert not journal.full
+        assert (was_full, journal.full) == (True, False)
         await life.declare(journal, 4)
     check(await reopened(disk.crash()), life)
     assert sorted(life.answered) == [1, 2, 3, 4]

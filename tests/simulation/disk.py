@@ -33,7 +33,7 @@ class _Inode:
         self.seen = bytearray(kept)
         self.kept = kept
         self.undone: list[bytes | int] = []  # bytes: appended; a number: cut to this size
-        self.has_lost = False
+        self.lost: tuple[int, int] | None = None  # from, to: clean in the page cache, and not on the disk
 
     def append(self, block: bytes) -> None:
         self.seen += block
@@ -43,14 +43,20 @@ class _Inode:
         del self.seen[size_bytes:]
         self.seen.extend(bytes(size_bytes - len(self.seen)))
         self.undone.append(size_bytes)
+        if self.lost is not None and size_bytes <= self.lost[0]:
+            self.lost = None
 
     def sync(self) -> None:
-        if not self.has_lost:
-            self.kept = bytes(self.seen)
+        kept = bytearray(self.seen)
+        if self.lost is not None:
+            begin, end = self.lost
+            kept[begin:end] = bytes(end - begin)
+        self.kept = bytes(kept)
         self.undone.clear()
 
     def fail_sync(self) -> None:
-        self.has_lost = True
+        if len(self.kept) < len(self.seen):
+            self.lost = (len(self.kept), len(self.seen))
         self.undone.clear()
 
     def after_crash(self, rng: Random) -> bytes:
@@ -239,7 +245,7 @@ class SimFile:
         return taken
 
     def sync(self) -> None:
-        if self._inode.has_lost:
+        if self._inode.lost is not None:
             self._disk.syncs_after_failure += 1
         try:
             self._disk.check("sync", self._path)

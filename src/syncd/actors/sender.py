@@ -4,6 +4,7 @@ In order for each link, which is written by one task at a time, and in parallel 
 is due is in State; what to send is decided on the fresh read (``core.sending``).
 """
 
+import math
 from functools import partial
 from typing import Final
 
@@ -68,7 +69,9 @@ class Sender:
                     active.update(dict.fromkeys(link.id for link in batch))
                     nursery.start_soon(partial(write, batch))
                 due_at_s = next_due_at_s(self._journal.state, self._integration_id, without=frozenset(active))
-                await self._bell.wait(max(0.0, due_at_s - self._clock.now_s()))
+                wait_s = due_at_s - self._clock.now_s()
+                # What is due and was not started waits for room, and whoever makes room rings.
+                await self._bell.wait(wait_s if wait_s > 0 else math.inf)
 
     def _batches(self, active: frozenset[str]) -> list[list[Link]]:
         """The next links to write: creates one by one, updates in one batch, as much as the budget takes in 2 s."""
@@ -124,10 +127,11 @@ class Sender:
                 self._breaker.failed(error)
                 await self._postpone(link, _failure(error))
                 return
+            offset = self._external.offset
             tries = link.outbox.attempts if link.outbox is not None else 0
             next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
             attempt = await self._journal.transact(
-                lambda state, at_s: sending.settle_lookup(state, at_s, link.id, found, next_at_s),
+                lambda state, at_s: sending.settle_lookup(state, at_s, link.id, found, next_at_s, offset),
                 by=self._by,
                 trace=trace,
             )

@@ -6,6 +6,7 @@ reconcile, dead-letter retry and conflict resolution alike, ends here (docs/arch
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import UNSET, UnsetType
 
@@ -15,9 +16,11 @@ from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
 from syncd.core.merge import Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import (
     SYNCED_FIELDS,
+    Attempt,
     Conflict,
     FieldBase,
     Half,
+    Halves,
     Incident,
     Integration,
     Link,
@@ -27,7 +30,8 @@ from syncd.core.model import (
 )
 from syncd.core.state import State, link_id
 
-ANY_TIME = Span(-math.inf, math.inf)
+ANY_TIME: Final = Span(-math.inf, math.inf)
+LATE_WRITE_S: Final = 150.0  # twice the usual transaction quota, and some
 
 
 def policy_for(settings: Settings, field: str, *, waits: bool) -> Policy:
@@ -49,12 +53,19 @@ def shown_as(sent: str, shown: Half) -> bool:
 
 def late_write(link: Link, field: str, raw: Half, account: str) -> bool:
     """The value is one that an attempt of ours without a known outcome carried: our own late write, not an edit."""
-    seen = link.observed
+    seen, edited = link.observed, link.base.get(field, FieldBase()).edited
     if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
         return False
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     now = mapping.meaning(field, raw)
-    return any(field in one.sent and shown_as(one.sent[field], now) for one in attempts)
+    return any(
+        field in one.sent and shown_as(one.sent[field], now) and _lands_in(one, edited or ANY_TIME) for one in attempts
+    )
+
+
+def _lands_in(attempt: Attempt, span: Span) -> bool:
+    """The attempt may have landed within this span; later than that it is somebody else's edit."""
+    return span.lo_s <= attempt.started_at_s + LATE_WRITE_S and attempt.started_at_s <= span.hi_s
 
 
 def plan(
@@ -83,7 +94,7 @@ def plan(
         if decision.winner == "platform" and field not in link.held:
             to_write.append(field)
         unnoticed = decision.reason in ("unchanged", base.reason)
-        if halves != (base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
+        if halves != Halves(base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
             decided.append(FieldDecided(field, decision.reason, halves, value))
         conflict = _conflict(link, integration.settings, field, platform, external, decision, waiting, at_s, number + 1)
         if conflict is not None:
@@ -94,7 +105,7 @@ def plan(
 
 def _sides(
     link: Link, incident: Incident, field: str, base: FieldBase, raw: Half, account: str
-) -> tuple[Seen, Seen, tuple[Half, Half]]:
+) -> tuple[Seen, Seen, Halves]:
     """Both sides of a field in platform terms, and the halves they are compared with."""
     half_platform, half_external = base.platform, base.external
     now = incident.value(field) or ""
@@ -110,7 +121,7 @@ def _sides(
         base.edited or ANY_TIME,
         moved=raw != half_external,
     )
-    return platform, external, (half_platform, half_external)
+    return platform, external, Halves(half_platform, half_external)
 
 
 def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses

@@ -13,7 +13,7 @@ from syncd.core.model import (
     Conflict,
     DeadLetter,
     Failure,
-    Half,
+    Halves,
     Hint,
     Integration,
     KeptAnswer,
@@ -164,7 +164,9 @@ class LinkJoined(Struct, frozen=True, tag=True):
     integration_id: str
     incident_id: str
     observation: Observation
-    settled: dict[str, tuple[Half, Half]] = {}
+    settled: dict[str, Halves] = {}
+    offset_s: float = 0.0
+    offset_error_s: float = 1.0
 
 
 class LinkRemoved(Struct, frozen=True, tag=True):
@@ -187,7 +189,7 @@ class FieldDecided(Struct, frozen=True):
 
     field: str
     reason: str
-    halves: tuple[Half, Half]
+    halves: Halves
     value: str | UnsetType = UNSET
 
 
@@ -213,7 +215,7 @@ class SendSettled(Struct, frozen=True, tag=True):
     link_id: str
     attempt: int
     observation: Observation
-    halves: dict[str, tuple[Half, Half]]
+    halves: dict[str, Halves]
     offset_s: float = 0.0
     offset_error_s: float = 1.0
 

@@ -22,9 +22,10 @@ from syncd.core.events import (
     Observed,
     Swept,
 )
-from syncd.core.model import SYNCED_FIELDS, Half, Hint, Integration, Link, Observation, Severity, Status
+from syncd.core.model import SYNCED_FIELDS, Halves, Hint, Integration, Link, Observation, Severity, Status
 from syncd.core.sending import CORRELATION_PREFIX, Offset, adopt, correlation_id, is_stale, looks_up, news
 from syncd.core.state import State, link_id
+from syncd.errors import Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
@@ -56,7 +57,9 @@ def accept_webhook(
     state: State, at_s: float, webhook: Webhook, *, integration_id: str, body: str, trace: str
 ) -> Change[bool]:
     """Make an authentic webhook durable; the result says whether it was a duplicate."""
-    integration = state.integrations[integration_id]
+    integration = state.integrations.get(integration_id)
+    if integration is None:
+        raise Unknown(f"integration {integration_id} is gone", hint="remove the business rule that still calls it")
     key = duplicate_key(webhook)
     if key and key in state.seen.get(integration_id, {}):
         return Change("", (), result=True)
@@ -171,7 +174,7 @@ def _new_record(
     settings = integration.settings
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = _claimed(state, integration.id, seen)
-        return [adopt(own, seen)] if own is not None else []
+        return [adopt(own, seen, read.offset)] if own is not None else []
     unsettled = any(looks_up(link) for link in _pending(state, integration.id))
     if unsettled and seen.created_by and seen.created_by == integration.account:
         waits.add(seen.external_id)  # it may be our own, with its correlation id dropped: wait until that is known
@@ -180,7 +183,7 @@ def _new_record(
         return []
     if not is_new(integration, seen, read.offset):
         return []
-    return bring_in(integration, seen, f"INC-{next(words)}")
+    return bring_in(integration, seen, f"INC-{next(words)}", read.offset)
 
 
 def _pending(state: State, integration_id: str) -> list[Link]:
@@ -204,7 +207,7 @@ def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:
     return seen.created_at_s >= math.floor(first_s + offset.s) - NEW_SINCE_SLACK_S
 
 
-def bring_in(integration: Integration, seen: Observation, incident_id: str) -> list[Event]:
+def bring_in(integration: Integration, seen: Observation, incident_id: str, offset: Offset) -> list[Event]:
     """A new incident for a record, both sides settled. What cannot be read gets the platform's own default."""
     shown = mapping.get(seen.columns)
 
@@ -220,10 +223,11 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str) -> l
         status=_status(value("status", "open")),
         origin=integration.id,
     )
-    settled: dict[str, tuple[Half, Half]] = {
-        field: (str(getattr(declared, field)), mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
+    settled = {
+        field: Halves(str(getattr(declared, field)), mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
     }
-    joined = LinkJoined(link_id(integration.id, incident_id), integration.id, incident_id, seen, settled)
+    name = link_id(integration.id, incident_id)
+    joined = LinkJoined(name, integration.id, incident_id, seen, settled, offset.s, offset.error_s)
     return [declared, joined]
 
 

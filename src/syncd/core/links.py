@@ -15,7 +15,7 @@ from syncd.core.model import (
     UNSETTLED_ATTEMPTS_KEPT,
     Attempt,
     FieldBase,
-    Half,
+    Halves,
     Incident,
     Link,
     Observation,
@@ -83,11 +83,10 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
     """The link after a merge: halves, reasons, and whether it must be written."""
     base = dict(link.base)
     for decided in event.decided:
-        platform, external = decided.halves
         base[decided.field] = replace(
             base.get(decided.field, FieldBase()),
-            platform=platform,
-            external=external,
+            platform=decided.halves.platform,
+            external=decided.halves.external,
             reason=decided.reason,
             decided_at_s=at_s,
         )
@@ -143,11 +142,11 @@ def after_failed(link: Link, event: SendFailed, at_s: float, trace: str) -> Link
     )
 
 
-def with_halves(link: Link, halves: dict[str, tuple[Half, Half]], at_s: float, reason: str) -> Link:
+def with_halves(link: Link, halves: dict[str, Halves], at_s: float, reason: str) -> Link:
     """The link with a known base for some fields."""
     base = dict(link.base)
-    for field, (platform, external) in halves.items():
-        base[field] = FieldBase(platform=platform, external=external, reason=reason, decided_at_s=at_s)
+    for field, both in halves.items():
+        base[field] = FieldBase(platform=both.platform, external=both.external, reason=reason, decided_at_s=at_s)
     return replace(link, base=base)
 
 
@@ -166,7 +165,7 @@ def after_verdict(link: Link, incident: Incident, field: str, winner: str | None
     """
     platform_now = incident.value(field) or ""
     external_now = mapping.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
-    halves: tuple[Half, Half] = (
+    halves = Halves(
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,
     )

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from syncd.core.model import Half, Side, Span, Strategy
+from syncd.core.model import Half, Halves, Side, Span, Strategy
 
 Reason: TypeAlias = Literal[
     "unreadable",  # absent, or without a mapping: no decision and no write
@@ -97,11 +97,13 @@ def _outbound_only(policy: Policy) -> Decision:
 
 
 def _first_link(platform: str, external: str, policy: Policy) -> Decision:
+    fuller: Side | None = None if platform and external else "platform" if platform else "external"
+    if fuller is not None:  # an empty value never wipes out the other; where it may not spread, the difference stays
+        spreads = policy.outbound if fuller == "platform" else policy.inbound
+        return Decision(fuller if spreads else None, "one-empty")
     winner: Side = policy.owner
     if not policy.inbound or not policy.outbound:
         winner = "external" if policy.inbound else "platform"
-    elif not platform or not external:
-        return Decision("platform" if platform else "external", "one-empty")
     return Decision(winner, "first-link", overruled=True)
 
 
@@ -119,23 +121,20 @@ def _both_changed(platform_at: Span, external_at: Span, policy: Policy) -> Decis
     return Decision(policy.owner, "order-unknown", overruled=True)
 
 
-def halves_after(
-    decision: Decision, platform_now: str, external_raw: str, half: tuple[Half, Half]
-) -> tuple[Half, Half]:
-    """The pair base after a decision (decisions 5 and 6): (platform half, external half), the external one raw."""
-    platform_half, external_half = half
+def halves_after(decision: Decision, platform_now: str, external_raw: str, half: Halves) -> Halves:
+    """The pair base after a decision (decisions 5 and 6); ``platform_now`` is what the platform holds after it."""
     match decision.winner, decision.reason:
-        case None, "converged" | "same-meaning":
-            return platform_now if decision.reason == "converged" else platform_half, external_raw
-        case None, "not-inbound":
-            return platform_half, external_raw
+        case None, "converged" | "one-empty":
+            return Halves(platform_now, external_raw)
+        case None, "same-meaning" | "not-inbound":
+            return Halves(half.platform, external_raw)
         case None, "not-outbound":
-            return platform_now, external_half
+            return Halves(platform_now, half.external)
         case None, _:
             return half
         case "external", _:
-            return platform_now, external_raw  # ``platform_now`` is the value taken over, in the event that changes it
+            return Halves(platform_now, external_raw)  # taken over in the event that changes the incident
         case _, "one-side-changed":
-            return platform_half, external_raw
+            return Halves(half.platform, external_raw)
         case _:
-            return UNSET, external_raw  # overruled: seen, and the winner not delivered yet
+            return Halves(UNSET, external_raw)  # overruled: seen, and the winner not delivered yet

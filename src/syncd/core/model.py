@@ -132,6 +132,7 @@ class Integration(Struct, frozen=True):
 
     ``account``: the user name under which we write there, from the credentials or learned from the first echo.
     ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
+    ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     """
 
@@ -142,6 +143,7 @@ class Integration(Struct, frozen=True):
     webhook_secrets: tuple[WebhookSecret, ...] = ()
     account: str = ""
     first_enabled_at_s: float | None = None
+    drops_correlation: bool = False
     swept_at_s: float | None = None
 
 
@@ -163,10 +165,17 @@ class Observation(Struct, frozen=True):
 
 
 class Cursor(Struct, frozen=True):
-    """Where a walk through new records stands: at this creation stamp (instance clock) and, within it, after this id."""
+    """Where a walk through new records stands: at this creation stamp (instance clock), after this id."""
 
     created_at_s: float
     external_id: str = ""
+
+
+class Halves(Struct, frozen=True, gc=False):
+    """Both halves of a field's base: in platform terms, and raw as ServiceNow showed it."""
+
+    platform: Half = UNSET
+    external: Half = UNSET
 
 
 class FieldBase(Struct, frozen=True, gc=False):

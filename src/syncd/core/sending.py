@@ -29,6 +29,7 @@ from syncd.core.model import (
     DeadLetter,
     Failure,
     Half,
+    Halves,
     Incident,
     Integration,
     Link,
@@ -147,7 +148,7 @@ def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | Non
 
 
 def settle_lookup(
-    state: State, at_s: float, name: str, found: list[Observation], next_at_s: float
+    state: State, at_s: float, name: str, found: list[Observation], next_at_s: float, offset: Offset
 ) -> Change[Attempt | None]:
     """What a look for our correlation id showed: adopt the record, look again later, or create it after all."""
     link = state.links.get(name)
@@ -157,25 +158,29 @@ def settle_lookup(
     mine = [seen for seen in found if seen.correlation_id == correlation_id(link)]
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
-        return Change(_stream(integration), (adopt(link, first),), result=None)
+        return Change(_stream(integration), (adopt(link, first, offset),), result=None)
     begun = link.in_flight or link.unsettled[-1]
     if at_s - begun.started_at_s < QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota):
         failure = Failure("unconfirmed", "the create got no clear answer; looking for the record before repeating it")
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
+    if integration.drops_correlation:
+        words = "the create got no clear answer, and this instance drops the correlation id that would tell"
+        letter = _letter(state, link, tuple(begun.sent), Failure("unconfirmed", words), at_s, hold=True)
+        return Change(_stream(integration), (letter,), result=None)
     attempt = _create(link, incident, integration, state.position + 1, at_s)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
-def adopt(link: Link, seen: Observation) -> LinkJoined:
+def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     """Join a pending link to a record that carries its correlation id."""
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     sent = attempts[-1].sent if attempts else {}
-    settled: dict[str, tuple[Half, Half]] = {}
+    settled: dict[str, Halves] = {}
     for field, value in sent.items():
         raw = mapping.raw_of(field, seen.columns)
         untouched = seen.mod_count == 0 or shown_as(value, mapping.meaning(field, raw))
-        settled[field] = (value, raw if untouched else mapping.raw_as_written(field, value))
-    return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled)
+        settled[field] = Halves(value, raw if untouched else mapping.raw_as_written(field, value))
+    return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
 
 def settle(state: State, at_s: float, name: str, number: int, echo: Observation, offset: Offset) -> Change[None]:
@@ -185,18 +190,16 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
         return NOTHING
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     sent = link.in_flight.sent
-    halves: dict[str, tuple[Half, Half]] = {
-        field: (value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()
-    }
+    halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
     settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s)
     after = links.after_settled(link, settled, state.position + 1, at_s)
     merged, fields = plan(after, incident, integration, state, at_s)
     events: list[Event] = [settled]
     if merged.decided or merged.conflicts or fields:
         events.append(merged)
-    changed = tuple(f for f, value in sent.items() if not shown_as(value, mapping.meaning(f, halves[f][1])))
+    changed = tuple(f for f, value in sent.items() if not shown_as(value, mapping.meaning(f, halves[f].external)))
     if changed:
-        words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field][1])}" for field in changed)
+        words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field].external)}" for field in changed)
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
         events.append(_letter(state, link, changed, failure, at_s, hold=False))
     return Change(_stream(integration), tuple(events), result=None)
@@ -235,6 +238,7 @@ def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Cha
 
 _REMEDY: Final = {
     "refused": "correct the record, the incident or the integration's settings, then retry this entry",
+    "unconfirmed": "look for the record in ServiceNow; if it is not there, retry this entry",
     "not-kept": "see what ServiceNow kept; edit the field again, or discard this entry to accept the difference",
 }
 

@@ -311,7 +311,9 @@ def _link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     if link is None:
         link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
     seen = event.observation
-    link = links.with_observation(link, seen, record.position, 0.0, 1.0, except_for=event.settled)
+    link = links.with_observation(
+        link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled
+    )
     link = links.with_halves(link, event.settled, record.at_s, "joined")
     _put_link(
         state,
@@ -380,8 +382,12 @@ def _send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
     _put_link(state, link)
     state.link_of_record[link.integration_id, link.external_id] = link.id
     integration = state.integrations[link.integration_id]
-    if not integration.account and event.observation.updated_by:
-        state.integrations[integration.id] = replace(integration, account=event.observation.updated_by)
+    learned = integration
+    if not learned.account and event.observation.updated_by:
+        learned = replace(learned, account=event.observation.updated_by)
+    if before.state == "pending":
+        learned = replace(learned, drops_correlation=not event.observation.correlation_id)
+    state.integrations[integration.id] = learned
     _clear_letters(state, link, frozenset(event.halves), "create" if before.state == "pending" else "update")
     _mark(state, record, link.incident_id)
 
@@ -422,7 +428,8 @@ def _letter_retried(state: State, record: e.Record, event: e.DeadLetterRetried) 
     link = state.links[letter.link_id]
     link = replace(link, held={field: held for field, held in link.held.items() if held != letter.id})
     if letter.operation == "create":
-        _enqueue(state, record, link)
+        drops = state.integrations[link.integration_id].drops_correlation
+        _enqueue(state, record, replace(link, unsettled=()) if drops else link)  # a person has looked for the record
     else:
         _put_link(state, links.without_platform_half(link, letter.fields))
         state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace

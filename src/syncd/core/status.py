@@ -92,7 +92,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
         reasons=[*paused, *down, *degraded][:REASONS_MAX],
-        links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},  # type: ignore[index]
+        links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},
         queue=Queue(
             outbox=len(waiting),
             inflight=sum(link.in_flight is not None for link in links),

@@ -1,7 +1,7 @@
 """An incident's timeline: journal records as CloudEvents 1.0, one for each thing that happened to that incident.
 
-A view: it reads the journal's facts and keeps nothing. ``im.incident.*`` is what people did here, ``im.sync.*`` what the
-sync saw, decided and sent. Ids are ``<position>-<index>``, so the same event has the same id in every answer.
+A view: it reads the journal's facts and keeps nothing. ``im.incident.*`` is what people did here, ``im.sync.*`` what
+the sync saw, decided and sent. Ids are ``<position>-<index>``, so the same event has the same id in every answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,12 +36,19 @@ class CloudEvent(Struct, frozen=True, kw_only=True):
 
 def entries(state: State, records: Sequence[e.Record], incident_id: str) -> list[CloudEvent]:
     """What these records say about one incident, in their order."""
-    return [one for record in records for one in _entries(state, record, incident_id)]
+    # A delivered or discarded letter is no longer in State; the record that made it is among these.
+    letters = {
+        event.letter.id: event.letter.incident_id
+        for record in records
+        for event in record.events
+        if isinstance(event, e.DeadLettered)
+    }
+    return [one for record in records for one in _entries(state, record, incident_id, letters)]
 
 
-def _entries(state: State, record: e.Record, incident_id: str) -> Iterator[CloudEvent]:
+def _entries(state: State, record: e.Record, incident_id: str, letters: Mapping[str, str]) -> Iterator[CloudEvent]:
     for index, event in enumerate(record.events):
-        if _concerns(state, event) != incident_id:
+        if _concerns(state, event, letters) != incident_id:
             continue
         for number, (kind, told) in enumerate(_told(event)):
             link_name = getattr(event, "link_id", "")
@@ -59,7 +66,7 @@ def _entries(state: State, record: e.Record, incident_id: str) -> Iterator[Cloud
             )
 
 
-def _concerns(state: State, event: e.Event) -> str:
+def _concerns(state: State, event: e.Event, letters: Mapping[str, str]) -> str:
     """The incident an event is about; empty when it is about none."""
     match event:
         case e.IncidentDeclared() | e.IncidentEdited() | e.NoteAdded() | e.LinkOpened() | e.LinkJoined():
@@ -70,8 +77,7 @@ def _concerns(state: State, event: e.Event) -> str:
             conflict = state.conflicts.get(event.conflict_id)
             return conflict.incident_id if conflict is not None else ""
         case e.DeadLetterRetried() | e.DeadLetterDiscarded():
-            letter = state.dead_letters.get(event.letter_id)
-            return letter.incident_id if letter is not None else ""
+            return letters.get(event.letter_id, "")
         case _:
             # A link's name is ``<integration>/<incident>``, so it can be read when the link is long gone.
             return str(getattr(event, "link_id", "")).partition("/")[2]
@@ -154,14 +160,14 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
 
 def _merged(event: e.Merged) -> Iterator[Found]:
     for decided in event.decided:
-        platform, external = decided.halves
+        base = decided.halves
         yield (
             "sync.decided",
             {
                 "field": decided.field,
                 "reason": decided.reason,
                 "value": _text(decided.value),
-                "base": {"platform": _text(platform), "external": _text(external)},
+                "base": {"platform": _text(base.platform), "external": _text(base.external)},
             },
         )
     for conflict in event.conflicts:

@@ -88,7 +88,13 @@ class Log:
             end = self.end
         if not self._write(self._file, block, end.offset):
             return None
-        _sync(self._file, segment_path(self._folder, end.segment))
+        try:
+            self._file.sync()
+        except OSError as error:
+            # Nobody was promised this group, and the page cache would show it, whole and clean, to the next life.
+            with suppress(OSError):
+                self._file.truncate(end.offset)
+            raise _failed(segment_path(self._folder, end.segment), "sync", error) from error
         self.end = Watermark(end.segment, end.offset + len(block), position, chain)
         return Place(end.segment, end.offset)
 
@@ -97,6 +103,7 @@ class Log:
         path = watermark_path(self._folder)
         draft = path.with_name(f"{path.name}.new")
         block = watermark_bytes(self.end)
+        is_written = False
         try:
             if draft.name in self._disk.names(self._folder):
                 self._disk.unlink(draft)  # an earlier try found no room, or was ended by a crash
@@ -104,12 +111,13 @@ class Log:
             try:
                 if file.write(block) < len(block):
                     return False
-                _sync(file, draft)
+                is_written = True
+                file.sync()
             finally:
                 file.close()
             self._disk.rename(draft, path)
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in _NO_ROOM and not is_written:
                 return False
             raise _failed(path, "replace", error) from error
         try:
@@ -211,11 +219,13 @@ def _keep_copy(disk: Disk, folder: Path, name: str, torn: bytes) -> Path:
         path = folder / f"{name}-{number}"
     file = disk.open_append(path, create=path.name not in taken)
     try:
-        if path.name not in taken:
-            written = file.write(torn)
-            if written < len(torn):
-                raise OSError(errno.ENOSPC, "no room for a copy of the torn tail", str(path))
+        if path.name not in taken and file.write(torn) < len(torn):
+            raise OSError(errno.ENOSPC, "no room for a copy of the torn tail", str(path))
         file.sync()
+    except OSError:
+        with suppress(OSError):
+            disk.unlink(path)
+        raise
     finally:
         file.close()
     disk.sync_folder(folder)
@@ -246,15 +256,10 @@ def _new_segment(disk: Disk, folder: Path, header: SegmentHeader) -> File | None
         file.close()
         disk.unlink(path)
     except OSError as error:
+        with suppress(OSError):  # else the page cache would show the next life a header that is not on disk
+            disk.unlink(path)
         raise _failed(path, "sync" if room else "remove", error) from error
     return None
-
-
-def _sync(file: File, path: Path) -> None:
-    try:
-        file.sync()
-    except OSError as error:
-        raise _failed(path, "sync", error) from error
 
 
 def _failed(path: Path, verb: str, error: OSError) -> JournalFailed:

@@ -116,7 +116,7 @@ class MemoryListener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
     """``dial`` is what connects to it."""
 
     def __init__(self) -> None:
-        self._knock, self._open = trio.open_memory_channel[trio.abc.HalfCloseableStream](1000)
+        self._knock, self._open = trio.open_memory_channel[trio.abc.HalfCloseableStream](2000)
 
     async def accept(self) -> trio.abc.HalfCloseableStream:
         return await self._open.receive()

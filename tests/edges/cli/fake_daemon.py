@@ -1,6 +1,7 @@
 """A daemon that only speaks: HTTP/1.1 on a Unix socket or TCP, canned answers, and a record of what it heard.
 
-It keeps the protocol where `im` could break it: a body must announce its length and its type, a request must name a host.
+It keeps the protocol where `im` could break it: a body must announce its length and its type, a request must name a
+host.
 """
 
 import json
@@ -282,12 +283,12 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(body=run_of("report")),
     ("GET", "/api/v1/integrations/prod-snow/dlq"): Canned(body=[DEAD_LETTER]),
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
-    ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body=[DEAD_LETTER]),
-    ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/discard"): Canned(body=DEAD_LETTER),
+    ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body={"queued": 1, "entries": ["entry-17"]}),
+    ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/discard"): Canned(body={"id": "entry-17", "discarded": True}),
     ("GET", "/api/v1/conflicts"): Canned(body=[CONFLICT]),
     ("GET", "/api/v1/conflicts/conflict-17"): Canned(body=CONFLICT),
     ("POST", "/api/v1/conflicts/conflict-17/resolve"): Canned(
-        body={**CONFLICT, "status": "resolved", "decided": "Checkout is down"}
+        body={**CONFLICT, "status": "resolved", "decided": "platform"}
     ),
     ("POST", "/api/v1/conflicts/conflict-17/ignore"): Canned(body={**CONFLICT, "status": "ignored"}),
     ("POST", "/api/v1/tokens"): Canned(201, {**TOKEN, "token": "im_secret"}),
@@ -298,5 +299,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
 
 def by_contract(heard: Heard) -> Canned:
     """What the contract says, from ``ANSWERS``; everything else is a 404 with a hint."""
+    if heard.path.endswith("/webhook-script") and heard.headers.get("accept") == "application/json":
+        return Canned(body={"script": "(function () {})();", "version": 1})
     answer = ANSWERS.get((heard.method, unquote(heard.path)))
     return answer or problem(404, f"there is nothing at {heard.path}", hint="look for it with `im incident list`")

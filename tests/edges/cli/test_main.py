@@ -43,8 +43,8 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ),
     ("incident list", [("GET", f"{V1}/incidents", {"limit": "100"}, None)]),
     (
-        "incident list --org O --status open --sev sev-1 -q down --integration prod-snow --updated-since 2026-11-24T00:00:00Z"
-        " --limit 5",
+        "incident list --org O --status open --sev 1 -q down --integration prod-snow"
+        " --updated-since 2026-11-24T00:00:00Z --limit 5",
         [
             (
                 "GET",
@@ -52,7 +52,7 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
                 {
                     "organization_id": "O",
                     "status": "open",
-                    "severity": "sev-1",
+                    "severity": "SEV-1",
                     "q": "down",
                     "integration": "prod-snow",
                     "updated_since": "2026-11-24T00:00:00Z",
@@ -106,9 +106,10 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ),
     ("incident close INC-1", [("PATCH", f"{V1}/incidents/INC-1", {}, {"status": "closed"})]),
     ("incident timeline INC-1", [("GET", f"{V1}/incidents/INC-1/timeline", {"limit": "100"}, None)]),
-    ("integration list --org O --type servicenow", [
-        ("GET", f"{V1}/integrations", {"org": "O", "type": "servicenow", "limit": "100"}, None)
-    ]),
+    (
+        "integration list --org O --type servicenow",
+        [("GET", f"{V1}/integrations", {"org": "O", "type": "servicenow", "limit": "100"}, None)],
+    ),
     ("integration get prod-snow", [("GET", SNOW, {}, None)]),
     ("integration delete prod-snow", [("DELETE", SNOW, {}, None)]),
     (
@@ -257,7 +258,9 @@ def test_an_empty_reference_is_wrong_usage_and_not_the_list(im: Run, daemon: Fak
 
 
 def test_a_refusal_is_1_with_the_hint_word_for_word(im: Run, socket_path: Path) -> None:
-    hint = "there are: dev-snow, production-servicenow; or run: im integration configure production-servicenow --handle x"
+    hint = (
+        "there are: dev-snow, production-servicenow; or run: im integration configure production-servicenow --handle x"
+    )
     with FakeDaemon(lambda heard: problem(404, "no integration x", hint=hint), socket_path):
         outcome = im("integration", "get", "x", "--socket", str(socket_path))
     assert (outcome.code, outcome.out, outcome.err) == (1, "", f"im: no integration x - {hint}\n")

@@ -45,11 +45,12 @@ class ServeLimits(Struct, frozen=True):
     """Seconds on Trio's clock, counts and bytes; docs/http.md says what a client sees of each."""
 
     connections_max: int = 512  # for each listener
+    patience_s: float = 0.5  # with a client that keeps us waiting while others wait for its place
     idle_s: float = 5.0  # until the first byte of a request
     headers_s: float = 5.0  # from the first byte of a request to the end of its headers
     send_s: float = 10.0  # for each 64 KiB
     half_closed_s: float = 10.0  # for the answer to a client that has closed its sending side
-    linger_s: float = 2.0  # reading on, after an answer that came before the request was complete
+    linger_s: float = 5.0  # reading on, after an answer that came before the request was complete
     linger_bytes: int = 16 * 1024 * 1024
     grace_s: float = 3.0  # for the requests that are open when the server stops
 
@@ -217,7 +218,7 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._lose()
         if self._writing.cancelled_caught and not self._is_gone:
-            log.info("closed a connection: its client read nothing for %g s", self._limits.send_s)
+            log.debug("closed a connection: its client read nothing for %g s", self._limits.send_s)
             self._lose()
         self._writing = None
 

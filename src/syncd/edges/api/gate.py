@@ -120,7 +120,7 @@ class Gate:
         exchange = _Exchange(receive, send)
         admitted = self._faulty_head(scope) or await self._read_body(scope, receive)
         if isinstance(admitted, Problem):
-            log.info("refused %s %s: %d %s", scope["method"], scope["path"], admitted.status, admitted.title)
+            log.debug("refused %s %r: %d %s", scope["method"], scope["path"], admitted.status, admitted.title)
             await send_problem(admitted, exchange.send)
         elif admitted is not None:
             exchange.body = admitted
@@ -133,12 +133,12 @@ class Gate:
         except* Exception as errors:  # noqa: BLE001 contained here, and logged below
             failure = errors.exceptions[0] if len(errors.exceptions) == 1 else errors
         if exchange.is_client_lost:
-            log.debug("the client left during %s %s", scope["method"], scope["path"], exc_info=failure)
+            log.debug("the client left during %s %r", scope["method"], scope["path"], exc_info=failure)
             return
         if failure is not None:
-            log.error("the application failed on %s %s", scope["method"], scope["path"], exc_info=failure)
+            log.error("the application failed on %s %r", scope["method"], scope["path"], exc_info=failure)
         elif not exchange.is_started and not exchange.is_client_gone:
-            log.error("the application ended without an answer to %s %s", scope["method"], scope["path"])
+            log.error("the application ended without an answer to %s %r", scope["method"], scope["path"])
         if not exchange.is_started and not exchange.is_client_gone:
             await send_problem(APPLICATION_FAILED, exchange.send)
 
@@ -163,8 +163,6 @@ class Gate:
             return malformed("Transfer-Encoding does not exist in HTTP/1.0; send Content-Length, or use HTTP/1.1")
         if len(lengths) > 1 or not all(_CONTENT_LENGTH.fullmatch(length) for length in lengths):
             return malformed("Content-Length must be one number of at most 19 digits")
-        if scope["method"] == "CONNECT":
-            return Problem(status=501, title="Not implemented", detail="this is no proxy; use another method")
         if not scope["raw_path"].startswith(b"/"):
             # The absolute form carries a second host name; here the Host header is the only one (docs/http.md).
             return malformed("the request target must be a path that begins with /, such as /api/v1/incidents")

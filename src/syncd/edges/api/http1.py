@@ -150,9 +150,10 @@ class Http1(H11Protocol):
         self._applications.is_continue_awaited = self.wire.client_is_waiting_for_100_continue
         self.wire.client_is_waiting_for_100_continue = False
         if request.http_version not in (b"1.0", b"1.1"):  # the preface of HTTP/2 reads as a request of version 2.0
-            if request.method != b"HEAD":  # its answer has no body, and ours here always has
-                await self._send_error_response(505)
-            await self.send(Closed())
+            await self._refuse(request, 505)
+            return
+        if request.method == b"CONNECT":  # after any 2xx h11 would let go of HTTP
+            await self._refuse(request, 501)
             return
         self.stream = HTTPStream(
             self.app,
@@ -177,6 +178,11 @@ class Http1(H11Protocol):
             )
         )
 
+    async def _refuse(self, request: h11.Request, status_code: int) -> None:
+        if request.method != b"HEAD":  # its answer would have no body, and a problem has one
+            await self._send_error_response(status_code)
+        await self.send(Closed())
+
     async def _send_error_response(self, status_code: int) -> None:
         """What h11 refuses, as a problem like every other refusal."""
         problem = _UNREADABLE.get(status_code, _UNREADABLE[400])
@@ -191,7 +197,9 @@ _UNREADABLE: Final = {
     400: malformed("this is no valid HTTP/1.1 request; check its request line, headers and body framing"),
     431: headers_too_large(GateLimits().header_bytes),
     501: Problem(
-        status=501, title="Not implemented", detail="the only transfer coding taken here is chunked; send the body so"
+        status=501,
+        title="Not implemented",
+        detail="there is no CONNECT here, and no transfer coding but chunked; use another method or coding",
     ),
     505: Problem(
         status=505,

@@ -24,7 +24,7 @@ __all__ = ["DEFAULT_LIMITS", "ServeLimits", "UnixListener", "open_tcp", "open_un
 
 DEFAULT_LIMITS: Final = ServeLimits()
 ACCEPT_PAUSE_S: Final = 0.1
-FULL_NOTICE_S: Final = 60.0
+CROWD_NOTICE_S: Final = 60.0
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -42,8 +42,8 @@ async def serve(
     """Serve ``app`` on all ``listeners`` until ``stop`` is set, and close them. Put a ``Gate`` around ``app`` first.
 
     After ``stop`` nothing new is accepted, connections without an open request are closed at once, and open requests
-    have ``limits.grace_s`` to end before they are cancelled. Cancelling this call cancels them at once. Raises only what
-    an application raises beyond Exception, and what ends a listener.
+    have ``limits.grace_s`` to end before they are cancelled. Cancelling this call cancels them at once. Raises only
+    what an application raises beyond Exception, and what ends a listener.
     """
     config, context = hypercorn_config(), WorkerContext(None)
     doors = [_Door(app, listener, config, context, limits) for listener in listeners]
@@ -82,10 +82,10 @@ class _Door:
         self._config = config
         self._context = context
         self._limits = limits
-        self._places = trio.Semaphore(limits.connections_max)
         self._connections: set[Connection] = set()
         self._left = trio.Event()  # set, and replaced, whenever a client leaves
-        self._noticed_full_at = -FULL_NOTICE_S
+        self._is_crowded = False
+        self._noticed_crowd_at = -CROWD_NOTICE_S
 
     async def accept(self, nursery: trio.Nursery) -> None:
         """Let clients in, each with a task in ``nursery``; closes the listener when cancelled."""
@@ -115,15 +115,13 @@ class _Door:
             await self._left.wait()
 
     async def _seat(self, stream: Stream, nursery: trio.Nursery) -> None:
-        """Start its conversation as soon as there is a place; make one if some client only keeps us waiting."""
-        is_seated = False
+        """Start the conversation as soon as there is a place for it."""
+        has_place = False
         try:
-            if self._places.value == 0:
-                self._make_room()
-            await self._places.acquire()
-            is_seated = True
+            await self._make_room()
+            has_place = True
         finally:
-            if not is_seated:
+            if not has_place:
                 with trio.move_on_after(ACCEPT_PAUSE_S, shield=True):
                     await trio.aclose_forcefully(stream)
         connection = Connection(
@@ -132,38 +130,44 @@ class _Door:
             config=self._config,
             context=self._context,
             limits=self._limits,
-            is_crowded=self._is_crowded,
+            is_crowded=lambda: self._is_crowded,
         )
         self._connections.add(connection)
         nursery.start_soon(self._converse, connection)
 
-    def _is_crowded(self) -> bool:
-        return self._places.statistics().tasks_waiting > 0
+    async def _make_room(self) -> None:
+        """Wait for a place. Nobody who is being answered is sent away, but who keeps us waiting is, the longest first."""
+        while len(self._connections) >= self._limits.connections_max:
+            self._is_crowded = True  # who has been answered goes, instead of resting here
+            self._notice_crowd()
+            now = trio.current_time()
+            waiting = [(since, who) for who in self._connections if (since := who.waiting_since) is not None]
+            since, slowest = min(waiting, key=lambda pair: pair[0], default=(now, None))
+            if slowest is not None and now - since >= self._limits.patience_s:
+                slowest.sever()
+                await self._left.wait()
+            else:
+                with trio.move_on_at(since + self._limits.patience_s):
+                    await self._left.wait()
+        self._is_crowded = False
 
-    def _make_room(self) -> None:
-        waiting = [
-            (since, connection) for connection in self._connections if (since := connection.waiting_since) is not None
-        ]
-        if waiting:
-            min(waiting, key=lambda pair: pair[0])[1].sever()
+    def _notice_crowd(self) -> None:
         now = trio.current_time()
-        if now - self._noticed_full_at >= FULL_NOTICE_S:
-            self._noticed_full_at = now
+        if now - self._noticed_crowd_at >= CROWD_NOTICE_S:
+            self._noticed_crowd_at = now
             log.warning(
-                "all %d connections of a listener are taken; %s",
+                "all %d connections of a listener are taken: closing those that keep it waiting",
                 self._limits.connections_max,
-                "closed the one that kept us waiting longest" if waiting else "new clients wait until one is answered",
             )
 
     async def _converse(self, connection: Connection) -> None:
         try:
             await connection.run()
-        except* Exception as errors:
+        except* Exception as errors:  # noqa: BLE001 one connection's fault must not end the others
             log.warning("a connection failed and was closed: %s", "; ".join(map(repr, _leaves(errors))))
             log.debug("the failed connection", exc_info=errors)
         finally:
             self._connections.discard(connection)
-            self._places.release()
             self._left.set()
             self._left = trio.Event()
 

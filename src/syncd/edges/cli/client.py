@@ -194,9 +194,8 @@ def _refusal(answer: Answer, endpoint: Endpoint, *, has_token: bool) -> RequestR
     message = problem.detail or problem.title or f"{endpoint.label} answered {status_line}"
     if answer.status < _ERROR_STATUS_MIN:
         message = f"{endpoint.label} answered {status_line}, to {answer.headers.get('location', 'nowhere')}"
-    faults = "; ".join(
-        f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in problem.errors or []
-    )
+    unsaid = [fault for fault in problem.errors or [] if fault.message not in message]  # the detail may list them too
+    faults = "; ".join(f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in unsaid)
     hint = problem.hint or ""
     if not hint and answer.status == _UNAUTHENTICATED and not endpoint.socket_path:
         hint = "that token is not valid here" if has_token else "give --token or set $INCIDENTS_TOKEN"

@@ -8,7 +8,7 @@ from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, facts, plain, table, tree
 from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session
 from syncd.edges.cli.shapes import Conflict
-from syncd.edges.cli.transport import WrongUsage
+from syncd.edges.cli.transport import Answer, WrongUsage
 
 IfMatch = Annotated[int | None, Parameter(help="Only if the conflict still has this version.")]
 
@@ -42,7 +42,7 @@ def list_(
                     conflict.id,
                     conflict.incident_id,
                     conflict.field,
-                    conflict.status,
+                    " ".join(filter(None, [conflict.status, conflict.decided])),
                     age(conflict.created_at, session.now_s),
                     f"{_value(conflict.platform)} | {_value(conflict.external)}",
                 ]
@@ -90,10 +90,20 @@ def resolve(
         raise WrongUsage(
             "which value stands is not clear", hint="give exactly one of --use-platform, --use-external and --value V"
         )
-    body: dict[str, Json] = (
-        {"value": value} if value is not None else {"use": "platform" if use_platform else "external"}
-    )
-    return _settle(session, conflict_id, "resolve", body, if_match)
+    if value is not None:
+        body: Json = {"value": value}
+        said = "the value given"
+    else:
+        body = {"use": "platform" if use_platform else "external"}
+        said = "the platform's" if use_platform else "ServiceNow's"
+    answer = _settle(session, conflict_id, "resolve", body, if_match)
+
+    def confirmation() -> list[str]:
+        settled = read(answer.body, Conflict)
+        return [f"{settled.id} {settled.status}: {settled.field} of {settled.incident_id} is {said} now"]
+
+    session.confirm(answer.body, confirmation)
+    return 0
 
 
 @app.command
@@ -102,18 +112,11 @@ def ignore(conflict_id: str, /, *, if_match: IfMatch = None, session: Injected) 
 
     Example: im conflict ignore conflict-17
     """
-    return _settle(session, conflict_id, "ignore", {}, if_match)
-
-
-def _settle(session: Session, conflict_id: str, verb: str, body: dict[str, Json], if_match: int | None) -> int:
-    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
-    answer = session.client.call("POST", path_of("conflicts", conflict_id, verb), body=body, headers=headers)
-
-    def confirmation() -> list[str]:
-        settled = read(answer.body, Conflict)
-        if settled.status != "resolved":
-            return [f"{settled.id} {settled.status}"]
-        return [f"{settled.id} resolved: {settled.field} is {_value(settled.decided)}"]
-
-    session.confirm(answer.body, confirmation)
+    answer = _settle(session, conflict_id, "ignore", {}, if_match)
+    session.confirm(answer.body, lambda: [f"{conflict_id} ignored, both values stay as they are"])
     return 0
+
+
+def _settle(session: Session, conflict_id: str, verb: str, body: Json, if_match: int | None) -> Answer:
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    return session.client.call("POST", path_of("conflicts", conflict_id, verb), body=body, headers=headers)

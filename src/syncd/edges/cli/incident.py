@@ -84,7 +84,7 @@ def list_(  # noqa: PLR0913  one argument for each flag
         {
             "organization_id": org,
             "status": status,
-            "severity": severity,
+            "severity": f"SEV-{severity}" if severity in {"1", "2", "3", "4"} else severity,
             "q": query,
             "integration": integration,
             "updated_since": updated_since,

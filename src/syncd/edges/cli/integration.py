@@ -12,7 +12,7 @@ from syncd.edges.cli.configure import configure
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, facts, table, tree, when
 from syncd.edges.cli.session import All, Flag, Injected, Session
-from syncd.edges.cli.shapes import DeadLetter, Integration, Link, RotatedSecret
+from syncd.edges.cli.shapes import DeadLetter, Integration, Link, Requeued, RotatedSecret
 from syncd.edges.cli.transport import WrongUsage
 
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
@@ -206,10 +206,12 @@ def dlq_retry(
     """
     if everything == (entry is not None):
         raise WrongUsage("which dead letter is not clear", hint="give an ENTRY of `im integration dlq`, or --all")
-    segments = ["integrations", integration, "dlq", *([entry] if entry is not None else []), "retry"]
-    answer = session.client.call("POST", path_of(*segments))
-    what = f"the dead letters of {integration} are" if entry is None else f"{entry} is"
-    session.confirm(answer.body or b'{"queued":true}', lambda: [f"{what} queued again"])
+    if entry is None:
+        answer = session.client.call("POST", path_of("integrations", integration, "dlq", "retry"))
+        session.confirm(answer.body, lambda: [f"queued again: {read(answer.body, Requeued).queued}"])
+    else:
+        answer = session.client.call("POST", path_of("integrations", integration, "dlq", entry, "retry"))
+        session.confirm(answer.body, lambda: [f"{entry} is queued again"])
     return 0
 
 
@@ -220,5 +222,5 @@ def dlq_discard(integration: str, entry: str, /, *, session: Injected) -> int:
     Example: im integration dlq-discard prod-snow entry-17
     """
     answer = session.client.call("POST", path_of("integrations", integration, "dlq", entry, "discard"))
-    session.confirm(answer.body or b'{"discarded":true}', lambda: [f"{entry} discarded"])
+    session.confirm(answer.body, lambda: [f"{entry} discarded"])
     return 0

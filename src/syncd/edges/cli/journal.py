@@ -131,8 +131,9 @@ def _opened(state_dir: Path | None, session: Session) -> Iterator[Path]:
 
 def _default_folder(session: Session) -> Path:
     environ = session.world.environ
+    unused = {"master_key_file": "/etc/syncd/master.key"}  # the one other setting that may have no default here
     try:
-        folder = read_config({}, environ, Path.read_bytes, uid=session.world.user_id).state_dir
+        folder = read_config(unused, environ, Path.read_bytes, uid=session.world.user_id).state_dir
     except BadConfig as error:
         raise WrongUsage(str(error), hint=f"{error.hint}; or give --state-dir") from error
     is_elsewhere = not environ.get("INCIDENTS_STATE_DIR") and not (folder / "journal").exists()

@@ -139,8 +139,14 @@ class DeadLetter(Struct):
     last_attempt_at: str | None = None
 
 
+class Requeued(Struct):
+    """The answer to retrying all dead letters."""
+
+    queued: int = 0
+
+
 class Conflict(Struct):
-    """Both sides changed a field without having seen each other."""
+    """Both sides changed a field without having seen each other; ``decided`` is the side that stands, or the rule."""
 
     id: str
     incident_id: str | None = None
@@ -149,7 +155,7 @@ class Conflict(Struct):
     platform: Json = None
     external: Json = None
     status: str | None = None
-    decided: Json = None
+    decided: str | None = None
     created_at: str | None = None
 
 

@@ -7,6 +7,7 @@ a status or a body, and never tries twice: whether a request may be repeated is 
 
 import errno
 import os
+import select
 import socket
 import time
 from collections.abc import Mapping
@@ -102,12 +103,14 @@ def exchange(
     request = "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
     with _connect(endpoint) as connection:
         try:
+            ends_at = time.monotonic() + answer_s_max
             connection.settimeout(answer_s_max)
-            reader = _Reader(connection, ends_at=time.monotonic() + answer_s_max)
-            # A refusal such as 413 closes the door before the body is through; its answer can still be read.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                connection.sendall(request)
-            return _read_answer(reader)
+            with suppress(BrokenPipeError, ConnectionResetError):  # the answer may be there all the same
+                if endpoint.tls:
+                    connection.sendall(request)
+                else:
+                    _send(connection, request, ends_at=ends_at)
+            return _read_answer(_Reader(connection, ends_at=ends_at))
         except TimeoutError as error:
             raise Unreachable(f"{endpoint.label} did not answer within {answer_s_max:g} s", sent=True) from error
         except OSError as error:
@@ -118,6 +121,16 @@ def exchange(
                 hint="check --server and --socket",
                 sent=True,
             ) from error
+
+
+def _send(connection: socket.socket, request: bytes, *, ends_at: float) -> None:
+    """Send all of it, or until an answer comes early: a refusal such as 413 does not wait for the body."""
+    left = memoryview(request)
+    while left:
+        readable, _, _ = select.select([connection], [connection], [], max(0, ends_at - time.monotonic()))
+        if readable:
+            return
+        left = left[connection.send(left) :]
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:
@@ -143,9 +156,6 @@ def _connect(endpoint: Endpoint) -> socket.socket:
             hint = f"start it with `syncd serve` (or `systemctl start syncd`), or {elsewhere}"
             raise Unreachable(f"no daemon listens at {path}", hint=hint) from error
         raise Unreachable(f"cannot reach the daemon at {path}: {_words(error)}", hint=elsewhere) from error
-    except ValueError as error:  # a NUL byte in the path
-        connection.close()
-        raise WrongUsage(f"--socket {path!r}: {error}") from error
     return connection
 
 

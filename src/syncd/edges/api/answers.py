@@ -1,0 +1,199 @@
+"""The forms of requests and answers: JSON in, JSON or problem+json out, lists in pages.
+
+It owns media types, the paging of lists, ``If-Match`` and the shape of a problem (RFC 9457). It knows nothing of
+incidents or integrations; what is in a body is checked in core.
+"""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+from msgspec import Struct
+from quart import Response, request
+
+from syncd.core.fields import shown
+from syncd.errors import Busy, Invalid, Malformed, NotJson, Problem, Refused, SyncdError
+
+T = TypeVar("T")
+Key = tuple[float, str]
+
+LIMIT_DEFAULT: Final = 100
+LIMIT_MAX: Final = 1000
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+_VERSION = re.compile(r'(?:W/)?"?([0-9]{1,15})"?')
+
+
+class Fault(Struct, frozen=True):
+    """One entry of a problem's ``errors``."""
+
+    path: str
+    message: str
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Any JSON-able value as an answer."""
+    body = value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+    return Response(body, status=status, headers=dict(headers or {}), content_type=JSON)
+
+
+def nothing() -> Response:
+    """204."""
+    return Response(b"", status=204)
+
+
+def problem_fields(error: SyncdError, extra: Mapping[str, object] | None = None) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the problem that an error is. ``extra``: more members of it.
+
+    What is not a refusal is a fault of ours or of ServiceNow's that passes: 503.
+    """
+    status = error.status if isinstance(error, Refused) else Busy.status
+    title = error.title if isinstance(error, Refused) else Busy.title
+    members: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
+    if error.hint:
+        members["hint"] = error.hint
+    if isinstance(error, Refused) and error.problems:
+        members["errors"] = [Fault(path, message) for path, message in error.problems]
+    headers = {"Content-Type": PROBLEM}
+    if isinstance(error, Refused) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="syncd"'
+    return status, headers, msgspec.json.encode({**members, **(extra or {})})
+
+
+def plain_problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem that no error of ours stands for."""
+    members = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return Response(msgspec.json.encode(members), status=status, headers={**(headers or {}), "Content-Type": PROBLEM})
+
+
+def problem(error: SyncdError, extra: Mapping[str, object] | None = None) -> Response:
+    """An error as an answer."""
+    status, headers, body = problem_fields(error, extra)
+    return Response(body, status=status, headers=headers)
+
+
+def parse_object(raw: bytes) -> dict[str, object]:
+    """One JSON object; ``Malformed`` for anything else."""
+    try:
+        value = msgspec.json.decode(raw)
+    # Three unrelated families: bad JSON, bad UTF-8, and nesting that no stack can follow.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON: {error}", hint="send one JSON object, in UTF-8") from error
+    if not isinstance(value, dict):
+        raise Malformed(
+            f"the body is {shown(value)}, not an object", hint='send one JSON object, such as {"title": "…"}'
+        )
+    return value
+
+
+async def body() -> dict[str, object]:
+    """The request's JSON object; an empty body without a media type is an empty object."""
+    raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    media = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+    if not raw and media in {"", JSON}:
+        return {}
+    if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
+        said = f"Content-Type {shown(media)}" if media else "no Content-Type"
+        raise NotJson(f"the body has {said}", hint=f"send JSON, with Content-Type: {JSON}")
+    return parse_object(raw)
+
+
+def if_match() -> int | None:
+    """The version that ``If-Match`` names, bare or quoted; None without one or for ``*``."""
+    given = request.headers.get("If-Match")
+    if given is None or given.strip() == "*":
+        return None
+    match = _VERSION.fullmatch(given.strip())
+    if match is None:
+        raise Malformed(
+            f"If-Match {shown(given)} is not a version", hint='send the version you read, such as If-Match: "3"'
+        )
+    return int(match.group(1))
+
+
+def filters(*known: str) -> dict[str, str]:
+    """The query's filters; ``Invalid`` for a key that is not one of them, which would silently filter nothing."""
+    found: dict[str, str] = {}
+    problems = []
+    for key, value in request.args.items(multi=True):
+        if key in found or (key not in known and key not in {"limit", "cursor"}):
+            reason = (
+                "is given twice; give it once" if key in found else f"is not known here; known are {', '.join(known)}"
+            )
+            problems.append(Problem(key[:60], reason))
+        found[key] = value
+    if problems:
+        faults = "; ".join(f"{path}: {message}" for path, message in problems)
+        raise Invalid(f"the query is refused: {faults}", problems=tuple(problems))
+    return found
+
+
+def one_of(found: Mapping[str, str], name: str, words: Iterable[str]) -> str | None:
+    """A filter that must be one of some words; None when it is not given."""
+    value = found.get(name)
+    words = tuple(words)
+    if value is not None and value not in words:
+        fault = Problem(name, f"{shown(value)} is not one of {', '.join(words)}")
+        raise Invalid(f"{name} {shown(value)} is not one of {', '.join(words)}", problems=(fault,))
+    return value
+
+
+def flag(found: Mapping[str, str], name: str) -> bool:
+    """A filter that is true or false; false when it is not given."""
+    return one_of(found, name, ("true", "false")) == "true"
+
+
+class Page(Struct, frozen=True):
+    """Where a list begins and how many it may show. ``after``: the key of the last one shown before."""
+
+    limit: int
+    after: Key | None
+
+
+def wanted_page() -> Page:
+    """``limit`` and ``cursor`` of the query; ``Invalid`` when they cannot be."""
+    limit_text, cursor = request.args.get("limit", str(LIMIT_DEFAULT)), request.args.get("cursor")
+    if not re.fullmatch(r"[0-9]{1,6}", limit_text) or not 1 <= int(limit_text) <= LIMIT_MAX:
+        fault = Problem("limit", f"{shown(limit_text)} is not a number from 1 to {LIMIT_MAX}")
+        raise Invalid(f"limit {shown(limit_text)} is not a number from 1 to {LIMIT_MAX}", problems=(fault,))
+    return Page(int(limit_text), None if cursor is None else _key_in(cursor))
+
+
+def paged(
+    page: Page, items: Iterable[T], key: Callable[[T], Key], show: Callable[[T], object], *, down: bool = False
+) -> Response:
+    """One page of a list that is ordered by ``key``, downwards if ``down``, with the next one in ``Link``.
+
+    Keys are stable, so what is added or removed between two pages neither repeats nor hides another item.
+    """
+    after = page.after
+    left = (one for one in items if after is None or (key(one) < after if down else key(one) > after))
+    chosen = list(islice(left, page.limit + 1))
+    headers = {}
+    if len(chosen) > page.limit:
+        chosen.pop()
+        query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+        target = f"{request.path}?{urlencode([*query, ('cursor', _cursor_of(key(chosen[-1])))])}"
+        headers["Link"] = f'<{target}>; rel="next"'
+    return answer([show(one) for one in chosen], headers=headers)
+
+
+def _cursor_of(key: Key) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def _key_in(cursor: str) -> Key:
+    try:
+        key: Key = msgspec.json.decode(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)), type=Key)
+        return key
+    except (ValueError, RecursionError) as error:  # also binascii.Error and DecodeError
+        fault = Problem("cursor", "is not one that this list gave; start again without it")
+        raise Invalid(
+            "the cursor is not one that this list gave", problems=(fault,), hint="start without it"
+        ) from error

@@ -1,0 +1,146 @@
+"""The HTTP API as one ASGI application for both doors: the webhook function in front, Quart-Trio behind it.
+
+It owns what every request passes before its handler (Host and Origin, who calls, scope) and what every error becomes
+after it (problem+json). Handlers never own durable work: a client that leaves takes nothing back.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Response, g, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+
+from syncd.core.views import rfc3339
+from syncd.edges.api import conflicts, dead_letters, incidents, integrations, tokens
+from syncd.edges.api.access import Call, check_scope
+from syncd.edges.api.answers import answer, plain_problem, problem
+from syncd.edges.api.desk import Desk
+from syncd.edges.api.routes import OPEN, Routes
+from syncd.edges.api.webhooks import WEBHOOK_PREFIX, WebhookDoor
+from syncd.errors import Busy, SyncdError, TooLarge, Unknown
+from syncd.seams import Receive, Send
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+BODY_S_MAX = 10
+
+log = logging.getLogger("syncd.http")
+
+
+class Api:
+    """The ASGI application that the accept loop serves on every listener, behind its gate."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.webhooks = WebhookDoor(desk)
+        self.quart = build_quart(desk)
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and scope["path"].startswith(WEBHOOK_PREFIX):
+            await self.webhooks(cast("Mapping[str, object]", scope), cast("Receive", receive), cast("Send", send))
+        else:
+            await self.quart(scope, receive, send)
+
+
+def build_api(desk: Desk) -> Api:
+    """The API around the daemon's parts; ``ValueError`` when a route declares no scope."""
+    return Api(desk)
+
+
+def build_quart(desk: Desk) -> QuartTrio:
+    """All of it but the webhooks."""
+    app = QuartTrio(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S_MAX, PROPAGATE_EXCEPTIONS=False)
+    app.url_map.merge_slashes = False  # a redirect is no answer to a script
+    routes = Routes(app)
+    _add_health(routes, desk)
+    for part in (incidents, integrations, conflicts, dead_letters, tokens):
+        part.add_routes(routes, desk)
+    routes.check()
+    _guard(app, routes, desk)
+    _add_error_handlers(app)
+    return app
+
+
+def _add_health(routes: Routes, desk: Desk) -> None:
+    async def health() -> Response:
+        return answer({"status": "healthy", "timestamp": rfc3339(desk.clock.now_s())})
+
+    async def ready() -> Response:
+        if desk.journal.full:
+            raise Busy("the disk of the state folder is full", hint="make room; nothing was lost", retry_after_s=5)
+        await desk.settled()
+        return answer({"status": "ready", "timestamp": rfc3339(desk.clock.now_s())})
+
+    routes.add("GET", "/health", OPEN, health)
+    routes.add("GET", "/ready", OPEN, ready)
+
+
+def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
+    """Check who calls before any handler runs, also for paths that do not exist: nobody probes for them."""
+
+    async def admit() -> None:
+        g.trace = desk.ids.word()
+        endpoint = request.endpoint or ""
+        if endpoint in routes.scopes and routes.scopes[endpoint] is OPEN:
+            return
+        call = _call()
+        desk.access.check_origin(call)
+        g.caller = desk.access.identify(call, desk.state)
+        check_scope(g.caller, routes.scopes.get(endpoint) or "read")
+
+    async def finish(response: Response) -> Response:
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if "trace" in g:
+            response.headers["X-Trace-Id"] = g.trace
+        return response
+
+    app.before_request(admit)
+    app.after_request(finish)
+
+
+def _call() -> Call:
+    headers: dict[str, list[str]] = {}
+    for name, value in request.scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    state = cast("Mapping[str, tuple[int, int, int] | None]", request.scope.get("state") or {})
+    client = request.scope.get("client")
+    return Call(request.method, headers, state.get("peer"), client[0] if client else "")
+
+
+def _add_error_handlers(app: QuartTrio) -> None:
+    async def refused(error: SyncdError) -> Response:
+        if getattr(error, "status", 503) == Busy.status:
+            log.warning("%s %s: %s", request.method, request.path, error)
+        return problem(error)
+
+    async def http_refused(error: HTTPException) -> Response:
+        match error:
+            case NotFound():
+                return problem(
+                    Unknown(f"there is nothing at {request.path[:200]}", hint="see docs/http.md for the paths")
+                )
+            case RequestEntityTooLarge():
+                return problem(
+                    TooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes", hint="send it in parts")
+                )
+            case MethodNotAllowed():
+                allowed = ", ".join(sorted(error.valid_methods or ()))
+                detail = f"{request.method} is not allowed at {request.path[:200]}; use {allowed}"
+                return plain_problem(405, "Method not allowed", detail, {"Allow": allowed})
+            case _:
+                return plain_problem(error.code or 500, error.name, error.description or error.name)
+
+    async def failed(error: Exception) -> Response:
+        log.error("failed on %s %s, trace %s", request.method, request.path, g.get("trace", "-"), exc_info=error)
+        detail = f"syncd failed on this request; its log has the cause under trace {g.get('trace', '-')}"
+        return plain_problem(500, "Internal error", detail)
+
+    app.register_error_handler(SyncdError, refused)
+    app.register_error_handler(HTTPException, http_refused)
+    app.register_error_handler(Exception, failed)
+    app.register_error_handler(trio.TooSlowError, failed)

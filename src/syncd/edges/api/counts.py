@@ -1,0 +1,24 @@
+"""Counts of the webhook door, by integration, since the start of the daemon."""
+
+from collections import defaultdict
+
+
+class WebhookCount:
+    """Of one integration. ``last_at_s``: Unix seconds of the last authentic one."""
+
+    def __init__(self) -> None:
+        self.last_at_s: float | None = None
+        self.accepted = 0
+        self.rejected = 0
+        self.duplicates = 0
+
+
+class WebhookCounts:
+    """Of all of them; only integrations that exist are ever counted, so it cannot grow without bound."""
+
+    def __init__(self) -> None:
+        self._of: defaultdict[str, WebhookCount] = defaultdict(WebhookCount)
+
+    def of(self, integration_id: str) -> WebhookCount:
+        """The counts of one integration, to be read or raised."""
+        return self._of[integration_id]

@@ -1,0 +1,201 @@
+"""The routes of integrations: create, list, read, change, delete, status, webhook script and secret, links, reconcile.
+
+Secrets of a request are sealed here, before a decision sees them; the only one that leaves is a webhook secret, once.
+"""
+
+from base64 import urlsafe_b64encode
+from typing import Final
+
+import trio
+from msgspec import UNSET, UnsetType
+from quart import Response, request
+
+from syncd.core import finding, registry, settings, status, views
+from syncd.core.duration import duration_s
+from syncd.core.fields import Fields
+from syncd.core.model import Integration, Link, SealedSecret
+from syncd.core.registry import WEBHOOK_SECRET, SealedSecrets
+from syncd.core.settings import WantedSecrets
+from syncd.edges.api.answers import answer, body, filters, flag, nothing, paged, wanted_page
+from syncd.edges.api.desk import RETRY_AFTER_S, Desk
+from syncd.edges.api.routes import Routes
+from syncd.edges.api.webhook_script import VERSION, ScriptView, webhook_script
+from syncd.errors import Busy, Invalid, Problem
+
+BASE = "/api/v1/integrations"
+ONE = f"{BASE}/<integration>"
+RECONCILE_S_MAX: Final = 300.0
+SECRET_BYTES: Final = 32
+
+
+def add_routes(routes: Routes, desk: Desk) -> None:
+    """Put them into the application."""
+
+    async def create() -> Response:
+        wanted, secrets = settings.read(await body(), desk.allowed_hosts, is_new=True)
+        integration_id = f"int_{desk.ids.word()}"
+        webhook_secret = secrets.webhook_secret
+        if isinstance(webhook_secret, UnsetType):
+            webhook_secret = new_secret(desk)
+        sealed = _sealed(desk, integration_id, WantedSecrets(secrets.credentials, webhook_secret))
+        made = await desk.change(registry.create(wanted, sealed, integration_id=integration_id))
+        return answer(views.new_integration(made, webhook_secret), 201, {"Location": f"{BASE}/{made.id}"})
+
+    async def find() -> Response:
+        page, found = wanted_page(), filters("org", "type")
+        chosen = sorted(
+            (
+                one
+                for one in desk.state.integrations.values()
+                if found.get("org") in {None, one.settings.organization_id}
+                and found.get("type") in {None, one.settings.integration_type}
+            ),
+            key=_age,
+        )
+        return await desk.shown(lambda: paged(page, chosen, key=_age, show=views.integration))
+
+    async def show(integration: str) -> Response:
+        return await desk.show(views.integration(finding.integration(desk.state, integration)))
+
+    async def edit(integration: str) -> Response:
+        wanted, secrets = settings.read(await body(), desk.allowed_hosts, is_new=False)
+        present = finding.integration(
+            desk.state, integration
+        )  # its id, which never changes, is what secrets are bound to
+        after = await desk.change(registry.update(present.id, wanted, _sealed(desk, present.id, secrets)))
+        return answer(views.integration(after))
+
+    async def delete(integration: str) -> Response:
+        await desk.change(registry.delete(integration))
+        return nothing()
+
+    async def show_status(integration: str) -> Response:
+        one = finding.integration(desk.state, integration)
+        return await desk.show(status.status(desk.state, one, _counts(desk, one.id), desk.clock.now_s()))
+
+    async def show_script(integration: str) -> Response:
+        one = finding.integration(desk.state, integration)
+        await desk.settled()
+        script = webhook_script(one, desk.public_url)
+        best = request.accept_mimetypes.best_match(["text/javascript", "application/json"], "text/javascript")
+        if best == "application/json":
+            return answer(ScriptView(script, VERSION))
+        return Response(script.encode(), content_type="text/javascript; charset=utf-8")
+
+    async def rotate(integration: str) -> Response:
+        asked = Fields(await body(), ("grace",))
+        grace = asked.duration("grace")
+        asked.done("the rotation")
+        grace_s = registry.GRACE_S if isinstance(grace, UnsetType) else duration_s(grace)
+        one = finding.integration(desk.state, integration)
+        secret = new_secret(desk)
+        ends_s = await desk.change(registry.rotate(one.id, desk.seal(one.id, WEBHOOK_SECRET, secret), grace_s=grace_s))
+        return answer(views.RotatedView(secret, views.rfc3339(ends_s)))
+
+    async def list_links(integration: str) -> Response:
+        page, _ = wanted_page(), filters()
+        one = finding.integration(desk.state, integration)
+        links = sorted(desk.state.links_under(one.id), key=_link_age)
+        return await desk.shown(
+            lambda: paged(page, links, key=_link_age, show=lambda link: views.link(desk.state, link))
+        )
+
+    async def reconcile(integration: str) -> Response:
+        waits = flag(filters("wait"), "wait")
+        _check_heals(await body())
+        one = finding.integration(desk.state, integration)
+        await desk.settled()
+        with trio.move_on_after(RECONCILE_S_MAX):
+            done = await desk.integrations.reconcile(one.id)
+            run = views.RunView(
+                id=f"run-{desk.ids.word()}",
+                integration_id=one.id,
+                mode="heal",
+                trigger="manual",
+                status="finished",
+                reason="",
+                started_at=views.rfc3339(done.started_at_s),
+                finished_at=views.rfc3339(done.finished_at_s),
+                checked=done.checked,
+                observed=done.observed,
+                drifts=[],
+            )
+            return answer(run, 200 if waits else 202)
+        raise Busy(
+            f"the run did not end within {RECONCILE_S_MAX:g} s",
+            hint="what it found so far is kept; run it again when the instance answers faster",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    routes.add("POST", BASE, "admin", create)
+    routes.add("GET", BASE, "read", find)
+    routes.add("GET", ONE, "read", show)
+    routes.add("PATCH", ONE, "admin", edit)
+    routes.add("DELETE", ONE, "admin", delete)
+    routes.add("GET", f"{ONE}/sync-status", "read", show_status)
+    routes.add("GET", f"{ONE}/webhook-script", "read", show_script)
+    routes.add("POST", f"{ONE}/webhook-secret/rotate", "admin", rotate)
+    routes.add("GET", f"{ONE}/links", "read", list_links)
+    routes.add("POST", f"{ONE}/reconcile", "operate", reconcile)
+
+
+def new_secret(desk: Desk) -> str:
+    """A webhook secret: 256 random bits as text."""
+    return urlsafe_b64encode(desk.ids.secret(SECRET_BYTES)).decode().rstrip("=")
+
+
+def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSecrets:
+    credentials: dict[str, SealedSecret] | UnsetType = UNSET
+    account = ""
+    if not isinstance(secrets.credentials, UnsetType):
+        credentials = {name: desk.seal(integration_id, name, text) for name, text in secrets.credentials.items()}
+        account = secrets.credentials.get("username", "")
+    webhook_secret: SealedSecret | UnsetType = UNSET
+    if not isinstance(secrets.webhook_secret, UnsetType):
+        webhook_secret = desk.seal(integration_id, WEBHOOK_SECRET, secrets.webhook_secret)
+    return SealedSecrets(credentials, webhook_secret, account)
+
+
+def _counts(desk: Desk, integration_id: str) -> status.Counts:
+    health, webhooks = desk.integrations.health(integration_id), desk.webhook_counts.of(integration_id)
+    return status.Counts(
+        halted=health.halted,
+        breaker=health.breaker,
+        requests=health.requests,
+        throttled=health.throttled,
+        errors=health.errors,
+        remaining_budget=health.remaining_budget,
+        last_reconcile_at_s=health.last_reconcile_at_s,
+        last_webhook_at_s=webhooks.last_at_s,
+        accepted=webhooks.accepted,
+        rejected=webhooks.rejected,
+        duplicates=webhooks.duplicates,
+    )
+
+
+def _check_heals(raw: dict[str, object]) -> None:
+    """Only runs that heal exist so far; ``Invalid`` for any other."""
+    asked = Fields(raw, ("dry_run", "auto_heal", "force"))
+    dry_run, auto_heal, force = asked.flag("dry_run"), asked.flag("auto_heal"), asked.flag("force")
+    asked.done("the run")
+    faults = []
+    if dry_run is True:
+        faults.append(Problem("dry_run", "is not in this version of syncd; send false, or leave it out"))
+    if force is True:
+        faults.append(Problem("force", "is not in this version of syncd; send false, or leave it out"))
+    if auto_heal is not True:
+        faults.append(Problem("auto_heal", "must be true: runs that only report are not in this version of syncd"))
+    if faults:
+        raise Invalid(
+            "; ".join(f"{path}: {message}" for path, message in faults),
+            problems=tuple(faults),
+            hint='send {"auto_heal": true}, or run: im integration reconcile … --auto-heal',
+        )
+
+
+def _age(one: Integration) -> tuple[float, str]:
+    return one.created_at_s, one.id
+
+
+def _link_age(one: Link) -> tuple[float, str]:
+    return one.created_at_s, one.id

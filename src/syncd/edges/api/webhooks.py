@@ -1,0 +1,175 @@
+"""The webhook door: a plain ASGI function in front of the API, because ServiceNow waits for it inside a transaction.
+
+    bytes (bounded) -> signature over them -> decode -> durable -> 202
+
+No byte reaches a parser before its signature is checked. An unknown integration and a wrong signature get the same 401,
+after the same work. 202 means durable, not merged; a refusal is counted and never stored.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+import trio
+
+from syncd.core import registry
+from syncd.core.events import Change
+from syncd.core.finding import by_handle
+from syncd.core.hints import accept_webhook
+from syncd.core.model import Integration
+from syncd.core.state import State
+from syncd.credentials import Secret, verify_signature
+from syncd.edges.api.answers import JSON, problem_fields
+from syncd.edges.api.desk import DURABLE_S_MAX, Desk, not_durable
+from syncd.edges.api.webhook_body import decode_webhook
+from syncd.errors import CannotUnseal, Refused, SyncdError, TooLarge, Unauthenticated
+from syncd.seams import Receive, Send
+
+WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
+BODY_BYTES_MAX: Final = 1024 * 1024
+BODY_S_MAX: Final = 10.0
+_SIGNATURE, _TIMESTAMP = b"x-servicenow-signature", b"x-servicenow-timestamp"
+
+log = logging.getLogger("syncd.webhooks")
+
+
+class WrongMethod(Refused):
+    """Webhooks are POSTed."""
+
+    status, title = 405, "Method not allowed"
+
+
+class TooSlow(Refused):
+    """The body did not arrive in time."""
+
+    status, title = 408, "Too slow"
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The answer to an authentic webhook."""
+
+    event_id: str
+    duplicate: bool
+
+
+class WebhookDoor:
+    """An ASGI application for ``/api/v1/webhooks/{integration_id}`` alone."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._nobody = Secret(desk.ids.secret(32))  # unknown integrations are checked against it, to take as long
+
+    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
+        """Answer one request; raises nothing but what ``send`` and ``receive`` do, and cancellation."""
+        try:
+            accepted = await self._accept(scope, receive)
+        except SyncdError as error:
+            status, headers, body = problem_fields(error)
+            if isinstance(error, WrongMethod):
+                headers["Allow"] = "POST"
+            await _answer(send, status, headers, body)
+        else:
+            await _answer(send, 202, {"Content-Type": JSON}, msgspec.json.encode(accepted))
+
+    async def _accept(self, scope: Mapping[str, object], receive: Receive) -> Accepted:
+        if scope["method"] != "POST":
+            raise WrongMethod(f"webhooks are sent with POST, not {scope['method']}", hint="use POST")
+        raw = await _read_body(receive)
+        desk, at_s = self._desk, self._desk.clock.now_s()
+        integration = self._named(str(scope["path"])[len(WEBHOOK_PREFIX) :])
+        self._check_signature(scope, raw, integration, at_s)
+        if integration is None:  # the signature was checked against a secret that nobody knows
+            raise _not_authentic()
+        webhook, text = decode_webhook(raw)
+        trace = desk.ids.word()
+        counts = desk.webhook_counts.of(integration.id)
+        integration_id = integration.id
+
+        def decide(state: State, now_s: float) -> Change[bool]:
+            if integration_id not in state.integrations:  # deleted while this one waited
+                raise _not_authentic()
+            return accept_webhook(state, now_s, webhook, integration_id=integration_id, body=text, trace=trace)
+
+        with trio.move_on_after(DURABLE_S_MAX):
+            by = f"integration:{integration.settings.handle}"
+            is_duplicate = await desk.journal.transact(decide, by=by, trace=trace)
+            counts.last_at_s = at_s
+            counts.duplicates += is_duplicate
+            counts.accepted += not is_duplicate
+            return Accepted(webhook.event_id or trace, is_duplicate)
+        raise not_durable()
+
+    def _named(self, word: str) -> Integration | None:
+        state = self._desk.state
+        word = unquote(word)
+        return state.integrations.get(word) or by_handle(state, word)
+
+    def _check_signature(
+        self, scope: Mapping[str, object], raw: bytes, integration: Integration | None, at_s: float
+    ) -> None:
+        """``Unauthenticated`` unless the body is signed with a secret that is valid now."""
+        signatures, timestamps = _header(scope, _SIGNATURE), _header(scope, _TIMESTAMP)
+        is_sound = len(signatures) == 1 and len(timestamps) <= 1
+        known = self._secrets(integration, at_s) if integration is not None else []
+        is_genuine = verify_signature(
+            known or [self._nobody],
+            raw,
+            signatures[0] if signatures else "",
+            timestamps[0] if timestamps else None,
+            at_s,
+        )
+        if not (is_sound and is_genuine):
+            if integration is not None:
+                self._desk.webhook_counts.of(integration.id).rejected += 1
+                log.warning("webhook refused: signature missing, wrong or too old, integration %s", integration.id)
+            raise _not_authentic()
+
+    def _secrets(self, integration: Integration, at_s: float) -> list[Secret]:
+        place = registry.slot(self._desk.state.journal_id, integration.id, registry.WEBHOOK_SECRET)
+        found = []
+        for sealed in registry.valid_secrets(integration, at_s):
+            try:
+                found.append(self._desk.vault.open(sealed, *place))
+            except CannotUnseal as error:
+                log.error("webhook secret of %s: %s; %s", integration.id, error, error.hint)  # noqa: TRY400 no traceback
+        return found
+
+
+def _not_authentic() -> Unauthenticated:
+    return Unauthenticated(
+        "the webhook is not signed with a valid secret of this integration",
+        hint="compare URL and secret with `im integration webhook-script`, and the instance's clock with ours",
+    )
+
+
+def _header(scope: Mapping[str, object], name: bytes) -> list[str]:
+    """All values of a header."""
+    headers = scope["headers"]
+    pairs = headers if isinstance(headers, list | tuple) else list(headers)  # type: ignore[call-overload]
+    return [value.decode("latin-1") for key, value in pairs if key.lower() == name]
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """The whole body, bounded in size and time."""
+    body = bytearray()
+    with trio.move_on_after(BODY_S_MAX):
+        while True:
+            message = await receive()
+            part = message.get("body", b"")
+            if message["type"] != "http.request" or not isinstance(part, bytes):
+                break
+            body += part
+            if len(body) > BODY_BYTES_MAX:
+                raise TooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes", hint="send less of the record")
+            if not message.get("more_body", False):
+                return bytes(body)
+    raise TooSlow(f"the body did not arrive within {BODY_S_MAX:g} s", hint="send it in one go, after the headers")
+
+
+async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    lines = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    lines.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,208 @@
+"""The real API around a real journal on a disk in memory, with fakes where actors would be: nothing listens."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import httpx
+import trio
+
+from syncd.actors.ports import Health, ReconcileResult
+from syncd.core.events import Change, DaemonBorn
+from syncd.core.state import State
+from syncd.credentials import Vault
+from syncd.edges.api.access import Access
+from syncd.edges.api.app import Api, build_api
+from syncd.edges.api.counts import WebhookCounts
+from syncd.edges.api.desk import Desk
+from syncd.errors import SyncdError
+from syncd.journal.writer import Journal
+from syncd.systems import platform
+from tests.simulation.disk import SimDisk, SimWork
+
+AT_S = 1_790_000_000.0
+SNOW = "https://example.service-now.com"
+ROOT = (1, 0, 0)
+BODY: dict[str, object] = {"title": "Checkout is down", "severity": "SEV-2"}
+
+
+class FakeClock:
+    """Wall time that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.at_s = AT_S
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+class SeededIds:
+    """Ids and secrets from one seed."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+
+    @property
+    def rng(self) -> Random:
+        return self._rng
+
+    def word(self) -> str:
+        return "".join(self._rng.choice("0123456789ABCDEFGHJKMNPQRSTVWXYZ") for _ in range(10))
+
+    def secret(self, size_bytes: int) -> bytes:
+        return self._rng.randbytes(size_bytes)
+
+
+class FakeUsers:
+    """uid 0 and 500 belong to the daemon; group 700 owns the socket."""
+
+    def name_of(self, uid: int) -> str:
+        return {0: "root", 500: "syncd", 600: "alice"}.get(uid, str(uid))
+
+    def may_use_socket(self, uid: int, gid: int) -> bool:
+        return uid in {0, 500} or gid == 700
+
+
+class FakeIntegrations:
+    """Runs end at once; ``failure`` is raised instead, ``health_now`` is what is known."""
+
+    def __init__(self) -> None:
+        self.reconciled: list[str] = []
+        self.failure: SyncdError | None = None
+        self.health_now = Health()
+
+    async def reconcile(self, integration_id: str) -> ReconcileResult:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        self.reconciled.append(integration_id)
+        return ReconcileResult(3, 1, AT_S, AT_S + 2)
+
+    def health(self, integration_id: str) -> Health:
+        return self.health_now
+
+
+class GatedWork:
+    """Threads that wait for leave once the gate is shut, as a slow disk does."""
+
+    def __init__(self, rng: Random) -> None:
+        self._work = SimWork(rng)
+        self.gate = trio.Event()
+        self.gate.set()
+
+    def shut(self) -> None:
+        self.gate = trio.Event()
+
+    async def run(self, call: Callable[..., Any], *args: object) -> Any:
+        with trio.CancelScope(shield=True):
+            await self.gate.wait()
+        return await self._work.run(call, *args)
+
+
+class Daemon:
+    """The API with what stands around it. ``http`` calls it over "TCP", ``socket`` over the Unix socket as root."""
+
+    def __init__(
+        self, desk: Desk, journal: Journal, integrations: FakeIntegrations, work: GatedWork, clock: FakeClock
+    ) -> None:
+        self.clock = clock
+        self.desk = desk
+        self.journal = journal
+        self.integrations = integrations
+        self.work = work
+        self.api: Api = build_api(desk)
+        self.http = self.client()
+        self.socket = self.client(peer=ROOT)
+
+    def client(
+        self,
+        *,
+        peer: tuple[int, int, int] | None = None,
+        token: str = "",
+        host: str = "localhost:8080",
+        address: str = "127.0.0.1",
+    ) -> httpx.AsyncClient:
+        """Somebody who calls."""
+
+        async def app(
+            scope: MutableMapping[str, Any],
+            receive: Callable[[], Awaitable[Any]],
+            send: Callable[[Any], Awaitable[None]],
+        ) -> None:
+            await self.api({**scope, "state": {"peer": peer}}, receive, send)  # type: ignore[arg-type]
+
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.ASGITransport(app=app, client=(address, 1))
+        return httpx.AsyncClient(transport=transport, base_url=f"http://{host}", headers=headers)
+
+    async def declare(self, **fields: object) -> dict[str, Any]:
+        """An incident, as its answer shows it."""
+        answer = await self.socket.post("/api/v1/incidents", json=BODY | fields)
+        assert answer.status_code == 201, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    async def configure(self, **fields: object) -> dict[str, Any]:
+        """An integration, as its answer shows it, secret included."""
+        wanted = {
+            "name": "Production ServiceNow",
+            "base_url": SNOW,
+            "credentials": {"username": "api", "password": "pass-word-1"},
+        } | fields
+        answer = await self.socket.post("/api/v1/integrations", json=wanted)
+        assert answer.status_code == 201, answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    async def token(self, scope: str, **fields: object) -> str:
+        """The text of a new token."""
+        answer = await self.socket.post("/api/v1/tokens", json={"name": scope, "scope": scope} | fields)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["token"])
+
+
+def signature(secret: str, body: bytes, *, timestamp: str = "", form: Literal["hex", "base64"] = "base64") -> str:
+    """What ServiceNow would sign a body with."""
+    signed = f"{timestamp}.".encode() + body if timestamp else body
+    mac = hmac.new(secret.encode(), signed, hashlib.sha256)
+    return mac.hexdigest() if form == "hex" else base64.b64encode(mac.digest()).decode()
+
+
+def born(state: State, at_s: float) -> Change[None]:
+    """The first record of a journal."""
+    return Change("daemon", () if state.journal_id else (DaemonBorn("journal-1"),), None)
+
+
+@asynccontextmanager
+async def running(
+    *, disk: SimDisk | None = None, auth: Literal["token", "none"] = "token", seed: int = 1
+) -> AsyncIterator[Daemon]:
+    """A daemon without actors and listeners, for the time of the block."""
+    rng = Random(seed)
+    disk = disk or SimDisk(Random(seed))
+    clock, ids, work = FakeClock(), SeededIds(rng), GatedWork(rng)
+    journal = await Journal.open(disk, Path("/state"), clock, work)
+    integrations = FakeIntegrations()
+    desk = Desk(
+        journal=journal,
+        platform=platform,
+        integrations=integrations,
+        vault=Vault(b"k" * 32, ids),
+        access=Access(auth=auth, public_host="sync.example.org", users=FakeUsers(), now_s=clock.now_s),
+        clock=clock,
+        ids=ids,
+        public_url="https://sync.example.org",
+        allowed_hosts=("snow.internal",),
+        webhook_counts=WebhookCounts(),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        await journal.transact(born, by="daemon", trace="birth")
+        yield Daemon(desk, journal, integrations, work, clock)
+        work.gate.set()
+        journal.close()

@@ -1,0 +1,384 @@
+"""The doors as a whole: containment, places, stopping, and who is there, on memory streams and on real sockets."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from syncd.edges.api.gate import ASGIApp, Gate
+from syncd.edges.api.serve import ServeLimits, open_tcp, open_unix, serve
+from tests.edges.api.doors import (
+    GET,
+    HEAD,
+    Caller,
+    MemoryListener,
+    answer_plainly,
+    answerer,
+    echo,
+    open_door,
+    open_stock,
+    post,
+    quart_app,
+)
+
+INF = float("inf")
+MUCH = b"x" * 20_000_000  # more than the kernel buffers
+
+
+def sleeper(seconds: float) -> ASGIApp:
+    async def app(send: ASGISendCallable) -> None:
+        await trio.sleep(seconds)
+        await answer_plainly(send)
+
+    return answerer(app)
+
+
+async def introduce(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    assert scope["type"] == "http"
+    await answer_plainly(send, msgspec.json.encode({"state": scope["state"], "client": scope["client"]}))
+
+
+async def big(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await answer_plainly(send, MUCH)
+
+
+class FaultyStream(trio.abc.HalfCloseableStream):
+    """Raises what no stream should; it stands for a fault in Hypercorn or in us."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        raise ZeroDivisionError("planted\nin two lines")
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError
+
+    async def send_eof(self) -> None:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+        await trio.lowlevel.checkpoint()
+
+
+class ExhaustedListener(MemoryListener):
+    """The process has no descriptor left for the first few clients."""
+
+    def __init__(self, failures: int, error: int) -> None:
+        super().__init__()
+        self._failures, self._error = failures, error
+
+    async def accept(self) -> trio.abc.HalfCloseableStream:
+        if self._failures:
+            self._failures -= 1
+            raise OSError(self._error, os.strerror(self._error))
+        return await super().accept()
+
+
+async def ask_for_much(caller: Caller) -> None:
+    """And read nothing of it."""
+    with suppress(trio.BrokenResourceError):
+        await caller.send(b"GET /big" + HEAD + b"\r\n")
+
+
+class TestContainment:
+    async def test_a_fault_in_one_connection_is_one_line_in_the_log(
+        self, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        async with open_door(echo) as door:
+            other = door.dial()
+            faulty = FaultyStream()
+            door.listener.offer(faulty)
+            await trio.sleep(1)
+            await other.send(GET)
+            assert (await other.answer()).status == 200
+            assert faulty.is_closed
+        lines = [record.getMessage() for record in caplog.records]
+        assert lines == [r"a connection failed and was closed: ZeroDivisionError('planted\nin two lines')"]
+
+    async def test_a_shortage_of_descriptors_passes(
+        self, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        listener, stop = ExhaustedListener(3, 24), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(echo, [listener], stop=stop))
+            caller = listener.dial()
+            await caller.send(GET)
+            assert (await caller.answer()).status == 200
+            assert trio.current_time() > 0.2
+            stop.set()
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
+
+    async def test_another_error_of_the_listener_is_not_hidden(self) -> None:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await serve(echo, [ExhaustedListener(1, 22)], stop=trio.Event())
+        assert caught.group_contains(OSError)
+
+
+class TestPlaces:
+    LIMITS = ServeLimits(connections_max=4)
+
+    async def test_a_full_door_closes_the_client_that_kept_us_waiting_longest(
+        self, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(Gate(echo), self.LIMITS) as door:
+            callers = []
+            for _ in range(4):
+                callers.append(door.dial())
+                await trio.sleep(0.5)
+            await callers[0].send(GET)  # it did something, so the second one is now the oldest
+            await callers[0].answer()
+            await callers[2].send(b"POST /" + HEAD + b"content-length: 5\r\n\r\nhe")
+            newcomer = door.dial()
+            await newcomer.send(GET)
+            assert (await newcomer.answer()).status == 200
+            assert await callers[1].seconds_to_close(within_s=0.1) == 0
+            assert [await callers[index].seconds_to_close(within_s=0.1) for index in (0, 2, 3)] == [INF] * 3
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    async def test_a_normal_request_passes_through_a_crowd_of_slow_ones(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Twice as many as there are places: half of them drip headers, half drip bodies, and some do not read."""
+        app = Gate(echo)
+
+        async def answer_big(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            assert scope["type"] == "http"
+            await (big if scope["path"] == "/big" else app)(scope, receive, send)
+
+        async with open_door(answer_big, ServeLimits(connections_max=100)) as door, trio.open_nursery() as nursery:
+
+            async def drip(raw: bytes) -> None:
+                caller = door.dial()
+                try:
+                    await caller.send(raw)
+                    while True:
+                        await trio.sleep(1)
+                        await caller.send(b"x")
+                except trio.BrokenResourceError:
+                    await caller.hang_up()
+
+            began_at = trio.current_time()
+            for _ in range(100):
+                nursery.start_soon(drip, b"GET / HTTP/1.1\r\nhost: ")
+                nursery.start_soon(drip, b"POST /" + HEAD + b"content-length: 1000\r\n\r\n")
+            for _ in range(10):
+                nursery.start_soon(ask_for_much, door.dial_unread())
+            await trio.sleep(0.5)
+            caller = door.dial()
+            await caller.send(post("/", b"normal"))
+            with trio.fail_after(1):
+                assert (await caller.answer()).body == b"normal"
+            await caller.hang_up()
+            while len(nursery.child_tasks) > 0:
+                await trio.sleep(1)
+            assert trio.current_time() - began_at < 60
+
+    async def test_a_door_full_of_busy_clients_lets_the_next_one_in_as_soon_as_one_is_answered(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(sleeper(2), self.LIMITS) as door:
+            callers = [door.dial() for _ in range(4)]
+            for caller in callers:
+                await caller.send(GET)
+            await trio.sleep(0.1)
+            newcomer = door.dial()
+            await newcomer.send(GET)
+            assert (await callers[0].answer()).headers["connection"] == "close"
+            assert (await newcomer.answer()).status == 200
+            assert trio.current_time() == pytest.approx(4, abs=0.1)
+
+    async def test_each_door_has_its_own_places(self, autojump_clock: trio.testing.MockClock) -> None:
+        doors, stop = [MemoryListener(), MemoryListener()], trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(sleeper(100), doors, stop=stop, limits=self.LIMITS))
+            for _ in range(4):
+                await doors[0].dial().send(GET)
+            caller = doors[1].dial()
+            await caller.send(GET)
+            await caller.answer()
+            assert trio.current_time() == pytest.approx(100)
+            stop.set()
+
+
+class TestStopping:
+    @pytest.mark.parametrize("make_app", [lambda: echo, lambda: Gate(quart_app()), quart_app])
+    async def test_idle_connections_end_at_once(
+        self, make_app: Callable[[], ASGIApp], autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(make_app()) as door:
+            callers = [door.dial() for _ in range(10)]
+            for caller in callers[:5]:
+                await caller.send(GET)
+                await caller.answer()
+            await callers[5].send(b"GET / HT")
+            await trio.sleep(0.1)
+            assert await door.seconds_to_stop() == 0
+            assert [await caller.seconds_to_close() for caller in callers] == [0] * 10
+
+    async def test_stock_takes_its_whole_grace_for_one_idle_quart_connection(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_stock(quart_app()) as (caller, _, context):
+            await caller.send(GET)
+            await caller.answer()
+            await trio.sleep(1)
+            await context.terminated.set()
+            assert await caller.seconds_to_close(within_s=3) == INF
+
+    async def test_an_open_request_is_answered_and_told_that_it_is_the_last(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(Gate(sleeper(2))) as door, trio.open_nursery() as nursery:
+            caller = door.dial()
+            await caller.send(GET + GET)
+            await trio.sleep(1)
+            nursery.start_soon(door.seconds_to_stop)
+            assert (await caller.answer()).headers["connection"] == "close"
+            assert await caller.seconds_to_close() == 0
+            assert trio.current_time() == pytest.approx(2)
+
+    async def test_a_request_that_does_not_end_is_cancelled_after_the_grace(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(Gate(sleeper(1000))) as door:
+            caller = door.dial()
+            await caller.send(GET)
+            await trio.sleep(1)
+            assert await door.seconds_to_stop() == pytest.approx(3)
+
+    async def test_nobody_new_is_let_in(self, autojump_clock: trio.testing.MockClock) -> None:
+        async with open_door(sleeper(2)) as door:
+            await door.dial().send(GET)
+            await trio.sleep(0.1)
+            door.stop.set()
+            await trio.sleep(0.1)
+            with pytest.raises(trio.BrokenResourceError):
+                door.dial()
+            assert not door.ended.is_set()
+
+    @pytest.mark.parametrize("make_app", [lambda: echo, quart_app])
+    async def test_no_client_can_hold_it_up(
+        self, make_app: Callable[[], ASGIApp], autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """100 idle, 20 dripping and 5 non-reading clients (docs/http.md): over in the grace, far from the 10 s."""
+        inner = make_app()
+
+        async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            assert scope["type"] == "http"
+            await (big if scope["path"] == "/big" else inner)(scope, receive, send)
+
+        async with open_door(Gate(app)) as door, trio.open_nursery() as nursery:
+
+            async def drip(raw: bytes) -> None:
+                caller = door.dial()
+                try:
+                    for byte in raw:
+                        await caller.send(bytes([byte]))
+                        await trio.sleep(0.2)
+                except trio.BrokenResourceError:
+                    await caller.hang_up()
+
+            for index in range(100):
+                caller = door.dial()
+                if index % 2:
+                    await caller.send(GET)
+                    await caller.answer()
+            for _ in range(10):
+                nursery.start_soon(drip, b"GET / HTTP/1.1\r\nhost: " + b"x" * 1000)
+                nursery.start_soon(drip, post("/", b"x" * 1000))
+            for _ in range(5):
+                nursery.start_soon(ask_for_much, door.dial_unread())
+            await trio.sleep(3)
+            assert await door.seconds_to_stop() <= 3.1
+            nursery.cancel_scope.cancel()
+
+    async def test_cancelling_it_ends_at_once_even_in_the_middle_of_a_write(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        listener = MemoryListener()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(Gate(big), [listener], stop=trio.Event()))
+            await listener.dial(trio.testing.lockstep_stream_pair).send(GET)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        assert trio.current_time() == pytest.approx(1)
+
+
+class TestSockets:
+    async def test_the_kernel_says_who_is_there(self, tmp_path: Path) -> None:
+        unix, tcp, stop = open_unix(tmp_path / "s"), await open_tcp("127.0.0.1", 0), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(introduce, [unix, *tcp], stop=stop))
+            async with await trio.open_unix_socket(tmp_path / "s") as stream:
+                caller = Caller(stream)
+                for _ in range(2):
+                    await caller.send(GET)
+                    seen = msgspec.json.decode((await caller.answer()).body)
+                    assert seen == {"state": {"peer": [os.getpid(), os.getuid(), os.getgid()]}, "client": None}
+            async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+                caller = Caller(stream)
+                await caller.send(GET)
+                seen = msgspec.json.decode((await caller.answer()).body)
+                assert seen == {"state": {}, "client": list(stream.socket.getsockname())}
+            stop.set()
+        assert not (tmp_path / "s").exists()
+        assert tcp[0].socket.fileno() == -1
+
+    async def test_a_client_that_sent_too_much_reads_its_413_on_tcp(self) -> None:
+        tcp, stop = await open_tcp("127.0.0.1", 0), trio.Event()
+        body = b"x" * 10_000_000
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(Gate(quart_app()), tcp, stop=stop))
+            for _ in range(10):
+                async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+                    caller = Caller(stream)
+                    await caller.send(post("/", body))  # all of it, before it looks at the answer
+                    answer = await caller.answer()
+                    assert answer.status == 413
+                    assert "2097152 bytes" in answer.problem["detail"]
+                    assert await caller.seconds_to_close() < 1
+            stop.set()
+
+    async def test_a_stalled_reader_on_tcp_does_not_delay_the_stop(self) -> None:
+        tcp, stop = await open_tcp("127.0.0.1", 0), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(big, tcp, stop=stop, limits=ServeLimits(grace_s=0.1)))
+            async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+                await stream.send_all(GET)
+                await trio.sleep(0.1)
+                began_at = trio.current_time()
+                stop.set()
+                while len(nursery.child_tasks) > 0:
+                    await trio.sleep(0.01)
+                assert trio.current_time() - began_at < 1
+
+    async def test_a_client_that_is_gone_before_it_is_named_is_nothing_special(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tcp, stop = await open_tcp("127.0.0.1", 0), trio.Event()
+        for _ in range(20):
+            early = socket.create_connection(tcp[0].socket.getsockname())
+            early.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # leave with a reset
+            early.close()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(echo, tcp, stop=stop))
+            async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+                caller = Caller(stream)
+                await caller.send(GET)
+                assert (await caller.answer()).status == 200
+            stop.set()
+        assert caplog.records == []

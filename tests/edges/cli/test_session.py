@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from syncd.edges.cli.session import STDIN_BYTES_MAX
+from tests.edges.cli.conftest import Run
+from tests.edges.cli.fake_daemon import Canned, FakeDaemon
+
+
+def test_the_environment_names_the_socket(im: Run, daemon: FakeDaemon) -> None:
+    assert im("incident", "list", environ={"INCIDENTS_SOCKET": daemon.address}).code == 0
+
+
+def test_a_user_finds_the_socket_in_the_runtime_folder(im: Run, tmp_path: Path) -> None:
+    with FakeDaemon(lambda heard: Canned(body=[]), tmp_path / "syncd.sock"):
+        outcome = im("incident", "list", environ={"XDG_RUNTIME_DIR": str(tmp_path)})
+    assert (outcome.code, outcome.out) == (0, "no incidents\n")
+
+
+def test_server_and_token_come_from_the_environment(im: Run) -> None:
+    with FakeDaemon(lambda heard: Canned(body=[]), None) as daemon:
+        environ = {"INCIDENTS_SERVER": daemon.address, "INCIDENTS_TOKEN": "im_1", "INCIDENTS_SOCKET": "/nowhere"}
+        assert im("incident", "list", environ=environ).code == 0
+    assert daemon.heard[0].headers["authorization"] == "Bearer im_1"
+
+
+def test_a_flag_goes_before_the_environment(im: Run, daemon: FakeDaemon) -> None:
+    environ = {"INCIDENTS_SERVER": "http://127.0.0.1:9", "INCIDENTS_TOKEN": "im_1"}
+    assert im("incident", "list", "--socket", daemon.address, environ=environ).code == 0
+    assert im("incident", "list", "--server", "http://127.0.0.1:9", "--socket", daemon.address).code == 2
+
+
+@pytest.mark.parametrize("command", [["note", "INC-1", "-"], ["update", "INC-1", "--description", "-"]])
+def test_a_dash_reads_standard_input(im: Run, daemon: FakeDaemon, command: list[str]) -> None:
+    assert im("incident", *command, "--socket", daemon.address, stdin="Zeile 1\nZeile ü\n".encode()).code == 0
+    assert isinstance(daemon.heard[0].body, dict)
+    assert "Zeile 1\nZeile ü" in daemon.heard[0].body.values()
+
+
+@pytest.mark.parametrize("stdin", [b"\xff", b"x" * (STDIN_BYTES_MAX + 1)])
+def test_standard_input_that_cannot_be_text_is_wrong_usage(im: Run, daemon: FakeDaemon, stdin: bytes) -> None:
+    assert im("incident", "note", "INC-1", "-", "--socket", daemon.address, stdin=stdin).code == 2
+    assert daemon.heard == []
