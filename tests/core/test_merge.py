@@ -9,7 +9,7 @@ import pytest
 from msgspec import UNSET, UnsetType
 
 from syncd.core.merge import Decision, Policy, Seen, decide, halves_after
-from syncd.core.model import Half, Side, Span, Strategy
+from syncd.core.model import Half, Halves, Side, Span, Strategy
 
 VALUES: Final[tuple[Half, ...]] = (UNSET, "", "a", "b", "c")
 SIDES: Final[tuple[Side, ...]] = ("platform", "external")
@@ -99,12 +99,13 @@ def by_table(
         return Decision(None, "unchanged")
     if platform[1] == external[1]:
         return Decision(None, "converged")
+    if row == FIRST and way != "none" and "" in {platform[1], external[1]}:
+        fuller: Side = "platform" if platform[1] else "external"
+        spreads = dict(zip(("external", "platform"), OPEN_WAYS[way], strict=True))
+        return Decision(fuller if spreads[fuller] else None, "one-empty")  # an empty value never wipes out the other
     if way != "bidirectional":
         return ONE_WAY[way, row]
     if row == FIRST:
-        empty = {side for side, (_, now) in zip(SIDES, (platform, external), strict=True) if now == ""}
-        if empty:
-            return Decision("external" if empty == {"platform"} else "platform", "one-empty")
         return Decision(owner, "first-link", overruled=True)
     if row != BOTH:
         return Decision("platform" if row == PLATFORM else "external", "one-side-changed")
@@ -181,8 +182,9 @@ def settled(case: Case, decision: Decision) -> Case:
     if isinstance(platform.now, UnsetType) or isinstance(external.now, UnsetType):
         return case
     taken = external.now if decision.winner == "external" else platform.now
-    halves = halves_after(decision, taken, external.now, (platform.half, external.half))
-    return Case(Seen(halves[0], taken, platform.at), Seen(halves[1], external.now, external.at), policy)
+    halves = halves_after(decision, taken, external.now, Halves(platform.half, external.half))
+    here, there = Seen(halves.platform, taken, platform.at), Seen(halves.external, external.now, external.at)
+    return Case(here, there, policy)
 
 
 def delivered(case: Case) -> Case:
@@ -203,7 +205,7 @@ def test_a_second_look_changes_nothing_and_a_delivery_settles(way: str, owner: S
             assert again == Decision("platform", "one-side-changed")  # until it is delivered
             assert settled(after, again) == after
             assert decide(*delivered(after)).reason == "unchanged"
-        elif decision.winner == "external" or decision.reason in {"converged", "unchanged"}:
+        elif decision.winner == "external" or decision.reason in {"converged", "unchanged", "one-empty"}:
             assert again == Decision(None, "unchanged")
         else:
             assert again.winner is None
@@ -241,7 +243,7 @@ def test_a_raw_value_that_moved_within_one_meaning_moves_only_the_external_half(
     at = Span(100, 100)
     decision = decide(Seen("open", "open", at), Seen("open", "open", at, moved=True), Policy("platform"))
     assert decision == Decision(None, "same-meaning")
-    assert halves_after(decision, "open", "2", ("open", "1")) == ("open", "2")
+    assert halves_after(decision, "open", "2", Halves("open", "1")) == Halves("open", "2")
 
 
 def test_an_owners_priority_changes_no_decision_since_ties_go_to_the_owner() -> None:
@@ -255,9 +257,9 @@ def test_an_owners_priority_changes_no_decision_since_ties_go_to_the_owner() -> 
 
 def test_the_overruled_half_is_seen_and_the_winners_is_undelivered() -> None:
     decision = Decision("platform", "later-edit", overruled=True)
-    assert halves_after(decision, "mine", "theirs", ("old", "old")) == (UNSET, "theirs")
+    assert halves_after(decision, "mine", "theirs", Halves("old", "old")) == Halves(UNSET, "theirs")
 
 
 def test_taking_the_external_value_over_moves_both_halves_at_once() -> None:
     decision = Decision("external", "later-edit", overruled=True)
-    assert halves_after(decision, "theirs", "theirs, raw", ("old", "old")) == ("theirs", "theirs, raw")
+    assert halves_after(decision, "theirs", "theirs, raw", Halves("old", "old")) == Halves("theirs", "theirs, raw")

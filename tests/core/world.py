@@ -98,11 +98,11 @@ KINDS: Final = (
 RARE_KINDS: Final = ("unlink", "direction", "delete")
 
 
-class Refused(Exception):  # noqa: N818 named after what happened
+class Refused(Exception):
     """ServiceNow's data policy said no."""
 
 
-class Lost(AssertionError):  # noqa: N818 named after what happened
+class Lost(AssertionError):
     """A person's value is nowhere to be found any more."""
 
 
@@ -112,6 +112,7 @@ class Sending(Struct):
     link_id: str
     fate: Fate
     asked: int
+    begun_s: float
     row: Observation | None = None
     found: list[Observation] | None = None
     attempt: Attempt | None = None
@@ -400,7 +401,7 @@ class World:
         link = pick(due_links(self.state, INTEGRATION, self.now_s, 50, without=active), a)
         if link is None or not integration.settings.writes:
             return
-        one = Sending(link.id, FATES[b % len(FATES)], self.state.position)
+        one = Sending(link.id, FATES[b % len(FATES)], self.state.position, self.now_s)
         if link.state == "active":
             one.row = self.observe(link.external_id)
         elif sending.looks_up(link):
@@ -423,12 +424,15 @@ class World:
             self._settle(one, one.attempt)
 
     def _prepared(self, one: Sending) -> Attempt | None:
-        name, row, found = one.link_id, one.row, one.found
+        name, row, found, offset = one.link_id, one.row, one.found, Offset(self.skew_s, 0.5)
         if row is not None:
-            offset = Offset(self.skew_s, 0.5)
             return self.decide(lambda state, at_s: sending.prepare_update(state, at_s, name, row, one.asked, offset))
         if found is not None:
-            return self.decide(lambda state, at_s: sending.settle_lookup(state, at_s, name, found, at_s + 5))
+            return self.decide(
+                lambda state, at_s: sending.settle_lookup(
+                    state, at_s, name, found, at_s + 5, offset, looked_at_s=one.begun_s
+                )
+            )
         return self.decide(lambda state, at_s: sending.prepare_create(state, at_s, name))
 
     def _request(self, one: Sending, attempt: Attempt) -> None:

@@ -10,6 +10,7 @@ import trio
 from syncd.core.events import Change, DaemonBorn, IncidentEdited, Record
 from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, JournalRefused, Refused, Stale, TooLarge, Unknown
+from syncd.journal.files import read_watermark
 from syncd.journal.writer import Journal
 from tests.journal.samples import AT_S, STATE, SteadyClock, declare_next, reopened, serving
 from tests.simulation.disk import SimDisk, SimWork
@@ -319,6 +320,16 @@ async def test_the_watermark_is_written_ten_seconds_after_a_change_and_then_rest
         rested = marks()
         await trio.sleep(1_000)
         assert marks() == rested
+
+
+async def test_the_watermark_of_a_clean_stop_survives_a_power_loss_right_after() -> None:
+    for seed in range(10):
+        disk = SimDisk(Random(seed))
+        async with serving(disk) as journal:
+            await journal.transact(declare_next, by="agent", trace="t")
+        mark = read_watermark(disk.crash(), STATE)
+        assert mark is not None
+        assert mark.position == 1
 
 
 async def test_after_a_clean_stop_any_cut_is_refused() -> None:

@@ -121,6 +121,7 @@ class Sender:
         """POST a record, or, when an earlier POST had no clear outcome, look for what it may have made."""
         trace = _trace(link)
         if sending.looks_up(self._journal.state.links.get(link.id, link)):
+            looked_at_s = self._clock.now_s()
             try:
                 found = await self._external.with_correlation(sending.correlation_id(link))
             except ExternalFailed as error:
@@ -131,7 +132,9 @@ class Sender:
             tries = link.outbox.attempts if link.outbox is not None else 0
             next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
             attempt = await self._journal.transact(
-                lambda state, at_s: sending.settle_lookup(state, at_s, link.id, found, next_at_s, offset),
+                lambda state, at_s: sending.settle_lookup(
+                    state, at_s, link.id, found, next_at_s, offset, looked_at_s=looked_at_s
+                ),
                 by=self._by,
                 trace=trace,
             )

@@ -142,6 +142,8 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         return None
     if before is None and not held and not decision.overruled:
         return None
+    if decision.reason == "unreadable":
+        return None  # hidden for a while: nothing is settled by that
     known = link.observed
     return Conflict(
         id=before.id if before is not None else f"conflict-{number}",

@@ -24,7 +24,7 @@ from syncd.core.events import (
 )
 from syncd.core.model import SYNCED_FIELDS, Halves, Hint, Integration, Link, Observation, Severity, Status
 from syncd.core.sending import CORRELATION_PREFIX, Offset, adopt, correlation_id, is_stale, looks_up, news
-from syncd.core.state import State, link_id
+from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
 from syncd.errors import Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
@@ -61,7 +61,8 @@ def accept_webhook(
     if integration is None:
         raise Unknown(f"integration {integration_id} is gone", hint="remove the business rule that still calls it")
     key = duplicate_key(webhook)
-    if key and key in state.seen.get(integration_id, {}):
+    accepted_at_s = state.seen.get(integration_id, {}).get(key)
+    if accepted_at_s is not None and at_s - accepted_at_s <= WEBHOOKS_REMEMBERED_S:
         return Change("", (), result=True)
     hint = _hint(state, at_s, webhook, integration_id, trace)
     event = Hinted(integration_id, webhook.sys_id, hint, key, body)
@@ -76,9 +77,13 @@ def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trac
     if waiting is not None:
         counts = [one for one in (count, waiting.mod_count) if one is not None]
         count, deleted = max(counts, default=None), deleted or waiting.deleted
-    elif not deleted and count is not None and link is not None and count <= (link.known_count or -1):
+    elif not deleted and count is not None and link is not None and count <= _known_count(link):
         return None
     return Hint(webhook.sys_id, state.position + 1, trace, mod_count=count, deleted=deleted, next_at_s=at_s)
+
+
+def _known_count(link: Link) -> int:
+    return -1 if link.known_count is None else link.known_count
 
 
 def due_hints(state: State, integration_id: str, at_s: float) -> list[Hint]:
@@ -123,10 +128,14 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
     waits: set[str] = set()
     words = iter(read.ids)
     fresh = 0
-    for seen in read.rows:
+    joined: set[str] = set()  # two records can carry one correlation id: copies do
+    for seen in {seen.external_id: seen for seen in sorted(read.rows, key=_age)}.values():
         link = state.links.get(state.link_of_record.get((integration_id, seen.external_id), ""))
         if link is None:
             found = _new_record(state, integration, seen, read, words, waits)
+            joins = {event.link_id for event in found if isinstance(event, LinkJoined)}
+            found = [] if joins & joined else found
+            joined |= joins
             events += found
             fresh += bool(found)
         elif not is_stale(link, seen, read.asked) and news(link, seen):
@@ -139,6 +148,10 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
     if postponed:
         events.append(HintsPostponed(integration_id, tuple(postponed)))
     return Change(integration.settings.organization_id, tuple(events), result=fresh)
+
+
+def _age(seen: Observation) -> tuple[float, str]:
+    return seen.created_at_s or 0.0, seen.external_id
 
 
 def _hints_after(
@@ -181,6 +194,8 @@ def _new_record(
         return []
     if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
         return []
+    if any(external_id == seen.external_id for _, external_id in state.kept_apart):
+        return []  # a person unlinked it; a second incident for it is not what they asked for
     if not is_new(integration, seen, read.offset):
         return []
     return bring_in(integration, seen, f"INC-{next(words)}", read.offset)

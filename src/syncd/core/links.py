@@ -110,8 +110,12 @@ def _unsettled(link: Link) -> tuple[Attempt, ...]:
 
 def after_settled(link: Link, event: SendSettled, position: int, at_s: float) -> Link:
     """The link after a write that is known to have happened: the base moves to (value sent, value echoed)."""
-    seen = with_observation(
-        link, event.observation, position, event.offset_s, event.offset_error_s, except_for=event.halves
+    echo, known = event.observation, link.known_count
+    is_older = known is not None and echo.mod_count is not None and echo.mod_count < known
+    seen = (
+        link  # a read has shown what came after this write
+        if is_older
+        else with_observation(link, echo, position, event.offset_s, event.offset_error_s, except_for=event.halves)
     )
     return replace(
         with_halves(seen, event.halves, at_s, "delivered"),
@@ -142,6 +146,11 @@ def after_failed(link: Link, event: SendFailed, at_s: float, trace: str) -> Link
     )
 
 
+def after_cleared(link: Link) -> Link:
+    """The link with nothing to be written; an attempt whose outcome never became known may still land late."""
+    return replace(link, unsettled=_unsettled(link), in_flight=None, outbox=None)
+
+
 def with_halves(link: Link, halves: dict[str, Halves], at_s: float, reason: str) -> Link:
     """The link with a known base for some fields."""
     base = dict(link.base)
@@ -158,7 +167,7 @@ def without_platform_half(link: Link, fields: Iterable[str]) -> Link:
     return replace(link, base=base)
 
 
-def after_verdict(link: Link, incident: Incident, field: str, winner: str | None) -> Link:
+def after_verdict(link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 
     Nobody wins (ignored): the difference is accepted on both halves.
@@ -169,4 +178,4 @@ def after_verdict(link: Link, incident: Incident, field: str, winner: str | None
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,
     )
-    return with_halves(link, {field: halves}, incident.updated_at_s, "decided-by-person")
+    return with_halves(link, {field: halves}, at_s, "decided-by-person")

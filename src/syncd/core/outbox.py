@@ -25,7 +25,8 @@ def due_links(state: State, integration_id: str, at_s: float, limit: int, *, wit
     return sorted(due, key=rank)[:limit]
 
 
-def next_due_at_s(state: State, integration_id: str, *, without: frozenset[str]) -> float:
-    """When the next entry is due; infinite when none waits."""
+def next_due_at_s(state: State, integration_id: str, *, without: frozenset[str], after_s: float = -math.inf) -> float:
+    """When the next entry is due, of those due later than ``after_s``; infinite when none waits."""
     waiting = (state.links[name].outbox for name in state.outbox.get(integration_id, {}) if name not in without)
-    return min((entry.next_at_s for entry in waiting if entry is not None), default=math.inf)
+    times = (entry.next_at_s for entry in waiting if entry is not None)
+    return min((at_s for at_s in times if at_s > after_s), default=math.inf)

@@ -94,8 +94,12 @@ def prepare_update(
     if link is None or link.outbox is None or link.state != "active":
         return Change("", (), result=None)
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
+    if not integration.settings.runs:
+        return Change("", (), result=None)
     events: list[Event] = []
-    if not is_stale(link, seen, asked) and news(link, seen):
+    if is_stale(link, seen, asked) and link.observed is not None:
+        seen = link.observed  # what was asked for later has come before; it says what the record holds
+    elif news(link, seen):
         observed = Observed(name, seen, offset.s, offset.error_s)
         events.append(observed)
         link = links.after_observed(link, observed, state.position + 1)
@@ -130,9 +134,12 @@ def _update(
 
 def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
     """A record is created open; a status that has moved on follows as an update, with the close data it needs."""
-    sent = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+    values = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+    sent = {
+        field: value for field, value in values.items() if value
+    }  # an empty text is not sent: a template may fill it
     columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
-    columns |= mapping.put({field: value for field, value in sent.items() if value and field != "status"}, {})
+    columns |= mapping.put({field: value for field, value in sent.items() if field != "status"}, {})
     columns["correlation_id"] = correlation_id(link)
     return Attempt(number, "create", sent, columns, at_s)
 
@@ -143,30 +150,45 @@ def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | Non
     if link is None or link.outbox is None or link.state != "pending" or looks_up(link):
         return Change("", (), result=None)
     integration = state.integrations[link.integration_id]
+    if not integration.settings.writes:
+        return Change("", (), result=None)
     attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
 def settle_lookup(
-    state: State, at_s: float, name: str, found: list[Observation], next_at_s: float, offset: Offset
+    state: State,
+    at_s: float,
+    name: str,
+    found: list[Observation],
+    next_at_s: float,
+    offset: Offset,
+    *,
+    looked_at_s: float,
 ) -> Change[Attempt | None]:
-    """What a look for our correlation id showed: adopt the record, look again later, or create it after all."""
+    """What a look for our correlation id showed: adopt the record, look again later, or create it after all.
+
+    ``looked_at_s``: when the look was begun; a record that came after it was not seen.
+    """
     link = state.links.get(name)
     if link is None or not looks_up(link):
         return Change("", (), result=None)
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
-    mine = [seen for seen in found if seen.correlation_id == correlation_id(link)]
+    free = [seen for seen in found if (integration.id, seen.external_id) not in state.link_of_record]
+    mine = [seen for seen in free if seen.correlation_id == correlation_id(link)]
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         return Change(_stream(integration), (adopt(link, first, offset),), result=None)
     begun = link.in_flight or link.unsettled[-1]
-    if at_s - begun.started_at_s < QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota):
+    if looked_at_s - begun.started_at_s < QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota):
         failure = Failure("unconfirmed", "the create got no clear answer; looking for the record before repeating it")
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
     if integration.drops_correlation:
         words = "the create got no clear answer, and this instance drops the correlation id that would tell"
-        letter = _letter(state, link, tuple(begun.sent), Failure("unconfirmed", words), at_s, hold=True)
+        letter = _letter(state, link, SYNCED_FIELDS, Failure("unconfirmed", words), at_s, hold=True)
         return Change(_stream(integration), (letter,), result=None)
+    if not integration.settings.writes:
+        return Change("", (), result=None)
     attempt = _create(link, incident, integration, state.position + 1, at_s)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
@@ -174,11 +196,15 @@ def settle_lookup(
 def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     """Join a pending link to a record that carries its correlation id."""
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
-    sent = attempts[-1].sent if attempts else {}
     settled: dict[str, Halves] = {}
-    for field, value in sent.items():
+    for field in SYNCED_FIELDS:
         raw = mapping.raw_of(field, seen.columns)
-        untouched = seen.mod_count == 0 or shown_as(value, mapping.meaning(field, raw))
+        shown = mapping.meaning(field, raw)
+        sent = [one.sent[field] for one in reversed(attempts) if field in one.sent]
+        if not sent:
+            continue
+        value = next((one for one in sent if shown_as(one, shown)), sent[0])  # any of the attempts may have made it
+        untouched = seen.mod_count == 0 or shown_as(value, shown)
         settled[field] = Halves(value, raw if untouched else mapping.raw_as_written(field, value))
     return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
@@ -193,10 +219,11 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
     halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
     settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s)
     after = links.after_settled(link, settled, state.position + 1, at_s)
-    merged, fields = plan(after, incident, integration, state, at_s)
     events: list[Event] = [settled]
-    if merged.decided or merged.conflicts or fields:
-        events.append(merged)
+    if integration.settings.runs:  # else the fold leaves the link marked for the time when it runs again
+        merged, fields = plan(after, incident, integration, state, at_s)
+        if merged.decided or merged.conflicts or fields:
+            events.append(merged)
     changed = tuple(f for f, value in sent.items() if not shown_as(value, mapping.meaning(f, halves[f].external)))
     if changed:
         words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field].external)}" for field in changed)
@@ -223,7 +250,7 @@ def fail(
     if attempt.kind == "update" and len(attempt.sent) > 1:
         apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
         return Change(stream, (apart,), result=None)
-    fields = tuple(attempt.sent)
+    fields = SYNCED_FIELDS if attempt.kind == "create" else tuple(attempt.sent)
     return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
 
 
@@ -246,7 +273,8 @@ _REMEDY: Final = {
 def _letter(
     state: State, link: Link, fields: tuple[str, ...], failure: Failure, at_s: float, *, hold: bool
 ) -> DeadLettered:
-    operation: Literal["create", "update"] = "create" if link.state == "pending" else "update"
+    is_create = hold and link.state == "pending"  # what was created and not kept as sent is a matter of updates now
+    operation: Literal["create", "update"] = "create" if is_create else "update"
     before = state.letter_for(link.id, fields, operation)
     entry = link.outbox or OutboxEntry(at_s, "")
     remedy = _REMEDY[failure.kind]

@@ -222,21 +222,19 @@ def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) 
 def _integration_deleted(state: State, _: e.Record, event: e.IntegrationDeleted) -> None:
     gone = event.integration_id
     for link in list(state.links_under(gone)):
-        _drop_link(state, link)
-    for number, conflict in list(state.conflicts.items()):
-        if conflict.integration_id == gone and conflict.status == "pending":
-            state.conflicts[number] = replace(conflict, status="ignored", decided="integration-deleted")
+        _drop_link(state, link, "integration-deleted")
     for queues in (state.hints, state.dirty, state.outbox, state.unlinked, state.seen):
         queues.pop(gone, None)
     del state.integrations[gone]
 
 
-def _drop_link(state: State, link: Link) -> None:
+def _drop_link(state: State, link: Link, why: str) -> None:
     del state.links[link.id]
     state.links_of[link.incident_id] = tuple(one for one in state.links_of[link.incident_id] if one != link.id)
     state.link_of_record.pop((link.integration_id, link.external_id), None)
-    for waiting in [key for key in state.waiting if key[0] == link.id]:
-        del state.waiting[waiting]
+    for key in [key for key in state.waiting if key[0] == link.id]:
+        number = state.waiting.pop(key)
+        state.conflicts[number] = replace(state.conflicts[number], status="ignored", decided=why)
     for queue in (state.dirty, state.outbox):
         queue.get(link.integration_id, {}).pop(link.id, None)
     for letter in [one.id for one in state.dead_letters.values() if one.link_id == link.id]:
@@ -255,7 +253,7 @@ def _hinted(state: State, record: e.Record, event: e.Hinted) -> None:
         hints[event.external_id] = replace(event.hint, position=record.position)
 
 
-def _hints_settled(state: State, _: e.Record, event: e.HintsSettled) -> None:
+def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> None:
     hints = state.hints.get(event.integration_id, {})
     for external_id, count in event.counts.items():
         hint = hints.get(external_id)
@@ -264,7 +262,8 @@ def _hints_settled(state: State, _: e.Record, event: e.HintsSettled) -> None:
         link_id = state.link_of_record.get((event.integration_id, external_id))
         if link_id is not None and count is not None:
             link = state.links[link_id]
-            state.links[link_id] = replace(link, known_count=max(count, link.known_count or 0))
+            if link.known_count is None or count >= link.known_count:  # it confirms, or renews, the picture we have
+                state.links[link_id] = replace(link, known_count=count, observed_at=record.position)
 
 
 def _hints_postponed(state: State, _: e.Record, event: e.HintsPostponed) -> None:
@@ -339,7 +338,7 @@ def _link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
 def _link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
     link = state.links[event.link_id]
     state.kept_apart[link.incident_id, link.external_id] = None
-    _drop_link(state, link)
+    _drop_link(state, link, "unlinked")
     _mark(state, record, link.incident_id)
 
 
@@ -389,6 +388,8 @@ def _send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
         learned = replace(learned, drops_correlation=not event.observation.correlation_id)
     state.integrations[integration.id] = learned
     _clear_letters(state, link, frozenset(event.halves), "create" if before.state == "pending" else "update")
+    if not integration.settings.runs:  # nothing is decided now; the merge of this echo waits for its time
+        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
     _mark(state, record, link.incident_id)
 
 
@@ -407,7 +408,7 @@ def _send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:
 
 
 def _send_cleared(state: State, _: e.Record, event: e.SendCleared) -> None:
-    _put_link(state, replace(state.links[event.link_id], outbox=None, in_flight=None))
+    _put_link(state, links.after_cleared(state.links[event.link_id]))
 
 
 def _dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None:
@@ -417,6 +418,8 @@ def _dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> Non
     state.dead_letters[letter.id] = letter
     link = state.links[letter.link_id]
     if event.hold:
+        if letter.error.kind == "unconfirmed":
+            link = links.after_cleared(link)  # it may still have happened
         link = replace(link, held=link.held | dict.fromkeys(letter.fields, letter.id), in_flight=None, outbox=None)
         _put_link(state, link)
         state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace  # other groups may still be waiting
@@ -455,7 +458,7 @@ def _conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) 
     state.waiting.pop((link_id(conflict.integration_id, conflict.incident_id), conflict.field), None)
     if link is not None:
         state.links[link.id] = links.after_verdict(
-            link, state.incidents[link.incident_id], conflict.field, event.winner
+            link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
         )
         state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
     if not isinstance(event.value, UnsetType):

@@ -199,8 +199,7 @@ def cut_torn_tail(disk: Disk, folder: Path, segment: Segment) -> Recovered | Non
     torn = segment.block[fault.offset :]
     copy = _keep_copy(disk, folder, f"torn-{segment.number:08d}-{fault.offset}", torn) if torn else None
     if fault.offset == 0:
-        disk.unlink(segment.path)
-        disk.sync_folder(journal_folder(folder))
+        disk.unlink(segment.path)  # open_log syncs the folder; until then the stump would only be removed once more
     else:
         file = disk.open_append(segment.path)
         try:

@@ -108,8 +108,15 @@ class Daemon:
     """The API with what stands around it. ``http`` calls it over "TCP", ``socket`` over the Unix socket as root."""
 
     def __init__(
-        self, desk: Desk, journal: Journal, integrations: FakeIntegrations, work: GatedWork, clock: FakeClock
+        self,
+        desk: Desk,
+        journal: Journal,
+        integrations: FakeIntegrations,
+        work: GatedWork,
+        clock: FakeClock,
+        nursery: trio.Nursery,
     ) -> None:
+        self.nursery = nursery
         self.clock = clock
         self.desk = desk
         self.journal = journal
@@ -118,6 +125,10 @@ class Daemon:
         self.api: Api = build_api(desk)
         self.http = self.client()
         self.socket = self.client(peer=ROOT)
+
+    def die(self) -> None:
+        """The process ends in the middle of whatever it does."""
+        self.nursery.cancel_scope.cancel()
 
     def client(
         self,
@@ -203,6 +214,6 @@ async def running(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(journal.run)
         await journal.transact(born, by="daemon", trace="birth")
-        yield Daemon(desk, journal, integrations, work, clock)
+        yield Daemon(desk, journal, integrations, work, clock, nursery)
         work.gate.set()
         journal.close()

@@ -1,8 +1,9 @@
-"""Doors in memory: a listener without sockets, a client that writes what it likes, and stock Hypercorn to compare with."""
+"""Doors in memory: listeners without sockets, clients that write what they like, and stock Hypercorn beside them."""
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,7 +17,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionSt
 from quart import request
 from quart_trio import QuartTrio
 
-from syncd.edges.api.gate import ASGIApp, Gate
+from syncd.edges.api.gate import ASGIApp
 from syncd.edges.api.serve import DEFAULT_LIMITS, ServeLimits, serve
 
 HEAD = b" HTTP/1.1\r\nhost: x\r\n"
@@ -159,12 +160,18 @@ async def open_door(app: ASGIApp, limits: ServeLimits = DEFAULT_LIMITS) -> Async
     before = trio.lowlevel.current_statistics().tasks_living
     door = Door(MemoryListener(), trio.Event(), trio.Event())
 
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        await serve(app, [door.listener], stop=door.stop, limits=limits, task_status=task_status)
+    started = trio.Event()
+
+    async def run() -> None:
+        async with trio.open_nursery() as serving:
+            await serving.start(partial(serve, app, [door.listener], stop=door.stop, limits=limits))
+            started.set()
         door.ended.set()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(run)
+        nursery.start_soon(run)
+        await started.wait()
+        await trio.testing.wait_all_tasks_blocked()
         yield door
         door.stop.set()
     assert trio.lowlevel.current_statistics().tasks_living == before
@@ -226,6 +233,18 @@ async def open_stock(
         nursery.cancel_scope.cancel()
 
 
+async def stock_survives(attack: Callable[[Caller], Awaitable[None]]) -> bool:
+    """Whether its ``serve()``, and with it the daemon, would outlive this client."""
+    is_alive = True
+    try:
+        async with open_stock(echo) as (caller, _, _):
+            await attack(caller)
+            await trio.sleep(1)
+    except* Exception:  # noqa: BLE001 this is the question
+        is_alive = False
+    return is_alive
+
+
 async def answer_plainly(
     send: ASGISendCallable, body: bytes = b"", *, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
 ) -> None:
@@ -249,7 +268,7 @@ async def echo(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallabl
 
 
 def quart_app() -> QuartTrio:
-    """A small Quart-Trio application; ``cancelled`` and ``answered`` count what became of ``/slow``."""
+    """A small Quart-Trio application, which answers with the body it was sent."""
     app = QuartTrio("tests")
     app.config["MAX_CONTENT_LENGTH"] = 64 * 1024 * 1024
 
@@ -268,12 +287,3 @@ def answerer(app: Callable[[ASGISendCallable], Awaitable[None]]) -> ASGIApp:
         await app(send)
 
     return run
-
-
-def gated(app: ASGIApp) -> ASGIApp:
-    return Gate(app)
-
-
-def both_apps() -> Iterator[ASGIApp]:
-    yield Gate(echo)
-    yield Gate(quart_app())

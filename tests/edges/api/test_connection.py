@@ -1,12 +1,13 @@
 """Each hole of stock Hypercorn that docs/http.md names: shown there where that is cheap, closed here."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
 import trio.testing
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Response
 from quart_trio import QuartTrio
 
 from syncd.edges.api.gate import ASGIApp, Gate
@@ -26,6 +27,7 @@ from tests.edges.api.doors import (
     open_stock,
     post,
     quart_app,
+    stock_survives,
 )
 
 APPS: dict[str, Callable[[], ASGIApp]] = {
@@ -87,10 +89,8 @@ def quart_slow() -> tuple[QuartTrio, list[str]]:
 class TestOnlyHttp1:
     @each_lethal
     async def test_stock_dies_of_one_request(self, payload: bytes, autojump_clock: trio.testing.MockClock) -> None:
-        with pytest.raises(BaseExceptionGroup):
-            async with open_stock(echo) as (caller, _, _):
-                await caller.send(payload)
-                await trio.sleep(1)
+        assert await stock_survives(lambda caller: caller.send(GET))
+        assert not await stock_survives(lambda caller: caller.send(payload))
 
     @each_app
     @each_lethal
@@ -192,12 +192,10 @@ class TestDeadlines:
         async with open_door(echo) as door:
             caller = door.dial()
             await trio.sleep(4)
-            began_at = trio.current_time()
-            with pytest.raises(trio.BrokenResourceError):
-                for byte in b"GET /" + HEAD + b"a: " + b"x" * 1000:
-                    await caller.send(bytes([byte]))
-                    await trio.sleep(1)
-            assert trio.current_time() - began_at == pytest.approx(5, abs=1)
+            for byte in b"GET /":
+                await caller.send(bytes([byte]))
+                await trio.sleep(0.9)
+            assert await caller.seconds_to_close() == pytest.approx(0.5)
 
     @each_app
     async def test_a_request_may_take_its_time(
@@ -217,13 +215,14 @@ class TestDeadlines:
         app.config["RESPONSE_TIMEOUT"] = None
 
         @app.get("/")
-        async def stream() -> object:
-            async def beats() -> object:
+        async def stream() -> Response:
+            async def beats() -> AsyncIterator[bytes]:
                 for _ in range(4):
                     yield b": beat\n\n"
                     await trio.sleep(3600)
 
-            return beats()
+            await trio.lowlevel.checkpoint()
+            return Response(beats(), content_type="text/event-stream")
 
         async with open_door(Gate(app)) as door:
             caller = await called(door.dial(), GET)
@@ -311,7 +310,7 @@ class TestClientsThatLeave:
         assert fates == ["finished"]
 
     async def test_it_is_given_up_after_10_s(self, autojump_clock: trio.testing.MockClock) -> None:
-        fates = []
+        fates: list[str] = []
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             fates.append((await receive())["type"])
@@ -432,6 +431,7 @@ class TestFailingApplications:
         self, wrap: Callable[[ASGIApp], ASGIApp], caplog: pytest.LogCaptureFixture
     ) -> None:
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            await trio.lowlevel.checkpoint()
             raise ValueError("planted")
 
         async with open_door(wrap(app)) as door:
@@ -458,7 +458,7 @@ class TestFailingApplications:
     async def test_half_an_answer_is_never_made_to_look_whole(
         self,
         wrap: Callable[[ASGIApp], ASGIApp],
-        is_error: bool,  # noqa: FBT001
+        is_error: bool,
         caplog: pytest.LogCaptureFixture,
         autojump_clock: trio.testing.MockClock,
     ) -> None:
@@ -500,6 +500,7 @@ class TestFailingApplications:
 
         @app.get("/")
         async def fail() -> str:
+            await trio.lowlevel.checkpoint()
             raise ValueError("planted")
 
         async with open_door(Gate(app)) as door:
@@ -520,13 +521,13 @@ class TestFailingApplications:
 
     async def test_system_exit_is_meant_and_ends_the_server(self) -> None:
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            await trio.lowlevel.checkpoint()
             raise SystemExit(3)
 
-        with pytest.raises(BaseExceptionGroup) as caught:
+        with pytest.RaisesGroup(SystemExit, flatten_subgroups=True):
             async with open_door(Gate(app)) as door:
                 await door.dial().send(GET)
                 await door.ended.wait()
-        assert caught.group_contains(SystemExit)
 
 
 class Resetting(trio.abc.ReceiveStream):

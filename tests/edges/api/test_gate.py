@@ -5,7 +5,8 @@ import trio
 import trio.testing
 from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
-from syncd.edges.api.gate import Gate, GateLimits, body_bytes_max
+from syncd.edges.api.gate import WEBHOOK_PREFIX, Gate, GateLimits, body_bytes_max
+from syncd.edges.api.webhooks import WEBHOOK_PREFIX as SERVED_PREFIX
 from tests.edges.api.doors import (
     GET,
     HEAD,
@@ -32,6 +33,7 @@ async def ask(raw: bytes, gate: Gate | None = None) -> Answer:
 
 class TestBodies:
     def test_the_webhook_path_takes_1_mib_and_the_others_2(self) -> None:
+        assert WEBHOOK_PREFIX == SERVED_PREFIX
         assert body_bytes_max(WEBHOOK) == MIB
         assert body_bytes_max("/api/v1/incidents") == 2 * MIB
         assert body_bytes_max("/api/v1/webhooks") == 2 * MIB
@@ -42,7 +44,7 @@ class TestBodies:
         self,
         path: str,
         bytes_max: int,
-        is_chunked: bool,  # noqa: FBT001
+        is_chunked: bool,
         autojump_clock: trio.testing.MockClock,
     ) -> None:
         for size in (bytes_max, bytes_max + 1):
@@ -85,6 +87,7 @@ class TestBodies:
         self, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
     ) -> None:
         async def app(send: ASGISendCallable) -> None:
+            await trio.lowlevel.checkpoint()
             raise AssertionError
 
         async with open_door(Gate(answerer(app))) as door:
@@ -160,7 +163,8 @@ class TestExchange:
             assert await caller.seconds_to_close() == pytest.approx(5)
 
     async def test_the_disconnect_at_the_end_is_held_back_until_the_last_send_returned(self) -> None:
-        order, sending = [], trio.Event()
+        sending = trio.Event()
+        order: list[str] = []
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             await receive()
@@ -194,7 +198,7 @@ class TestExchange:
     async def test_a_receive_after_the_answer_does_not_wait_for_ever(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
-        seen = []
+        seen: list[str] = []
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             await answer_plainly(send)
@@ -226,16 +230,18 @@ class TestExchange:
         seen = []
 
         async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            await trio.lowlevel.checkpoint()
             seen.append(scope["type"])
 
         async def send(message: ASGISendEvent) -> None:
+            await trio.lowlevel.checkpoint()
             raise AssertionError
 
         await Gate(app)({"type": "lifespan", "asgi": {}, "state": {}}, no_body, send)
         assert seen == ["lifespan"]
 
     async def test_the_limits_can_be_set(self, autojump_clock: trio.testing.MockClock) -> None:
-        gate = Gate(echo, body_bytes_of=lambda path: len(path), limits=GateLimits(header_bytes=100, body_s=1))
+        gate = Gate(echo, body_bytes_of=len, limits=GateLimits(header_bytes=100, body_s=1))
         assert (await ask(post("/12", b"123"), gate)).status == 200
         assert (await ask(post("/12", b"1234"), gate)).status == 413
         assert (await ask(post("/12", b"", b"a: " + b"x" * 60), gate)).status == 431
@@ -270,6 +276,7 @@ async def status_of(headers: list[tuple[bytes, bytes]]) -> int:
     statuses = []
 
     async def send(message: ASGISendEvent) -> None:
+        await trio.lowlevel.checkpoint()
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 

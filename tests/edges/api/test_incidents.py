@@ -56,6 +56,7 @@ async def test_what_was_answered_with_201_survives_a_power_cut() -> None:
         incident = await daemon.declare()
         answer = await daemon.socket.post(PATH, json=BODY, headers={"Idempotency-Key": "k"})
         after = disk.crash()
+        daemon.die()
     async with running(disk=after, seed=2) as daemon:
         assert (await daemon.socket.get(f"{PATH}/{incident['id']}")).json() == incident
         again = await daemon.socket.post(PATH, json=BODY, headers={"Idempotency-Key": "k"})

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from syncd.edges.api.listeners import open_tcp, open_unix
+from syncd.edges.api.listeners import UnixListener, open_tcp, open_unix
 from syncd.errors import AlreadyRunning, BadConfig
 
 
@@ -18,6 +18,10 @@ def leave_stale(path: Path) -> None:
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(os.fspath(path))
     dead.close()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def descriptors() -> set[int]:
@@ -39,7 +43,7 @@ class TestUnix:
         async with open_unix(tmp_path / "s") as listener:
             pass
         await listener.aclose()
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["s.lock"]
+        assert names(tmp_path) == ["s.lock"]
         async with open_unix(tmp_path / "s"):
             pass
 
@@ -72,18 +76,20 @@ class TestUnix:
 
     async def test_of_two_that_start_together_one_gets_it(self, tmp_path: Path) -> None:
         leave_stale(tmp_path / "s")
-        got = []
+        refused: list[bool] = []
+        got: list[UnixListener] = []
 
         async def start() -> None:
             try:
                 got.append(await trio.to_thread.run_sync(open_unix, tmp_path / "s"))
             except AlreadyRunning:
-                got.append(None)
+                refused.append(True)
 
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(start)
-        [winner] = [listener for listener in got if listener is not None]
+        [winner] = got
+        assert len(refused) == 7
         await (await trio.open_unix_socket(tmp_path / "s")).aclose()
         await winner.aclose()
 
@@ -102,7 +108,7 @@ class TestUnix:
         with pytest.raises(BadConfig, match="has 108 bytes, Unix allows 107") as caught:
             open_unix(longest.with_name(longest.name + "s"))
         assert "INCIDENTS_SOCKET" in caught.value.hint
-        assert len(list(tmp_path.iterdir())) == 1
+        assert names(tmp_path) == [f"{longest.name}.lock"]
 
     async def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BadConfig, match="no/s: No such file") as caught:
@@ -142,6 +148,9 @@ class TestTcp:
 
     async def test_a_silent_peer_is_given_up_by_the_kernel(self) -> None:
         [listener] = await open_tcp("127.0.0.1", 0)
-        async with listener, await trio.testing.open_stream_to_socket_listener(listener):
-            async with await listener.accept() as accepted:
-                assert accepted.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        async with (
+            listener,
+            await trio.testing.open_stream_to_socket_listener(listener),
+            await listener.accept() as ours,
+        ):
+            assert ours.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

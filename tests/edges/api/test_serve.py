@@ -123,9 +123,8 @@ class TestContainment:
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 3
 
     async def test_another_error_of_the_listener_is_not_hidden(self) -> None:
-        with pytest.raises(BaseExceptionGroup) as caught:
+        with pytest.RaisesGroup(OSError, flatten_subgroups=True):
             await serve(echo, [ExhaustedListener(1, 22)], stop=trio.Event())
-        assert caught.group_contains(OSError)
 
 
 class TestPlaces:
@@ -159,22 +158,18 @@ class TestPlaces:
             assert scope["type"] == "http"
             await (big if scope["path"] == "/big" else app)(scope, receive, send)
 
+        async def drip(caller: Caller, raw: bytes) -> None:
+            with suppress(trio.BrokenResourceError):
+                await caller.send(raw)
+                for _ in range(60):
+                    await trio.sleep(1)
+                    await caller.send(b"x")
+                pytest.fail("it was still open after 60 s")
+
         async with open_door(answer_big, ServeLimits(connections_max=100)) as door, trio.open_nursery() as nursery:
-
-            async def drip(raw: bytes) -> None:
-                caller = door.dial()
-                try:
-                    await caller.send(raw)
-                    while True:
-                        await trio.sleep(1)
-                        await caller.send(b"x")
-                except trio.BrokenResourceError:
-                    await caller.hang_up()
-
-            began_at = trio.current_time()
             for _ in range(100):
-                nursery.start_soon(drip, b"GET / HTTP/1.1\r\nhost: ")
-                nursery.start_soon(drip, b"POST /" + HEAD + b"content-length: 1000\r\n\r\n")
+                nursery.start_soon(drip, door.dial(), b"GET / HTTP/1.1\r\nhost: ")
+                nursery.start_soon(drip, door.dial(), b"POST /" + HEAD + b"content-length: 1000\r\n\r\n")
             for _ in range(10):
                 nursery.start_soon(ask_for_much, door.dial_unread())
             await trio.sleep(0.5)
@@ -182,10 +177,6 @@ class TestPlaces:
             await caller.send(post("/", b"normal"))
             with trio.fail_after(1):
                 assert (await caller.answer()).body == b"normal"
-            await caller.hang_up()
-            while len(nursery.child_tasks) > 0:
-                await trio.sleep(1)
-            assert trio.current_time() - began_at < 60
 
     async def test_a_door_full_of_busy_clients_lets_the_next_one_in_as_soon_as_one_is_answered(
         self, autojump_clock: trio.testing.MockClock
@@ -355,16 +346,14 @@ class TestSockets:
 
     async def test_a_stalled_reader_on_tcp_does_not_delay_the_stop(self) -> None:
         tcp, stop = await open_tcp("127.0.0.1", 0), trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(big, tcp, stop=stop, limits=ServeLimits(grace_s=0.1)))
-            async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+        async with await trio.testing.open_stream_to_socket_listener(tcp[0]) as stream:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: serve(big, tcp, stop=stop, limits=ServeLimits(grace_s=0.1)))
                 await stream.send_all(GET)
                 await trio.sleep(0.1)
-                began_at = trio.current_time()
+                nursery.cancel_scope.deadline = trio.current_time() + 5
                 stop.set()
-                while len(nursery.child_tasks) > 0:
-                    await trio.sleep(0.01)
-                assert trio.current_time() - began_at < 1
+            assert not nursery.cancel_scope.cancelled_caught
 
     async def test_a_client_that_is_gone_before_it_is_named_is_nothing_special(
         self, caplog: pytest.LogCaptureFixture

@@ -225,12 +225,14 @@ class Connection:
     async def _hang_up(self) -> None:
         """Send FIN; if the client still sends, read on for a while, or the kernel's reset would eat our last answer."""
         if not self._is_gone:
-            is_cut_short = self._protocol.wire.their_state in (h11.SEND_BODY, h11.ERROR)
+            wire = self._protocol.wire
+            is_unread = wire.their_state in (h11.SEND_BODY, h11.ERROR) or bool(wire.trailing_data[0])
+            is_answered = wire.our_state is not h11.IDLE
             with trio.move_on_after(self._limits.linger_s):
                 try:
                     async with self._write_lock:
                         await self._stream.send_eof()
-                    left_bytes = self._limits.linger_bytes if is_cut_short else 0
+                    left_bytes = self._limits.linger_bytes if is_answered and is_unread else 0
                     while left_bytes > 0 and (dropped := await self._stream.receive_some(READ_BYTES)):
                         left_bytes -= len(dropped)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -136,7 +136,7 @@ class _Door:
         nursery.start_soon(self._converse, connection)
 
     async def _make_room(self) -> None:
-        """Wait for a place. Nobody who is being answered is sent away, but who keeps us waiting is, the longest first."""
+        """Wait for a place. Who is being answered stays; who keeps us waiting is sent away, the slowest first."""
         while len(self._connections) >= self._limits.connections_max:
             self._is_crowded = True  # who has been answered goes, instead of resting here
             self._notice_crowd()
@@ -163,7 +163,7 @@ class _Door:
     async def _converse(self, connection: Connection) -> None:
         try:
             await connection.run()
-        except* Exception as errors:  # noqa: BLE001 one connection's fault must not end the others
+        except* Exception as errors:  # one connection's fault must not end the others
             log.warning("a connection failed and was closed: %s", "; ".join(map(repr, _leaves(errors))))
             log.debug("the failed connection", exc_info=errors)
         finally:

@@ -154,17 +154,20 @@ def _header(scope: Mapping[str, object], name: bytes) -> list[str]:
 async def _read_body(receive: Receive) -> bytes:
     """The whole body, bounded in size and time."""
     body = bytearray()
+    is_over = False
     with trio.move_on_after(BODY_S_MAX):
         while True:
             message = await receive()
             part = message.get("body", b"")
             if message["type"] != "http.request" or not isinstance(part, bytes):
                 break
-            body += part
-            if len(body) > BODY_BYTES_MAX:
+            is_over = is_over or len(body) + len(part) > BODY_BYTES_MAX
+            body += b"" if is_over else part  # the rest is read and dropped, so that the sender gets to read its 413
+            if message.get("more_body", False):
+                continue
+            if is_over:
                 raise TooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes", hint="send less of the record")
-            if not message.get("more_body", False):
-                return bytes(body)
+            return bytes(body)
     raise TooSlow(f"the body did not arrive within {BODY_S_MAX:g} s", hint="send it in one go, after the headers")
 
 
