@@ -70,7 +70,7 @@ ROOMS: dict[str, Room] = {
     "edges.cli": room(f"__init__ edges.cli core config {HALL}", "cyclopts rich msgspec"),
     # `im journal` reads the files with no daemon running, so this one module may open them.
     "edges.cli.journal": room(f"__init__ edges.cli core config journal.reader {HALL}", "cyclopts rich msgspec trio"),
-    "simulator": room("simulator", "trio hypercorn quart quart_trio h11 msgspec cyclopts"),
+    "simulator": room("simulator", "trio httpx h11"),
 }
 
 REAL_SEAMS = frozenset({"SystemClock", "SystemIds", "SystemDisk", "SystemNet", "ThreadWork"})

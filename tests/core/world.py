@@ -207,11 +207,13 @@ class World:
     def _replaced_here(self, incident_id: str, field: str, value: str, links: dict[str, Link]) -> None:
         """The sync took another value over: a person's value must have reached ServiceNow, or be on record."""
         since = self.mine.get((incident_id, field))
-        if since is None or self._on_record(incident_id, field, value, since):
+        if not self.converges or since is None or self._on_record(incident_id, field, value, since):
             return
-        for link in links.values():
+        for link in (one for one in links.values() if one.incident_id == incident_id):
             history = self.on_external.get((link.external_id, field), [])
-            if link.incident_id == incident_id and was(history, since, lambda shown: is_cut(value, shown)):
+            if link.base[field].platform == value:
+                return  # back to what both sides had held: that is no change
+            if was(history, since, lambda shown: is_cut(value, shown)):
                 return
         msg = f"{field} {value!r} of {incident_id}, set by a person, was replaced and is nowhere"
         raise Lost(msg)
@@ -220,9 +222,10 @@ class World:
         """Our write replaced an agent's value: it must have reached the incident, or be on record."""
         since = self.theirs.get((external_id, field))
         link = self.state.links.get(self.state.link_of_record.get((INTEGRATION, external_id), ""))
-        if since is None or link is None or not isinstance(value, str):
+        if not self.converges or since is None or link is None or not isinstance(value, str):
             return
-        if self._on_record(link.incident_id, field, value, since):
+        is_unchanged = mapping.meaning(field, link.base[field].external) == value
+        if is_unchanged or self._on_record(link.incident_id, field, value, since):
             return
         if was(self.on_platform.get((link.incident_id, field), []), since, lambda held: is_cut(held, value)):
             return
@@ -531,7 +534,8 @@ class World:
         for _ in range(12):
             before = (self.state.position, self.requests)
             self._settle_all()
-            if INTEGRATION in self.state.integrations and not self.state.integrations[INTEGRATION].settings.runs:
+            settings = self.state.integrations[INTEGRATION].settings
+            if not (settings.reads and settings.writes):
                 self._change(enabled=True, sync_direction="bidirectional")
             self._sweep(0, 0)
             self._settle_all()
@@ -546,15 +550,13 @@ class World:
                 one.fate = "ok" if one.echo is None and one.outcome is None else one.fate
             if self._busy():
                 continue
-            ahead = (
-                min(
+            waits = [late.at_s for late in self.late]
+            if self.state.integrations[INTEGRATION].settings.writes:
+                waits += [
                     hints.next_hint_at_s(self.state, INTEGRATION),
-                    next_due_at_s(self.state, INTEGRATION, without=frozenset()),
-                    *(late.at_s for late in self.late),
-                )
-                if self.state.integrations[INTEGRATION].settings.runs
-                else min((late.at_s for late in self.late), default=math.inf)
-            )
+                    next_due_at_s(self.state, INTEGRATION, without=frozenset(), after_s=self.now_s),
+                ]
+            ahead = min(waits, default=math.inf)
             if not math.isfinite(ahead):
                 return
             self._pass(max(0.01, ahead - self.now_s))

@@ -26,7 +26,8 @@ folder = Path(sys.argv[1])
 disk = SystemDisk()
 disk.make_folder(folder)
 disk.lock(folder / "lock")
-print("held", flush=True)
+sys.stdout.write("held")
+sys.stdout.flush()
 sys.stdin.readline()
 """
 
@@ -170,7 +171,7 @@ async def test_a_second_opener_is_refused_with_the_pid_of_the_first(tmp_path: Pa
     assert holder.stdout is not None
     try:
         with trio.fail_after(20):
-            assert await holder.stdout.receive_some() == b"held\n"
+            assert await holder.stdout.receive_some() == b"held"
             with pytest.raises(AlreadyRunning, match=rf"held by another syncd \(pid {holder.pid}\)") as refusal:
                 await Journal.open(SystemDisk(), tmp_path, SystemClock(), ThreadWork())
             assert refusal.value.exit_code == 75
@@ -178,10 +179,10 @@ async def test_a_second_opener_is_refused_with_the_pid_of_the_first(tmp_path: Pa
             await holder.wait()
             await Journal.open(SystemDisk(), tmp_path, SystemClock(), ThreadWork())  # the lock ended with its holder
     finally:
-        if holder.returncode is None:
-            holder.kill()
-        await holder.stdin.aclose()
-        await holder.stdout.aclose()
+        with trio.move_on_after(5, shield=True):
+            await holder.stdin.aclose()  # it ends when its input does
+            await holder.stdout.aclose()
+            await holder.wait()
 
 
 async def test_the_real_disk_and_real_threads_keep_a_journal(tmp_path: Path) -> None:

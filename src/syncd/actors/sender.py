@@ -4,7 +4,6 @@ In order for each link, which is written by one task at a time, and in parallel 
 is due is in State; what to send is decided on the fresh read (``core.sending``).
 """
 
-import math
 from functools import partial
 from typing import Final
 
@@ -65,15 +64,17 @@ class Sender:
 
         async with trio.open_nursery() as nursery:
             while True:
-                for batch in self._batches(frozenset(active)):
+                now_s = self._clock.now_s()
+                for batch in self._batches(now_s, frozenset(active)):
                     active.update(dict.fromkeys(link.id for link in batch))
                     nursery.start_soon(partial(write, batch))
-                due_at_s = next_due_at_s(self._journal.state, self._integration_id, without=frozenset(active))
-                wait_s = due_at_s - self._clock.now_s()
                 # What is due and was not started waits for room, and whoever makes room rings.
-                await self._bell.wait(wait_s if wait_s > 0 else math.inf)
+                next_at_s = next_due_at_s(
+                    self._journal.state, self._integration_id, without=frozenset(active), after_s=now_s
+                )
+                await self._bell.wait(next_at_s - now_s)
 
-    def _batches(self, active: frozenset[str]) -> list[list[Link]]:
+    def _batches(self, now_s: float, active: frozenset[str]) -> list[list[Link]]:
         """The next links to write: creates one by one, updates in one batch, as much as the budget takes in 2 s."""
         integration = self._journal.state.integrations.get(self._integration_id)
         if integration is None or not integration.settings.writes:
@@ -81,7 +82,7 @@ class Sender:
         room = max(1, min(READ_AHEAD_MAX, int(integration.settings.rate_limit * READ_AHEAD_S))) - len(active)
         if room <= 0:
             return []
-        due = due_links(self._journal.state, integration.id, self._clock.now_s(), room, without=active)
+        due = due_links(self._journal.state, integration.id, now_s, room, without=active)
         creates = [[link] for link in due if link.state == "pending"]
         updates = [link for link in due if link.state == "active"]
         return [*creates, updates] if updates else creates

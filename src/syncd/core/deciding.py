@@ -51,21 +51,25 @@ def shown_as(sent: str, shown: Half) -> bool:
     return isinstance(shown, str) and (shown == sent or (shown != "" and sent.startswith(shown)))
 
 
-def late_write(link: Link, field: str, raw: Half, account: str) -> bool:
-    """The value is one that an attempt of ours without a known outcome carried: our own late write, not an edit."""
+def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str | None:
+    """What we had sent, if ``raw`` is what an attempt of ours without a known outcome made: a late write, not an edit.
+
+    ``now``: the platform's value, in doubt the one that was sent.
+    """
     seen, edited = link.observed, link.base.get(field, FieldBase()).edited
     if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
-        return False
+        return None
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
-    now = mapping.meaning(field, raw)
-    return any(
-        field in one.sent and shown_as(one.sent[field], now) and _lands_in(one, edited or ANY_TIME) for one in attempts
-    )
+    shown = mapping.meaning(field, raw)
+    landed = [one for one in attempts if field in one.sent and _lands_in(one, edited or ANY_TIME)]
+    sent = [one.sent[field] for one in reversed(landed) if shown_as(one.sent[field], shown)]
+    return now if now in sent else sent[0] if sent else None
 
 
 def _lands_in(attempt: Attempt, span: Span) -> bool:
     """The attempt may have landed within this span; later than that it is somebody else's edit."""
-    return span.lo_s <= attempt.started_at_s + LATE_WRITE_S and attempt.started_at_s <= span.hi_s
+    left_at_s = attempt.started_at_s if attempt.ended_at_s is None else attempt.ended_at_s
+    return span.lo_s <= left_at_s + LATE_WRITE_S and attempt.started_at_s <= span.hi_s
 
 
 def plan(
@@ -109,10 +113,10 @@ def _sides(
     """Both sides of a field in platform terms, and the halves they are compared with."""
     half_platform, half_external = base.platform, base.external
     now = incident.value(field) or ""
-    if raw != half_external and not isinstance(half_external, UnsetType) and late_write(link, field, raw, account):
-        half_external = raw
-        if mapping.meaning(field, raw) != now:
-            half_platform = UNSET  # the platform has moved on since that attempt: its value must be written again
+    if raw != half_external and not isinstance(half_external, UnsetType):
+        sent = late_write(link, field, raw, account, now)
+        if sent is not None:  # if the platform has moved on since that attempt, its value must be written again
+            half_platform, half_external = now if sent == now else UNSET, raw
     stamp = incident.stamps.get(field, Stamp(incident.created_at_s, incident.updated_by))
     platform = Seen(half_platform, now, Span(stamp.at_s, stamp.at_s, stamp.by))
     external = Seen(

@@ -103,8 +103,10 @@ def after_started(link: Link, event: SendStarted) -> Link:
     return replace(link, in_flight=event.attempt, unsettled=_unsettled(link))
 
 
-def _unsettled(link: Link) -> tuple[Attempt, ...]:
-    older = link.unsettled if link.in_flight is None else (*link.unsettled, link.in_flight)
+def _unsettled(link: Link, at_s: float | None = None) -> tuple[Attempt, ...]:
+    older = link.unsettled
+    if link.in_flight is not None:
+        older = (*older, replace(link.in_flight, ended_at_s=at_s))
     return older[-UNSETTLED_ATTEMPTS_KEPT:]
 
 
@@ -135,7 +137,7 @@ def after_failed(link: Link, event: SendFailed, at_s: float, trace: str) -> Link
     return replace(
         link,
         in_flight=None,
-        unsettled=_unsettled(link) if event.ambiguous else link.unsettled,
+        unsettled=_unsettled(link, at_s) if event.ambiguous else link.unsettled,
         outbox=replace(
             entry,
             attempts=entry.attempts + 1,

@@ -194,13 +194,19 @@ class FieldBase(Struct, frozen=True, gc=False):
 
 
 class Attempt(Struct, frozen=True):
-    """A write that was begun. ``sent``: platform value per field; ``columns``: what the request carried."""
+    """A write that was begun. ``sent``: platform value per field; ``columns``: what the request carried.
+
+    ``before``: the raw value that each of those fields showed when the attempt was made.
+    ``ended_at_s``: when we gave it up without knowing what came of it. It may have waited long before it left.
+    """
 
     number: int
     kind: Literal["create", "update"]
     sent: dict[str, str]
     columns: dict[str, str]
     started_at_s: float
+    before: dict[str, str] = {}
+    ended_at_s: float | None = None
 
 
 class Failure(Struct, frozen=True):

@@ -28,6 +28,7 @@ from syncd.core.model import (
     Attempt,
     DeadLetter,
     Failure,
+    FieldBase,
     Half,
     Halves,
     Incident,
@@ -129,7 +130,8 @@ def _update(
             incident.resolution_code,
             incident.resolution_notes,
         )
-    return Attempt(number, "update", sent, columns, at_s)
+    before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
+    return Attempt(number, "update", sent, columns, at_s, before)
 
 
 def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
@@ -179,8 +181,7 @@ def settle_lookup(
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         return Change(_stream(integration), (adopt(link, first, offset),), result=None)
-    begun = link.in_flight or link.unsettled[-1]
-    if looked_at_s - begun.started_at_s < QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota):
+    if link.in_flight is not None or not _is_over(link.unsettled[-1], integration, looked_at_s):
         failure = Failure("unconfirmed", "the create got no clear answer; looking for the record before repeating it")
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
     if integration.drops_correlation:
@@ -191,6 +192,13 @@ def settle_lookup(
         return Change("", (), result=None)
     attempt = _create(link, incident, integration, state.position + 1, at_s)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
+
+
+def _is_over(attempt: Attempt, integration: Integration, looked_at_s: float) -> bool:
+    """A transaction lives for one quota: whatever the request was to make had been made when we looked."""
+    quota_s = duration_s(integration.settings.transaction_quota)
+    ended_at_s = attempt.started_at_s if attempt.ended_at_s is None else attempt.ended_at_s
+    return looked_at_s >= max(attempt.started_at_s + QUOTAS_LOOKED_UP * quota_s, ended_at_s + quota_s)
 
 
 def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
@@ -224,12 +232,22 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
         merged, fields = plan(after, incident, integration, state, at_s)
         if merged.decided or merged.conflicts or fields:
             events.append(merged)
-    changed = tuple(f for f, value in sent.items() if not shown_as(value, mapping.meaning(f, halves[f].external)))
+    changed = tuple(field for field in sent if not _is_kept(link, link.in_flight, field, halves[field].external))
     if changed:
         words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field].external)}" for field in changed)
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
         events.append(_letter(state, link, changed, failure, at_s, hold=False))
     return Change(_stream(integration), tuple(events), result=None)
+
+
+def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
+    """The echo shows what was sent, or what a column limit left of it; what stood there before is no cut."""
+    sent, shown = attempt.sent[field], mapping.meaning(field, raw)
+    if shown == sent or not shown_as(sent, shown):
+        return shown == sent
+    base = link.base.get(field, FieldBase())
+    was_cut = base.platform != shown and isinstance(base.platform, str) and shown_as(base.platform, shown)
+    return raw != attempt.before.get(field) or was_cut
 
 
 def _shown(raw: Half) -> str:

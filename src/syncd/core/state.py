@@ -212,6 +212,9 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
             state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
         if link.state == "pending" and link.outbox is None:
             _enqueue(state, record, state.links[link.id])
+    for name, _ in state.waiting:  # another strategy may decide what waited for a person
+        if (waits := state.links[name]).integration_id == event.integration_id:
+            state.dirty.setdefault(waits.integration_id, {})[name] = record.trace
 
 
 def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) -> None:

@@ -15,7 +15,7 @@ from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, Dead
 from syncd.core.fields import Fields
 from syncd.core.model import Conflict, DeadLetter, Side
 from syncd.core.requests import checked_value
-from syncd.core.state import State, link_id
+from syncd.core.state import State
 from syncd.errors import Invalid, Stale, WrongState
 
 T = TypeVar("T")
@@ -52,8 +52,8 @@ def resolve(conflict_id: str, verdict: Verdict, *, by: str, version: int | None 
         value: str | UnsetType = UNSET
         if verdict.side is None:
             value = checked_value(conflict.field, verdict.value)
-        elif verdict.side == "external" and link_id(conflict.integration_id, conflict.incident_id) not in state.links:
-            value = checked_value(conflict.field, conflict.external)  # no link to merge: it can only be taken from here
+        elif verdict.side == "external" and _is_outbound_only(state, conflict):
+            value = checked_value(conflict.field, conflict.external)  # no merge would take it over
         incident = state.incidents[conflict.incident_id]
         if value == (incident.value(conflict.field) or ""):
             value = UNSET  # effective changes only
@@ -86,6 +86,12 @@ def _pending(state: State, conflict_id: str, version: int | None) -> Conflict:
             hint=f"look at it again, then decide with If-Match: {conflict.version}",
         )
     return conflict
+
+
+def _is_outbound_only(state: State, conflict: Conflict) -> bool:
+    """Edits over there do not spread, since the direction was changed while the conflict waited."""
+    integration = state.integrations.get(conflict.integration_id)
+    return integration is not None and integration.settings.sync_direction == "outbound"
 
 
 def _settled(conflict: Conflict, winner: Side | None, by: str, at_s: float) -> Conflict:

@@ -97,7 +97,7 @@ class Accounts:
         existing = self.user_row(user_name)
         if existing is None:
             names = {"name": user_name, "email": f"{user_name}@example.com", "active": "true", **row}
-            self._store.put("sys_user", sys_id=fixed_sys_id("sys_user", user_name), user_name=user_name, **names)
+            self._store.put("sys_user", **{"sys_id": fixed_sys_id("sys_user", user_name), "user_name": user_name, **names})
         else:
             existing.update(row)
         return account

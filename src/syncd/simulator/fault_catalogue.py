@@ -73,7 +73,9 @@ _ALL_FAULTS: Final = [
     Fault("late_commit", "seconds", "10", "a write is stamped now, but visible and answered only this much later"),
     Fault("slow", "seconds", "1", "the answer waits this long before its first byte"),
     Fault("trickle", "seconds", "1", "the body trickles over this time"),
-    Fault("truncated_200", "text", "cut", "a list ends in an error glued to the array: `cut` inside a row, or `intact`"),
+    Fault(
+        "truncated_200", "text", "cut", "a list ends in an error glued to the array: `cut` inside a row, or `intact`"
+    ),
     Fault("rate_limit", "number", "100", "rate rule: so many requests an hour and user, then 429 with Retry-After"),
     Fault("webhook_delay", "seconds", "5", "a webhook leaves this much later than its rule ran"),
     Fault("webhook_reordered", "seconds", "5", "each webhook leaves up to this much later, by chance"),
@@ -100,7 +102,9 @@ _ALL_SWITCHES: Final = [
     Switch("dangling_references", "keep", ("keep", "blank"), "a reference to a sys_id that does not exist"),
     Switch("title_prefix", "", (), "rewrite rule: short_description gets this prefix if it lacks it"),
     Switch("assign_starts_work", "off", _ON_OFF, "rewrite rule: assigning a New incident sets In Progress"),
-    Switch("assign_on_priority", "", (), "assignment rule: this user_name is assigned when the priority rises to 1 or 2"),
+    Switch(
+        "assign_on_priority", "", (), "assignment rule: this user_name is assigned when the priority rises to 1 or 2"
+    ),
     Switch("comment_resumes", "on", _ON_OFF, "the caller's comment takes Awaiting Caller back to In Progress"),
     Switch("cascade_to_children", "off", _ON_OFF, "states 2, 3 and 6 of a parent go to its children"),
     Switch("reopen_clears", "off", _ON_OFF, "reopening clears resolved_at, resolved_by, close_code, close_notes"),

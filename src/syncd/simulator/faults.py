@@ -133,5 +133,3 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{name!r}: {text!r} is not a number; write for example {name}=0.5") from None
-
-

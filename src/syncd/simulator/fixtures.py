@@ -40,7 +40,14 @@ GROUPS: Final = {
 }
 """Group name to its sys_id and its members."""
 
-_STATES: Final = (("1", "New"), ("2", "In Progress"), ("3", "On Hold"), ("6", "Resolved"), ("7", "Closed"), ("8", "Canceled"))
+_STATES: Final = (
+    ("1", "New"),
+    ("2", "In Progress"),
+    ("3", "On Hold"),
+    ("6", "Resolved"),
+    ("7", "Closed"),
+    ("8", "Canceled"),
+)
 _LEVELS: Final = (("1", "1 - High"), ("2", "2 - Medium"), ("3", "3 - Low"))
 _PRIORITIES: Final = (
     ("1", "1 - Critical"), ("2", "2 - High"), ("3", "3 - Moderate"), ("4", "4 - Low"), ("5", "5 - Planning"),

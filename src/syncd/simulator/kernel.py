@@ -20,10 +20,10 @@ class Timers:
     """Things that happen later, in order of time and then of arrival. Times are Unix seconds of the host's clock."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
 
-    def at(self, at_s: float, action: Callable[[], None]) -> None:
+    def at(self, at_s: float, action: Callable[[], object]) -> None:
         """Run ``action`` once time has reached ``at_s``."""
         self._sequence += 1
         heapq.heappush(self._heap, (at_s, self._sequence, action))

@@ -86,7 +86,12 @@ class Tokens:
     def _refresh(self, token: str, client: OAuthClient) -> Response:
         now_s = self._kernel.clock.host_s()
         for grant in self._grants:
-            if grant.refresh == token and token and grant.client_id == client.client_id and grant.refresh_ends_s > now_s:
+            if (
+                grant.refresh == token
+                and token
+                and grant.client_id == client.client_id
+                and grant.refresh_ends_s > now_s
+            ):
                 return self._grant(grant.user_name, client)
         return _denied()
 

@@ -76,9 +76,7 @@ class Renderer:
         blank = dict.fromkeys(target.columns, "")
         return (lambda row: fetch(rows.get(row[first], blank))), last, owner
 
-    def _cell(
-        self, key: str, fetch: Callable[[Row], Row], column: Column, owner: Table, view: RowView
-    ) -> CellReader:
+    def _cell(self, key: str, fetch: Callable[[Row], Row], column: Column, owner: Table, view: RowView) -> CellReader:
         name = column.name
         is_direct = "." not in key
         show = self._display(column, owner, view.actor.zone)

@@ -105,9 +105,7 @@ def seed_incidents(kernel: Kernel, journal: Journal, seed: int, count: int) -> N
             row["closed_at"], row["closed_by"] = stamp_of(touched_s), agent["sys_id"]
         for note in story.notes:
             at_s = random.uniform(opened_s, touched_s)
-            journal.add(
-                "incident", row["sys_id"], "work_notes", note, author=agent["user_name"], stamp=stamp_of(at_s)
-            )
+            journal.add("incident", row["sys_id"], "work_notes", note, author=agent["user_name"], stamp=stamp_of(at_s))
     _assign_to_somebody_gone(kernel)
 
 

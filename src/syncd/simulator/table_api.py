@@ -66,9 +66,7 @@ class TableApi:
             case "DELETE" if route.sys_id:
                 self._visible_row(route, actor)
                 self._refuse_foreign_write(route, actor, "Delete")
-                self._store_write(
-                    self._records.prepare_delete(route.table, route.sys_id, actor, WriteStyle()), late_s
-                )
+                self._store_write(self._records.prepare_delete(route.table, route.sys_id, actor, WriteStyle()), late_s)
                 return Response(204)
         raise Refusal(405, "Method not supported", f"{method} is not supported for this resource")
 
@@ -150,9 +148,7 @@ class TableApi:
             if column is not None:
                 wanted = value.casefold()
                 rows = [
-                    row
-                    for row in rows
-                    if wanted in {row[name].casefold(), self._shown(table, name, row).casefold()}
+                    row for row in rows if wanted in {row[name].casefold(), self._shown(table, name, row).casefold()}
                 ]
         return rows
 
@@ -213,9 +209,7 @@ class TableApi:
         self._kernel.timers.at(at_s, lambda: self._records.commit(prepared) and None)
         return {**prepared.row, **prepared.changed}
 
-    def _echo(
-        self, status: int, row: Row, route: Route, request: Request, actor: Actor, base_url: str
-    ) -> Response:
+    def _echo(self, status: int, row: Row, route: Route, request: Request, actor: Actor, base_url: str) -> Response:
         if request.header("x-no-response-body") == "true":
             return Response(status)
         return json_response(status, {"result": self._rendered(row, route, request, actor, base_url)})

@@ -162,6 +162,21 @@ class TestExchange:
             await caller.answer()
             assert await caller.seconds_to_close() == pytest.approx(5)
 
+    async def test_an_application_that_is_cancelled_while_it_sends_still_sends(self) -> None:
+        sent: list[str] = []
+
+        async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            with trio.CancelScope() as scope_of_its_own:
+                scope_of_its_own.cancel()
+                await answer_plainly(send)
+
+        async def send(message: ASGISendEvent) -> None:
+            await trio.lowlevel.checkpoint()
+            sent.append(message["type"])
+
+        await Gate(app)(scope_of([]), no_body, send)
+        assert sent == ["http.response.start", "http.response.body"]
+
     async def test_the_disconnect_at_the_end_is_held_back_until_the_last_send_returned(self) -> None:
         sending = trio.Event()
         order: list[str] = []

@@ -179,7 +179,12 @@ async def test_an_edit_changes_what_it_names_and_counts_one_version() -> None:
             f"{PATH}/{incident['id']}", json={"status": "mitigated", "assigned_to": None, "title": incident["title"]}
         )
         assert answer.status_code == 200
-        changed = {"status": "mitigated", "assigned_to": None, "version": 2, "updated_at": "2026-09-21T14:13:21.000000Z"}
+        changed = {
+            "status": "mitigated",
+            "assigned_to": None,
+            "version": 2,
+            "updated_at": "2026-09-21T14:13:21.000000Z",
+        }
         assert answer.json() == incident | changed
         assert (await daemon.socket.get(f"{PATH}/{incident['id']}")).json() == answer.json()
 
@@ -240,7 +245,10 @@ async def test_notes_are_appended_and_do_not_raise_the_version() -> None:
         assert first.json() == first.json() | {"text": "looking into it", "author": "user:root", "origin": "platform"}
         await daemon.socket.post(path, json={"text": "fixed", "author": "ann"})
         notes = (await daemon.socket.get(path)).json()
-        assert [(note["text"], note["author"]) for note in notes] == [("looking into it", "user:root"), ("fixed", "ann")]
+        assert [(note["text"], note["author"]) for note in notes] == [
+            ("looking into it", "user:root"),
+            ("fixed", "ann"),
+        ]
         assert (await daemon.socket.get(f"{PATH}/{incident['id']}")).json()["version"] == 1
         refusal(await daemon.socket.post(path, json={"text": " \n"}), 422, "text")
         refusal(await daemon.socket.post(path, json={}), 422, "text")
@@ -286,7 +294,9 @@ async def test_pages_show_each_incident_once_while_others_arrive() -> None:
         assert seen == list(reversed(declared))
 
 
-@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"cursor": "€"}, {"cursor": "e30"}])
+@pytest.mark.parametrize(
+    "query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"cursor": "€"}, {"cursor": "e30"}]
+)
 async def test_a_page_that_cannot_be_is_refused(query: dict[str, str]) -> None:
     async with running() as daemon:
         refusal(await daemon.socket.get(PATH, params=query), 422, *query)
@@ -300,7 +310,11 @@ async def test_the_timeline_tells_what_people_did_as_cloud_events() -> None:
         await daemon.socket.post(f"{PATH}/{incident['id']}/notes", json={"text": "hello"})
         answer = await daemon.socket.get(f"{PATH}/{incident['id']}/timeline")
         events = answer.json()
-        assert [event["type"] for event in events] == ["im.incident.declared", "im.incident.updated", "im.incident.noted"]
+        assert [event["type"] for event in events] == [
+            "im.incident.declared",
+            "im.incident.updated",
+            "im.incident.noted",
+        ]
         assert {event["subject"] for event in events} == {incident["id"]}
         assert {event["specversion"] for event in events} == {"1.0"}
         assert len({event["id"] for event in events}) == 3

@@ -337,7 +337,10 @@ async def test_a_run_that_cannot_be_says_why() -> None:
     async with running() as daemon:
         made = await daemon.configure()
         path = f"{PATH}/{made['handle']}/reconcile"
-        for failure in (Busy("a run goes on", retry_after_s=3), SyncdError("ServiceNow answered HTML", hint="look there")):
+        for failure in (
+            Busy("a run goes on", retry_after_s=3),
+            SyncdError("ServiceNow answered HTML", hint="look there"),
+        ):
             daemon.integrations.failure = failure
             answer = await daemon.socket.post(path, json={"auto_heal": True})
             assert (answer.status_code, answer.json()["detail"]) == (503, str(failure))

@@ -1,5 +1,6 @@
 """Sockets: modes from birth, stale and live files, who holds the path."""
 
+import fcntl
 import os
 import socket
 import stat
@@ -63,6 +64,16 @@ class TestUnix:
             with pytest.raises(AlreadyRunning, match=rf"{tmp_path}/s is held by another syncd \(pid {os.getpid()}\)"):
                 open_unix(tmp_path / "s")
             await (await trio.open_unix_socket(tmp_path / "s")).aclose()
+
+    async def test_the_lock_decides_between_two_that_have_not_bound_yet(self, tmp_path: Path) -> None:
+        with (tmp_path / "s.lock").open("w") as lock:
+            lock.write("4711")
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(AlreadyRunning, match=r"pid 4711"):
+                open_unix(tmp_path / "s")
+        async with open_unix(tmp_path / "s"):
+            assert (tmp_path / "s.lock").read_text() == f"{os.getpid()}\n"
 
     async def test_a_live_one_without_a_lock_is_refused_too(self, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as other:

@@ -121,6 +121,10 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ("integration webhook-script prod-snow", [("GET", f"{SNOW}/webhook-script", {}, None)]),
     ("integration rotate-secret prod-snow", [("POST", f"{SNOW}/webhook-secret/rotate", {}, {})]),
     (
+        "integration rotate-secret prod-snow --grace 1h",
+        [("POST", f"{SNOW}/webhook-secret/rotate", {}, {"grace": "1h"})],
+    ),
+    (
         "integration reconcile prod-snow",
         [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": False, "auto_heal": False})],
     ),

@@ -188,8 +188,6 @@ class Connection:
             if self._phase == "request":  # the client has closed its sending side; it may well wait for the answer
                 self._reading.deadline = trio.current_time() + self._limits.half_closed_s
                 await trio.sleep_forever()
-        if self._phase == "request":
-            self._lose()
 
     async def _send(self, event: Event) -> None:
         """What the protocol has to say: bytes for the client, or a turn in the conversation."""

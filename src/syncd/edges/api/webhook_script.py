@@ -111,7 +111,7 @@ _TEMPLATE: Final = """\
       urgency: text('urgency'),
       assigned_to: String(current.assigned_to.getDisplayValue() || ''),
       correlation_id: text('correlation_id'),
-      sys_mod_count: parseInt(text('sys_mod_count') || '0', 10),
+      sys_mod_count: text('sys_mod_count'),
       updated_on: text('sys_updated_on'),
       updated_by: text('sys_updated_by'),
       instance_name: String(gs.getProperty('instance_name') || '')

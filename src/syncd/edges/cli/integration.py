@@ -134,12 +134,19 @@ def webhook_script(integration: str, /, *, session: Injected) -> int:
 
 
 @app.command
-def rotate_secret(integration: str, /, *, session: Injected) -> int:
+def rotate_secret(
+    integration: str,
+    /,
+    *,
+    grace: Annotated[str | None, Parameter(help="How long the old one stays valid, such as 24h.")] = None,
+    session: Injected,
+) -> int:
     """Make a new webhook secret; the old one stays valid for a while, so that ServiceNow can be changed in peace.
 
     Example: im integration rotate-secret prod-snow
     """
-    answer = session.client.call("POST", path_of("integrations", integration, "webhook-secret", "rotate"))
+    body: Json = {} if grace is None else {"grace": grace}
+    answer = session.client.call("POST", path_of("integrations", integration, "webhook-secret", "rotate"), body=body)
 
     def confirmation() -> list[str]:
         made = read(answer.body, RotatedSecret)

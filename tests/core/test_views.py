@@ -1,0 +1,126 @@
+"""What the API shows of State: the contract's names, no secrets, times that people and programs read."""
+
+import msgspec
+
+from syncd.core import status, views
+from syncd.core.events import DeadLetterRetried, LinkRemoved, Observed
+from syncd.core.model import Token
+from syncd.core.status import Counts
+from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture, seen
+
+URL = f"https://example.service-now.com/nav_to.do?uri=incident.do?sys_id={SYS_ID}"
+
+
+def as_json(view: object) -> dict[str, object]:
+    shown: dict[str, object] = msgspec.json.decode(msgspec.json.encode(view))
+    return shown
+
+
+def test_times_are_utc_with_microseconds() -> None:
+    assert views.rfc3339(0) == "1970-01-01T00:00:00.000000Z"
+    assert views.rfc3339(AT_S + 0.25) == "2026-09-21T14:13:20.250000Z"
+    assert views.optional_time(None) is None
+
+
+def test_an_incident_is_shown_with_its_links() -> None:
+    state = picture()
+    shown = as_json(views.incident(state, state.incidents[INC]))
+    assert list(shown) == [
+        *("id", "organization_id", "title", "description", "severity", "status", "assigned_to", "service"),
+        *("resolution_code", "resolution_notes", "version", "created_at", "updated_at", "updated_by", "links"),
+    ]
+    assert shown["links"] == [
+        {
+            "integration_id": INT,
+            "integration": "prod",
+            "external_id": SYS_ID,
+            "external_number": "INC0010001",
+            "external_url": URL,
+            "state": "active",
+        }
+    ]
+
+
+def test_a_link_is_shown_as_the_contract_names_it() -> None:
+    state = picture()
+    assert as_json(views.link(state, state.links[LINK])) == {
+        "incident_id": INC,
+        "external_id": SYS_ID,
+        "external_number": "INC0010001",
+        "external_url": URL,
+        "state": "active",
+        "reason": None,
+        "created_at": "2026-09-21T14:13:24.000000Z",
+        "last_synced_at": "2026-09-21T14:13:24.000000Z",
+    }
+
+
+def test_no_sealed_secret_is_shown() -> None:
+    state = picture()
+    text = msgspec.json.encode(views.integration(state.integrations[INT])).decode()
+    assert "ciphertext" not in text
+    assert "nonce" not in text
+    assert '"credentials_set":["password","username"]' in text
+
+
+def test_a_conflict_is_shown_as_the_contract_names_it() -> None:
+    shown = as_json(views.conflict(picture().conflicts["conflict-1"]))
+    assert list(shown) == [
+        *("id", "integration_id", "incident_id", "external_id", "field", "base", "platform", "external"),
+        *("platform_by", "external_by", "platform_at", "external_at", "strategy", "status", "decided", "version"),
+        *("created_at", "resolved_at", "resolved_by"),
+    ]
+    assert shown["external_at"] == "2026-09-21T14:13:21.000000Z"
+    assert (shown["decided"], shown["resolved_at"]) == (None, None)
+
+
+def test_a_dead_letter_carries_servicenow_s_words_and_its_next_attempt() -> None:
+    state = picture()
+    shown = as_json(views.dead_letter(state, state.dead_letters["entry-2"]))
+    assert shown == {
+        "id": "entry-2",
+        "incident_id": INC,
+        "external_id": SYS_ID,
+        "operation": "update",
+        "fields": ["status"],
+        "attempts": 1,
+        "error": {
+            "kind": "refused",
+            "status": 403,
+            "message": "Data Policy Exception",
+            "detail": "close_code is mandatory",
+        },
+        "remedy": "set external_defaults.close_code",
+        "created_at": "2026-09-21T14:13:22.000000Z",
+        "last_attempt_at": "2026-09-21T14:13:22.000000Z",
+        "next_attempt_at": None,
+    }
+
+
+def test_a_token_is_shown_without_its_digest() -> None:
+    token = Token("token-1", "ci", "read", "digest", AT_S)
+    assert as_json(views.token(token, AT_S + 1))["last_used_at"] == "2026-09-21T14:13:21.000000Z"
+    assert "digest" not in as_json(views.token(token)).values()
+    assert as_json(views.new_token(token, "text"))["token"] == "text"
+
+
+def test_the_status_counts_what_waits_for_a_person() -> None:
+    state = picture()
+    shown = status.status(state, state.integrations[INT], Counts(), AT_S + 100)
+    assert (shown.state, shown.dlq, shown.conflicts) == ("degraded", 2, 1)
+    assert shown.links == {"total": 1, "active": 1, "pending": 0, "parked": 0}
+    assert any("im integration dlq prod" in reason for reason in shown.reasons)
+    assert any("im conflict list --integration prod" in reason for reason in shown.reasons)
+
+
+def test_the_oldest_entry_of_the_queue_has_an_age() -> None:
+    state = apply(picture(), DeadLetterRetried("entry-2"))
+    state = apply(state, LinkRemoved(LINK))
+    assert status.status(state, state.integrations[INT], Counts(), AT_S + 100).queue.oldest_age_s is None
+
+
+def test_a_state_without_a_mapping_is_shown_and_does_not_hide_what_is_worse() -> None:
+    state = apply(picture(), Observed(LINK, seen(state="99")))
+    shown = status.status(state, state.integrations[INT], Counts(breaker="open"), AT_S)
+    assert shown.state == "down"
+    assert "1 records have status '99', which has no mapping: left alone" in shown.reasons

@@ -1,0 +1,120 @@
+"""Conflicts and dead letters over HTTP: what is listed, what a verdict answers, and when it is refused."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from syncd.core import events as e
+from syncd.core.events import Change
+from tests.core.picture import HAPPENED, INC, INT, conflict, integration
+from tests.edges.api.daemon import Daemon, running
+
+CONFLICTS = "/api/v1/conflicts"
+DLQ = "/api/v1/integrations/prod/dlq"
+
+
+async def happen(daemon: Daemon, *events: e.Event) -> None:
+    """Put events into the journal, each as a record of its own."""
+    for event in events:
+        await daemon.journal.transact(lambda _state, _at_s, one=event: Change("acme", (one,), None), by="t", trace="t")
+
+
+async def pictured(daemon: Daemon) -> None:
+    await happen(daemon, e.IntegrationConfigured(integration()), *HAPPENED)
+
+
+async def ids(daemon: Daemon, path: str, **query: str) -> list[str]:
+    answer = await daemon.socket.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return [one["id"] for one in answer.json()]
+
+
+async def test_conflicts_are_listed_newest_first_and_filtered() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        second = replace(
+            conflict(), id="conflict-4", field="severity", status="resolved", decided="external: later-edit"
+        )
+        await happen(daemon, e.Merged(f"{INT}/{INC}", (), conflicts=(second,)))
+        assert await ids(daemon, CONFLICTS) == ["conflict-4", "conflict-1"]
+        assert await ids(daemon, CONFLICTS, status="pending", integration="prod", incident=INC) == ["conflict-1"]
+        assert await ids(daemon, CONFLICTS, status="ignored") == []
+        first = await daemon.socket.get(CONFLICTS, params={"limit": 1})
+        assert (await daemon.socket.get(first.links["next"]["url"])).json()[0]["id"] == "conflict-1"
+        for query, status in (({"status": "open"}, 422), ({"integration": "x"}, 404), ({"incident": "x"}, 404)):
+            assert (await daemon.socket.get(CONFLICTS, params=query)).status_code == status
+
+
+async def test_a_conflict_is_resolved_once() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        path = f"{CONFLICTS}/conflict-1"
+        before = await daemon.socket.get(path)
+        assert (before.headers["etag"], before.json()["status"]) == ('"1"', "pending")
+        stale = await daemon.socket.post(f"{path}/resolve", json={"use": "platform"}, headers={"If-Match": '"7"'})
+        assert (stale.status_code, stale.json()["current"]) == (412, before.json())
+        answer = await daemon.socket.post(f"{path}/resolve", json={"use": "platform"}, headers={"If-Match": '"1"'})
+        assert answer.status_code == 200
+        assert answer.json() == (await daemon.socket.get(path)).json()
+        assert (answer.json()["status"], answer.json()["resolved_by"]) == ("resolved", "user:root")
+        again = await daemon.socket.post(f"{path}/ignore")
+        assert (again.status_code, again.headers["content-type"]) == (409, "application/problem+json")
+
+
+@pytest.mark.parametrize("body", [{}, {"use": "both"}, {"value": ""}, {"value": 5}, {"use": "platform", "value": "x"}])
+async def test_a_verdict_that_cannot_be_is_refused(body: dict[str, object]) -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        answer = await daemon.socket.post(f"{CONFLICTS}/conflict-1/resolve", json=body)
+        assert answer.status_code == 422
+        assert (await daemon.socket.post(f"{CONFLICTS}/conflict-9/resolve", json=body)).status_code in {404, 422}
+        assert daemon.journal.state.conflicts["conflict-1"].status == "pending"
+
+
+async def test_a_typed_value_changes_the_incident_and_ignoring_does_not() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        answer = await daemon.socket.post(f"{CONFLICTS}/conflict-1/resolve", json={"value": "Down everywhere"})
+        assert answer.status_code == 200
+        assert (await daemon.socket.get(f"/api/v1/incidents/{INC}")).json()["title"] == "Down everywhere"
+    async with running() as daemon:
+        await pictured(daemon)
+        assert (await daemon.socket.post(f"{CONFLICTS}/conflict-1/ignore", json={})).json()["status"] == "ignored"
+        assert (await daemon.socket.get(f"/api/v1/incidents/{INC}")).json()["title"] == "Down here"
+
+
+async def test_dead_letters_are_listed_retried_and_discarded() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        assert await ids(daemon, DLQ) == ["entry-2", "entry-3"]
+        retried = await daemon.socket.post(f"{DLQ}/entry-2/retry")
+        assert (retried.status_code, retried.json()["id"]) == (200, "entry-2")
+        everything = await daemon.socket.post(f"{DLQ}/retry")
+        assert everything.json() == {"queued": 2, "entries": ["entry-2", "entry-3"]}
+        gone = await daemon.socket.post(f"{DLQ}/entry-3/discard", json={})
+        assert gone.json() == {"id": "entry-3", "discarded": True}
+        assert await ids(daemon, DLQ) == ["entry-2"]
+        for path in (f"{DLQ}/entry-3/retry", f"{DLQ}/entry-3/discard", "/api/v1/integrations/other/dlq/entry-2/retry"):
+            assert (await daemon.socket.post(path)).status_code == 404
+
+
+async def test_a_timeline_tells_both_sides() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        await daemon.socket.post(f"{CONFLICTS}/conflict-1/resolve", json={"use": "external"})
+        events: list[dict[str, Any]] = (await daemon.socket.get(f"/api/v1/incidents/{INC}/timeline")).json()
+        types = [event["type"] for event in events]
+        assert types[0] == "im.incident.declared"
+        assert types[-1] == "im.sync.conflict_resolved"
+        assert {"im.sync.linked", "im.sync.observed", "im.sync.decided", "im.sync.conflict", "im.sync.dead_letter"} <= {
+            *types
+        }
+
+
+async def test_links_are_listed_under_their_integration() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        (link,) = (await daemon.socket.get("/api/v1/integrations/prod/links")).json()
+        assert (link["incident_id"], link["state"], link["external_number"]) == (INC, "active", "INC0010001")
+        assert await ids(daemon, "/api/v1/incidents", integration="prod", q="inc0010001") == [INC]
