@@ -79,7 +79,7 @@ class Stage:
 
     async def im(self, *words: str) -> dict[str, object]:
         """Run an ``im`` command and return the object that it prints."""
-        command = [sys.executable, "-m", "syncd.edges.cli.main", *words, "--format", "json"]
+        command = [str(Path(sys.executable).parent / "im"), *words, "--format", "json"]
         done = await trio.run_process(command, env=self.environ, capture_stdout=True, capture_stderr=True, check=False)
         if done.returncode:
             raise StepFailed(f"im {' '.join(words)}: {done.stderr.decode().strip()}")

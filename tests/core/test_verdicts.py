@@ -1,5 +1,7 @@
 """What people decide about conflicts and dead letters: what it does, and when it is too late for it."""
 
+from typing import TypeVar
+
 import pytest
 
 from syncd.core import deciding, registry, verdicts
@@ -12,8 +14,10 @@ from syncd.core.verdicts import Verdict
 from syncd.errors import Invalid, Refused, Stale, Unknown, WrongState
 from tests.core.picture import AT_S, INC, INT, LINK, apply, picture
 
+T = TypeVar("T")
 
-def settle(state: State, decide: verdicts.Decide[object]) -> object:
+
+def settle(state: State, decide: verdicts.Decide[T]) -> T:
     """Decide and evolve, as the journal does."""
     change = decide(state, AT_S + state.position + 1)
     if change.events:
@@ -150,5 +154,5 @@ def test_a_discarded_letter_is_gone() -> None:
     change = verdicts.discard("prod", "entry-2")(state, AT_S)
     assert change.events == (DeadLetterDiscarded("entry-2"),)
     apply(state, *change.events)
-    with pytest.raises(Unknown, match="im integration dlq|delivered or discarded"):
+    with pytest.raises(Unknown, match="delivered or discarded"):
         verdicts.retry("prod", "entry-2")(state, AT_S)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import trio
 from quart import Response
 from trio.testing import MockClock
 
@@ -73,6 +74,7 @@ async def test_a_route_without_a_scope_does_not_start() -> None:
         checked = Routes(app)
 
         async def handler() -> Response:
+            await trio.lowlevel.checkpoint()
             return answer({})
 
         with pytest.raises(ValueError, match="no scope"):
@@ -186,7 +188,7 @@ async def test_the_hosts_that_are_ours_are_served(host: str) -> None:
 )
 async def test_a_foreign_host_is_misdirected(host: str) -> None:
     async with running(auth="none") as daemon:
-        answer = await daemon.http.post(LIST, json=BODY, headers={"Host": host.encode("latin-1")})  # type: ignore[dict-item]
+        answer = await daemon.http.post(LIST, json=BODY, headers={b"Host": host.encode("latin-1")})
         assert answer.status_code == 421
         assert (await daemon.http.get("/health", headers={"Host": "any.example"})).status_code == 200
         assert daemon.journal.state.incidents == {}

@@ -1,5 +1,6 @@
 """Conflicts and dead letters over HTTP: what is listed, what a verdict answers, and when it is refused."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core.events import Change
+from syncd.core.state import State
 from tests.core.picture import HAPPENED, INC, INT, conflict, integration
 from tests.edges.api.daemon import Daemon, running
 
@@ -17,7 +19,13 @@ DLQ = "/api/v1/integrations/prod/dlq"
 async def happen(daemon: Daemon, *events: e.Event) -> None:
     """Put events into the journal, each as a record of its own."""
     for event in events:
-        await daemon.journal.transact(lambda _state, _at_s, one=event: Change("acme", (one,), None), by="t", trace="t")
+        change = Change("acme", (event,), None)
+        await daemon.journal.transact(partial(given, change), by="t", trace="t")
+
+
+def given(change: Change[None], state: State, at_s: float) -> Change[None]:
+    """A decision that was made elsewhere."""
+    return change
 
 
 async def pictured(daemon: Daemon) -> None:

@@ -51,7 +51,8 @@ async def test_the_product_page_s_body_makes_an_integration() -> None:
         for word in (made["id"], "production-servicenow", "Production ServiceNow"):
             shown = await daemon.socket.get(f"{PATH}/{word}")
             assert shown.json() == made
-        for answer in (shown, await daemon.socket.get(PATH), await daemon.socket.patch(shown.url.path, json={})):
+        path = f"{PATH}/{made['id']}"
+        for answer in (await daemon.socket.get(path), await daemon.socket.patch(path, json={})):
             assert secret not in answer.text
             assert "your_password" not in answer.text
 

@@ -240,7 +240,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                 "source": "/incidents/INC-1",
                 "type": "im.incident.declared",
                 "time": "2026-11-24T09:00:00Z",
-                "data": {"title": "Checkout is down", "by": "ana", "fields": ["title"], "note": None},
+                "data": {"title": "Checkout is down", "by": "ana", "changes": {"status": "open"}, "note": None},
             }
         ]
     ),

@@ -95,7 +95,7 @@ def test_a_problem_becomes_one_line_with_its_parts() -> None:
             "full",
             "again in 5 s",
         ),
-        (problem(401, "no token"), "no token", "give --token or set $INCIDENTS_TOKEN"),
+        (problem(401, "no token", hint="a header"), "no token", "give one with --token or $INCIDENTS_TOKEN"),
     ],
 )
 def test_every_other_refusal_says_who_said_what(answer: Canned, message: str, hint: str) -> None:

@@ -65,8 +65,9 @@ def test_what_was_done_is_said_in_a_line(im: Run, daemon: FakeDaemon) -> None:
 
 
 def test_the_timeline_tells_what_an_event_carries(im: Run, daemon: FakeDaemon) -> None:
-    row = im("incident", "timeline", "INC-1", "--socket", daemon.address).out.splitlines()[1]
-    assert row.startswith("2026-11-24 09:00:00Z (14 min ago)  im.incident.declared  title=Checkout is down  by=ana")
+    rows = im("incident", "timeline", "INC-1", "--socket", daemon.address).out.splitlines()
+    assert rows[1].startswith("2026-11-24 09:00:00Z (14 min ago)  im.incident.declared  title=Checkout is down  by=ana")
+    assert rows[2].strip() == "changes.status=open"
 
 
 def test_a_stale_version_is_refused(im: Run, socket_path: Path) -> None:

@@ -6,7 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.edges.cli.client import Json
-from syncd.edges.cli.render import COLUMNS_MAX, age, cells, clip, facts, pretty_json, safe, table, tree, when, wrap
+from syncd.edges.cli.render import (
+    COLUMNS_MAX,
+    age,
+    cells,
+    clip,
+    facts,
+    plain,
+    pretty_json,
+    safe,
+    table,
+    tree,
+    when,
+    wrap,
+)
 from tests.edges.cli.conftest import NOW_S
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202egnp.exe\u2066\r\n\t\u200b\ufeff\U000e0041"
@@ -91,6 +104,22 @@ def test_facts_keep_the_lines_of_a_description() -> None:
 )
 def test_times_are_said_with_their_age(at: str | None, shown: str | None) -> None:
     assert when(at, NOW_S) == shown
+
+
+def test_a_plain_value_is_what_a_person_would_write() -> None:
+    values: list[Json] = [None, "", [], {}, False, 0, 1.5, ["a"], [1], {"a": 1}]
+    assert [plain(value, NOW_S) for value in values] == [
+        None,
+        None,
+        None,
+        None,
+        "no",
+        "0",
+        "1.5",
+        "a",
+        "[1]",
+        '{"a":1}',
+    ]
 
 
 def test_a_narrow_column_gets_the_age_alone() -> None:

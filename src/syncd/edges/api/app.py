@@ -6,13 +6,13 @@ after it (problem+json). Handlers never own durable work: a client that leaves t
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, g, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from syncd.core.views import rfc3339
 from syncd.edges.api import conflicts, dead_letters, incidents, integrations, tokens
@@ -26,6 +26,7 @@ from syncd.seams import Receive, Send
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
+PATH_LETTERS_SHOWN = 200
 
 log = logging.getLogger("syncd.http")
 
@@ -67,6 +68,7 @@ def build_quart(desk: Desk) -> QuartTrio:
 
 def _add_health(routes: Routes, desk: Desk) -> None:
     async def health() -> Response:
+        await trio.lowlevel.checkpoint()  # asynchronous, here and below, since Quart runs plain functions in threads
         return answer({"status": "healthy", "timestamp": rfc3339(desk.clock.now_s())})
 
     async def ready() -> Response:
@@ -83,6 +85,7 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
     """Check who calls before any handler runs, also for paths that do not exist: nobody probes for them."""
 
     async def admit() -> None:
+        await trio.lowlevel.checkpoint()
         g.trace = desk.ids.word()
         endpoint = request.endpoint or ""
         if endpoint in routes.scopes and routes.scopes[endpoint] is OPEN:
@@ -93,6 +96,7 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
         check_scope(g.caller, routes.scopes.get(endpoint) or "read")
 
     async def finish(response: Response) -> Response:
+        await trio.lowlevel.checkpoint()
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         if "trace" in g:
@@ -114,33 +118,35 @@ def _call() -> Call:
 
 def _add_error_handlers(app: QuartTrio) -> None:
     async def refused(error: SyncdError) -> Response:
-        if getattr(error, "status", 503) == Busy.status:
+        await trio.lowlevel.checkpoint()
+        if getattr(error, "status", Busy.status) == Busy.status:
             log.warning("%s %s: %s", request.method, request.path, error)
         return problem(error)
 
-    async def http_refused(error: HTTPException) -> Response:
-        match error:
-            case NotFound():
-                return problem(
-                    Unknown(f"there is nothing at {request.path[:200]}", hint="see docs/http.md for the paths")
-                )
-            case RequestEntityTooLarge():
-                return problem(
-                    TooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes", hint="send it in parts")
-                )
-            case MethodNotAllowed():
-                allowed = ", ".join(sorted(error.valid_methods or ()))
-                detail = f"{request.method} is not allowed at {request.path[:200]}; use {allowed}"
-                return plain_problem(405, "Method not allowed", detail, {"Allow": allowed})
-            case _:
-                return plain_problem(error.code or 500, error.name, error.description or error.name)
-
     async def failed(error: Exception) -> Response:
+        await trio.lowlevel.checkpoint()
+        code = getattr(error, "code", None)  # of the framework's own refusals
+        if isinstance(code, int) and code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _framework_refused(error, code)
         log.error("failed on %s %s, trace %s", request.method, request.path, g.get("trace", "-"), exc_info=error)
         detail = f"syncd failed on this request; its log has the cause under trace {g.get('trace', '-')}"
         return plain_problem(500, "Internal error", detail)
 
     app.register_error_handler(SyncdError, refused)
-    app.register_error_handler(HTTPException, http_refused)
     app.register_error_handler(Exception, failed)
-    app.register_error_handler(trio.TooSlowError, failed)
+
+
+def _framework_refused(error: Exception, code: int) -> Response:
+    path = request.path[:PATH_LETTERS_SHOWN]
+    match code:
+        case 404:
+            return problem(Unknown(f"there is nothing at {path}", hint="see docs/http.md for the paths"))
+        case 405:
+            allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+            detail = f"{request.method} is not allowed at {path}; use {allowed}"
+            return plain_problem(405, "Method not allowed", detail, {"Allow": allowed})
+        case 413:
+            return problem(TooLarge(f"the body is over the limit of {BODY_BYTES_MAX} bytes", hint="send it in parts"))
+        case _:
+            title = HTTPStatus(code).phrase
+            return plain_problem(code, title, str(getattr(error, "description", None) or title))

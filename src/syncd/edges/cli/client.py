@@ -197,8 +197,9 @@ def _refusal(answer: Answer, endpoint: Endpoint, *, has_token: bool) -> RequestR
     unsaid = [fault for fault in problem.errors or [] if fault.message not in message]  # the detail may list them too
     faults = "; ".join(f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in unsaid)
     hint = problem.hint or ""
-    if not hint and answer.status == _UNAUTHENTICATED and not endpoint.socket_path:
-        hint = "that token is not valid here" if has_token else "give --token or set $INCIDENTS_TOKEN"
+    if answer.status == _UNAUTHENTICATED and not endpoint.socket_path:
+        # The daemon speaks of a header; here it is a flag.
+        hint = f"give {'another' if has_token else 'one with'} --token or $INCIDENTS_TOKEN"
         hint += "; `im token create --scope operate` on the daemon's machine makes one"
     if not hint and (wait := answer.headers.get("retry-after")):
         hint = f"try again in {wait} s"

@@ -6,11 +6,10 @@ Every command is one request and one answer; which values are allowed is the dae
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, Listing, path_of, read
-from syncd.edges.cli.render import age, facts, plain, table, when
+from syncd.edges.cli.render import age, facts, table, tree, when
 from syncd.edges.cli.session import All, FreeText, Injected, Session
 from syncd.edges.cli.shapes import CloudEvent, Incident, IncidentLink, Note
 from syncd.edges.cli.transport import WrongUsage
@@ -287,7 +286,7 @@ def timeline(incident_id: str, /, *, limit: int = 100, everything: All = False, 
         happened = read(found.body, list[CloudEvent])
         return table(
             ["TIME", "EVENT", "WHAT"],
-            ([when(event.time, session.now_s), event.type, _summary(event.data)] for event in happened),
+            ([when(event.time, session.now_s), event.type, _summary(event.data, session.now_s)] for event in happened),
             wraps=True,
         )
 
@@ -295,9 +294,6 @@ def timeline(incident_id: str, /, *, limit: int = 100, everything: All = False, 
     return 0
 
 
-def _summary(content: Json) -> str | None:
+def _summary(content: Json, now_s: float) -> str:
     """``key=value`` for what an event carries, without its empty parts."""
-    if not isinstance(content, dict):
-        return None if content is None else msgspec.json.encode(content).decode()
-    shown = ((key, plain(value, 0) if not isinstance(value, str) else value) for key, value in content.items())
-    return "  ".join(f"{key}={value}" for key, value in shown if value)
+    return "  ".join(f"{key}={value}" if key else value for key, value in tree(content, now_s) if value)

@@ -95,7 +95,9 @@ def run(argv: Sequence[str], world: World) -> int:
         code = build(world).meta(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         error.verbose = False
-        return _fail(str(error).strip(), f"see {' '.join(['im', *(error.command_chain or ())])} --help", WRONG_USAGE)
+        return _fail(
+            str(error).strip().rstrip("."), f"see {' '.join(['im', *(error.command_chain or ())])} --help", WRONG_USAGE
+        )
     except SyncdError as error:
         return _fail(str(error), error.hint, error.exit_code)
     return code if isinstance(code, int) else 0

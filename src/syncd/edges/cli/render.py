@@ -140,9 +140,9 @@ def tree(value: Json, now_s: float, *, under: str = "") -> Iterator[tuple[str, s
 
 def plain(value: Json, now_s: float) -> str | None:
     """One value on one line, the way a person would write it; None for null and for empty."""
+    if value in (None, "", [], {}):
+        return None
     match value:
-        case None | "" | [] | {}:
-            return None
         case bool():
             return "yes" if value else "no"
         case str():
