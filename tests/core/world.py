@@ -199,7 +199,7 @@ class World:
                 if name in before and any(isinstance(event, Merged) for event in events):
                     self._replaced_here(name, field, before[name].value(field) or "", links)
                     self.mine.pop((name, field), None)
-                elif not by.startswith("integration:"):
+                elif not by.startswith("integration:") and (value or name in before):
                     self.mine[name, field] = self.clock
                 self.on_platform.setdefault((name, field), []).append((self.clock, value))
         check_work_lists(self.state)
@@ -488,22 +488,22 @@ class World:
             self.discarded |= {(letter.link_id, field) for field in letter.fields}
             self.decide(verdicts.discard("prod", letter.id), by="ann")
 
-    def _change(self, **values: object) -> None:
+    def change(self, **values: object) -> None:
         settings = replace(self.state.integrations[INTEGRATION].settings, **values)
         self.step(IntegrationChanged(INTEGRATION, settings), by="admin")
 
     def _strategy(self, a: int, b: int) -> None:
         strategies = ("manual-review", "ownership-priority", "last-write-wins")
-        self._change(conflict_strategy=strategies[a % 3], conflict_window=("5s", "always")[b % 2])
+        self.change(conflict_strategy=strategies[a % 3], conflict_window=("5s", "always")[b % 2])
 
     def _defaults(self, a: int, b: int) -> None:
-        self._change(external_defaults={"close_code": "Solution provided"} if a % 2 else {})
+        self.change(external_defaults={"close_code": "Solution provided"} if a % 2 else {})
 
     def _pause(self, a: int, b: int) -> None:
-        self._change(enabled=bool(a % 3))
+        self.change(enabled=bool(a % 3))
 
     def _direction(self, a: int, b: int) -> None:
-        self._change(sync_direction=("none", "inbound", "outbound", "bidirectional")[a % 4])
+        self.change(sync_direction=("none", "inbound", "outbound", "bidirectional")[a % 4])
         self.converges = False
 
     def _unlink(self, a: int, b: int) -> None:
@@ -536,7 +536,7 @@ class World:
             self._settle_all()
             settings = self.state.integrations[INTEGRATION].settings
             if not (settings.reads and settings.writes):
-                self._change(enabled=True, sync_direction="bidirectional")
+                self.change(enabled=True, sync_direction="bidirectional")
             self._sweep(0, 0)
             self._settle_all()
             if (self.state.position, self.requests) == before:

@@ -1,5 +1,6 @@
 """Starting: the lock, the fold, the report of a torn tail, and the same on real files."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,30 @@ async def test_the_real_disk_and_real_threads_keep_a_journal(tmp_path: Path) -> 
     names = [path.name for path in sorted((folder / "journal").iterdir())]
     assert names == [f"{number:08d}.log" for number in range(1, len(names) + 1)]
     assert (folder.stat().st_mode & 0o777, (folder / "journal" / names[0]).stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+async def test_a_real_file_that_may_not_grow_makes_the_journal_full_until_it_may(tmp_path: Path) -> None:
+    """``RLIMIT_FSIZE`` gives what a full disk gives, a short write and then an error, and needs no root."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with trio.open_nursery() as nursery:
+        journal = await Journal.open(SystemDisk(), tmp_path, SystemClock(), ThreadWork())
+        await nursery.start(journal.run)
+        await journal.transact(declare_next, by="agent", trace="t")
+        segment = tmp_path / "journal" / "00000001.log"
+        whole_bytes = segment.stat().st_size
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (whole_bytes + 50, limits[1]))
+            with trio.move_on_after(0.2):
+                await journal.transact(declare_next, by="agent", trace="t")
+            was_full = journal.full
+            assert segment.stat().st_size == whole_bytes
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with trio.fail_after(5):
+            await journal.settled()
+        assert (was_full, journal.full, len(await journal.since(0, 10))) == (True, False, 2)
+        journal.close()
+    assert scan(SystemDisk(), tmp_path).records == 2
 
 
 async def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:

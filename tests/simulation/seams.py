@@ -1,4 +1,4 @@
-"""The five seams as the simulation replaces them: virtual time, seeded chance, a disk in memory, a wire without sockets."""
+"""The seams as the simulation replaces them: virtual time, seeded chance, a wire without sockets (see also disk.py)."""
 
 import random
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 ROOT = Path(__file__).parents[2]
 SEEDS = [str(seed) for seed in range(1000, 1020)]
 

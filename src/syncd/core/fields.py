@@ -20,6 +20,9 @@ T = TypeVar("T")
 W = TypeVar("W", bound=str)
 
 SHOWN_LETTERS_MAX: Final = 60
+PROBLEMS_MAX: Final = 50
+DURATION_LETTERS_MAX: Final = 40
+_SHOWN_NUMBER_MAX: Final = 10**18
 _KIND: Final = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
 
 
@@ -29,8 +32,10 @@ def shown(value: object) -> str:
         return repr(value if len(value) <= SHOWN_LETTERS_MAX else value[:SHOWN_LETTERS_MAX] + "…")
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return str(value)[:SHOWN_LETTERS_MAX]
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < _SHOWN_NUMBER_MAX):
+        return str(value)
+    if isinstance(value, int):
+        return "a number of very many digits"  # Python refuses to write out thousands of them
     return _KIND.get(type(value), "a value")
 
 
@@ -72,7 +77,8 @@ class Fields:
     def fault(self, name: str, message: str) -> None:
         """Remember what is wrong with a field."""
         where = f"{self._path}.{name}" if self._path else name
-        self.problems.append(Problem(where[:SHOWN_LETTERS_MAX], message))
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(Problem(where[:SHOWN_LETTERS_MAX], message))
 
     def raw(self, name: str) -> object:
         """The value as it was sent; UNSET when absent."""
@@ -146,10 +152,10 @@ class Fields:
         value = self.raw(name)
         if isinstance(value, UnsetType):
             return UNSET
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             self.fault(name, f"must be a number, not {shown(value)}")
             return UNSET
-        if value <= over or not least <= value <= most:
+        if not over < value < math.inf or not least <= value <= most:
             low = f"more than {over:g}" if over > -math.inf else f"at least {least:g}"
             self.fault(
                 name, f"{shown(value)} is out of range; give {low}" + (f" and at most {most:g}" * (most < math.inf))
@@ -173,7 +179,7 @@ class Fields:
         if isinstance(value, UnsetType) or value in words:
             return value  # type: ignore[return-value] # one of ``words``, which are text
         also = "".join(f" or {word!r}" for word in words)
-        if not isinstance(value, str):
+        if not isinstance(value, str) or len(value) > DURATION_LETTERS_MAX:
             self.fault(name, f"must be a duration such as '5s'{also}, not {shown(value)}")
             return UNSET
         try:

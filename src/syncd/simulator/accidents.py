@@ -23,8 +23,15 @@ _HIBERNATING: Final = (
 _GATEWAY: Final = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>snow_adc</body></html>"
 _MAINTENANCE: Final = "<html><head><title>Maintenance</title></head><body>The instance is being upgraded.</body></html>"
 
-_EVERYWHERE: Final = ("request_lost", "hibernating", "maintenance_503", "bad_gateway_502", "gateway_timeout_504")
-_ON_API: Final = ("redirect_302", "empty_202", "semaphore_429", "unauthorized_401", "error_500")
+_EVERYWHERE: Final = (
+    "request_lost",
+    "hibernating",
+    "maintenance_503",
+    "bad_gateway_502",
+    "gateway_timeout_504",
+    "redirect_302",
+)
+_ON_API: Final = ("empty_202", "semaphore_429", "unauthorized_401", "error_500")
 
 
 class Accidents:
@@ -37,11 +44,16 @@ class Accidents:
     def before(self, request: Request, verb: Verb) -> Response | None:
         """The answer of a fault that keeps the request from having any effect, or None."""
         faults = self._kernel.faults
-        struck = faults.first_striking(*_EVERYWHERE) or faults.first_striking(*_ON_API)
-        if struck is None and verb in {"create", "patch"}:
+        struck = faults.first_striking(*_EVERYWHERE)
+        is_api = request.path != "/oauth_token.do"
+        if struck is None and is_api:
+            struck = faults.first_striking(*_ON_API)
+        if struck is None and verb != "read":
             struck = faults.first_striking(f"{verb}_500_without_commit")
         if struck is not None:
             return _without_effect(struck)
+        if not is_api:
+            return None
         session_id = session_of(request)
         if session_id in self._roleless_sessions or faults.strikes("api_acl_403"):
             if session_id:
@@ -63,14 +75,13 @@ class Accidents:
         faults = self._kernel.faults
         if verb != "read" and response.status < 300:
             for suffix in ("500", "reset", "504_html"):
-                name = f"{verb}_commits_then_{suffix}"
-                if faults.strikes(name):
+                if faults.strikes(f"{verb}_commits_then_{suffix}"):
                     return _replaced(response, suffix)
         if faults.strikes("answer_lost"):
             return Response(0, is_reset=True, delay_s=response.delay_s, calls_first=response.calls_first)
-        if verb == "read" and response.status == 200 and response.body.startswith(b'{"result":['):
-            if torn := faults.strikes("truncated_200"):
-                response.body = _torn(response.body, is_cut=torn.value != "intact")
+        is_list = verb == "read" and response.status == 200 and response.body.startswith(b'{"result":[')
+        if is_list and (torn := faults.strikes("truncated_200")):
+            response.body = _torn(response.body, is_cut=torn.value != "intact")
         if slow := faults.strikes("slow"):
             response.delay_s += slow.seconds
         if trickle := faults.strikes("trickle"):
@@ -84,7 +95,7 @@ class Accidents:
         if response.body.startswith(b'{"result":['):
             return Response(200, response.headers, _torn(response.body, is_cut=True), delay_s=quota_s)
         cancelled = _cancelled()
-        cancelled.delay_s = quota_s
+        cancelled.delay_s, cancelled.calls_first = quota_s, response.calls_first
         return cancelled
 
 
@@ -130,7 +141,7 @@ def _torn(body: bytes, *, is_cut: bool) -> bytes:
     """A list whose transaction was cancelled half-way: some rows, then an error glued to the array."""
     text = body.decode()
     rows = text[len('{"result":[') : -2]
-    kept = rows[: len(rows) // 2] if is_cut else rows
+    kept = rows[: len(rows) * 2 // 3] if is_cut else rows
     glue = " ]," if is_cut else "],"
     error = f'"error":{{"message":"{_CANCELLED}","detail":"{_TRACE}"}},"status":"failure"}}'
     return f'{{"result":[{kept}{glue}{error}'.encode()

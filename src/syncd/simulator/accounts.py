@@ -97,7 +97,8 @@ class Accounts:
         existing = self.user_row(user_name)
         if existing is None:
             names = {"name": user_name, "email": f"{user_name}@example.com", "active": "true", **row}
-            self._store.put("sys_user", **{"sys_id": fixed_sys_id("sys_user", user_name), "user_name": user_name, **names})
+            fixed = {"sys_id": fixed_sys_id("sys_user", user_name), "user_name": user_name}
+            self._store.put("sys_user", **{**fixed, **names})
         else:
             existing.update(row)
         return account
@@ -155,5 +156,6 @@ class Accounts:
         for account in self._by_name.values():
             if account.api_key and account.api_key == key:
                 row = self.user_row(account.user_name)
-                return account if row is not None and row["active"] == "true" else None
+                is_usable = row is not None and row["active"] == "true" and row["locked_out"] != "true"
+                return account if is_usable else None
         return None

@@ -81,13 +81,19 @@ def local_text(stamp: str, zone: str) -> str:
         at_s = seconds_of(stamp)
     except ValueError:
         return stamp
-    return stamp_of(at_s + _offset_s(zone, at_s))
+    try:
+        return stamp_of(at_s + _offset_s(zone, at_s))
+    except OverflowError:
+        return stamp
 
 
 def utc_text(text: str, zone: str) -> str:
     """A stamp written by a user in ``zone`` as it is stored; raises ValueError when it is not a stamp."""
     at_s = seconds_of(text)
-    return stamp_of(at_s - _offset_s(zone, at_s - _offset_s(zone, at_s)))
+    try:
+        return stamp_of(at_s - _offset_s(zone, at_s - _offset_s(zone, at_s)))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is outside of the years 1 to 9999 in UTC") from error
 
 
 def _offset_s(zone: str, at_s: float) -> float:

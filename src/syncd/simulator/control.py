@@ -37,7 +37,7 @@ class Control:
             return refusal.response()
         except KeyError as error:
             return json_response(404, {"error": str(error.args[0])})
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return json_response(400, {"error": str(error)})
 
     def _do(self, method: str, parts: list[str], body: Body) -> object:
@@ -104,13 +104,13 @@ class Control:
         name, value, times = str(body.get("name", "")), body.get("value"), body.get("times")
         probability = body.get("probability")
         if name in SWITCHES:
-            self._instance.set_switch(name, str(value))
-            return {"name": name, "value": str(value)}
+            self._instance.set_switch(name, value if isinstance(value, bool) else "" if value is None else str(value))
+            return {"name": name, "value": self._instance.kernel.switches.text(name)}
         armed = self._instance.arm(
             name,
             None if value is None else str(value),
-            times=int(str(times)) if times is not None else None,
-            probability=float(str(probability)) if probability is not None else None,
+            times=int(_number("times", times)) if times is not None else None,
+            probability=_number("probability", probability) if probability is not None else None,
         )
         return {"name": armed.name, "value": armed.value, "probability": armed.probability, "times": armed.times_left}
 
@@ -140,6 +140,12 @@ class Control:
 
 def _user(body: Body) -> str:
     return str(body.get("as_user", HUMAN))
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} is {value!r}; send a number")  # noqa: TRY004 a wrong request, not a wrong call
+    return value
 
 
 def _fields(body: Body) -> Mapping[str, object]:

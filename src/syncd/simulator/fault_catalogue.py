@@ -50,6 +50,8 @@ _ALL_FAULTS: Final = [
         ("patch_500_without_commit", "PATCH/PUT changes nothing and answers 500"),
         ("delete_commits_then_500", "DELETE takes effect, then answers 500"),
         ("delete_commits_then_reset", "DELETE takes effect, then resets the connection"),
+        ("delete_commits_then_504_html", "DELETE takes effect, then the edge answers 504 with HTML"),
+        ("delete_500_without_commit", "DELETE changes nothing and answers 500"),
         ("hibernating", "200 with the hibernation page (HTML) on every path, the token endpoint included"),
         ("maintenance_503", "503 with a maintenance page (HTML)"),
         ("bad_gateway_502", "502 with HTML, nothing happens"),
@@ -138,8 +140,9 @@ def catalogue_text() -> str:
     """All faults and switches as lines for a terminal."""
     width = max(map(len, [*FAULTS, *SWITCHES])) + 2
     lines = ["Faults (NAME, NAME=VALUE, with @PROBABILITY and *TIMES where wanted):"]
-    for fault in FAULTS.values():
-        lines.append(f"  {fault.name:<{width}}{fault.summary} [{fault.unit}, default {fault.default}]")
+    lines.extend(
+        f"  {fault.name:<{width}}{fault.summary} [{fault.unit}, default {fault.default}]" for fault in FAULTS.values()
+    )
     lines.append("")
     lines.append("Switches (NAME=VALUE):")
     for switch in SWITCHES.values():

@@ -1,12 +1,11 @@
-"""What can go wrong, by name: faults that strike requests or webhooks, and switches that change how the instance behaves.
+"""What can go wrong, by name: faults that strike requests or webhooks, and switches that change the instance.
 
-Owns the catalogue (``FAULTS``, ``SWITCHES``), what is armed, and the draws that decide whether an armed fault strikes.
+Owns what is armed, the values of the switches, and the draws that decide whether an armed fault strikes.
 All chance comes from the ``Random`` it is given. Never acts: whoever can be struck asks ``strikes()``.
 """
 
 from dataclasses import dataclass
 from random import Random
-
 
 from syncd.simulator.fault_catalogue import FAULTS, SWITCHES
 
@@ -39,7 +38,7 @@ class Faults:
     def arm(
         self, name: str, value: str | float | None = None, *, times: int | None = None, probability: float | None = None
     ) -> Armed:
-        """Arm a fault; for a fault whose value is a probability, ``value`` is that. Raises ValueError with the way out."""
+        """Arm a fault; where its unit is a probability, ``value`` is that. Raises ValueError with the way out."""
         fault = FAULTS.get(name)
         if fault is None:
             raise ValueError(f"unknown fault {name!r}; `--list-faults` or GET /control/faults names all of them")
@@ -94,7 +93,7 @@ class Switches:
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
 
-    def set(self, name: str, value: str | float | bool) -> None:  # noqa: FBT001 - the value of a switch, not a mode
+    def set(self, name: str, value: str | float | bool) -> None:
         """Set a switch; raises ValueError when the name is unknown or the value is not one of its choices."""
         switch = SWITCHES.get(name)
         if switch is None:
@@ -125,7 +124,9 @@ def parse_fault(text: str) -> tuple[str, str | None, float | None, int | None]:
     rest, _, chance = rest.partition("@")
     name, _, value = rest.partition("=")
     probability = _number(name, chance) if chance else None
-    return name.strip(), value or None, probability, int(_number(name, times)) if times else None
+    if times and not times.isdecimal():
+        raise ValueError(f"{name!r}: {times!r} is not a number of times; write for example {name}*3")
+    return name.strip(), value or None, probability, int(times) if times else None
 
 
 def _number(name: str, text: str) -> float:

@@ -51,7 +51,8 @@ def _coerced(raw: object) -> str:
         case None:
             return ""
         case str():
-            return raw
+            # JSON can spell half a surrogate pair, UTF-8 cannot: what cannot be sent back is not stored.
+            return raw.encode("utf-8", "replace").decode()
         case bool():
             return "true" if raw else "false"
         case {"value": inner}:
@@ -70,6 +71,8 @@ def _stored(column: Column, text: str, actor: Actor, mode: InputMode, kernel: Ke
             return "true" if text.casefold() in {"true", "1", "yes"} else "false"
         case "glide_date_time":
             return _stamp(text, actor.zone if mode == "display" else "GMT")
+        case "integer" if not column.has_choices:
+            return text if text.lstrip("-").isdecimal() else ""
     if column.has_choices and mode == "display":
         for choice in kernel.store.find("sys_choice", "element", column.name):
             if choice["label"].casefold() == text.casefold():

@@ -15,8 +15,8 @@ from syncd.simulator.accidents import Accidents, Verb
 from syncd.simulator.accounts import ITIL_ROLES, Account, Accounts, Actor
 from syncd.simulator.clock import ZONES, InstanceClock
 from syncd.simulator.control import Control
-from syncd.simulator.faults import Armed, parse_fault
 from syncd.simulator.fault_catalogue import FAULTS
+from syncd.simulator.faults import Armed, parse_fault
 from syncd.simulator.fixtures import fill_fixtures
 from syncd.simulator.gate import Gate
 from syncd.simulator.journal import Journal
@@ -140,9 +140,8 @@ class Instance:
         return response
 
     def _answer(self, request: Request) -> tuple[Response, str]:
-        method = request.header("x-http-method-override") or request.method
         path = request.path
-        verb = _VERBS.get(method, "read") if "/table/" in path else "read"
+        verb = _VERBS.get(request.verb, "read") if "/table/" in path else "read"
         if (struck := self.accidents.before(request, verb)) is not None:
             return struck, ""
         if path == "/oauth_token.do":
@@ -169,7 +168,7 @@ class Instance:
         base_url = self._base_url(request)
         parts = request.path.strip("/").split("/")
         if parts[:2] == ["api", "now"]:
-            if parts[-1] == "batch":
+            if parts[-1] == "batch" and len(parts) in {3, 4}:
                 return answer_batch(self.kernel, request, lambda inner: self._served(inner, actor, "read"))
             if "stats" in parts[2:4]:
                 return answer_stats(self.kernel, self.table_api, request, actor)
@@ -255,7 +254,7 @@ class Instance:
         style = WriteStyle(has_rules=has_rules, has_stamps=has_stamps)
         prepared = self.records.prepare_update(self.kernel.incidents, sys_id, fields, actor, style)
         if late_s:
-            self.kernel.timers.at(self.kernel.clock.host_s() + late_s, lambda: self.records.commit(prepared) and None)
+            self.kernel.timers.at(self.kernel.clock.host_s() + late_s, lambda: self.records.commit(prepared))
             return prepared.row
         return self.records.commit(prepared)
 
@@ -309,7 +308,7 @@ class Instance:
         """Disarm one fault, or all."""
         self.kernel.faults.disarm(name)
 
-    def set_switch(self, name: str, value: str | float | bool) -> None:  # noqa: FBT001 - the value of a switch
+    def set_switch(self, name: str, value: str | float | bool) -> None:
         """Set a switch by name; raises ValueError for an unknown one or a wrong value."""
         self.kernel.switches.set(name, value)
 

@@ -75,6 +75,7 @@ class Tokens:
             return _failed("server_error", "access_denied")
         match form.get("grant_type"):
             case "password":
+                self._kernel.accounts.lockout_after = int(self._kernel.switches.number("lockout_after"))
                 account = self._kernel.accounts.login(form.get("username", ""), form.get("password", ""))
                 return self._grant(account.user_name, client) if account is not None else _denied()
             case "client_credentials" if client.user_name:
@@ -86,28 +87,28 @@ class Tokens:
     def _refresh(self, token: str, client: OAuthClient) -> Response:
         now_s = self._kernel.clock.host_s()
         for grant in self._grants:
-            if (
-                grant.refresh == token
-                and token
-                and grant.client_id == client.client_id
-                and grant.refresh_ends_s > now_s
-            ):
+            is_theirs = bool(token) and grant.refresh == token and grant.client_id == client.client_id
+            if is_theirs and grant.refresh_ends_s > now_s:
                 return self._grant(grant.user_name, client)
         return _denied()
 
     def _grant(self, user_name: str, client: OAuthClient, *, has_refresh: bool = True) -> Response:
         now_s = self._kernel.clock.host_s()
-        for grant in self._grants:
-            is_same = grant.user_name == user_name and grant.client_id == client.client_id
-            if is_same and grant.access_ends_s > now_s and bool(grant.refresh) is has_refresh:
-                return self._issued(grant)
         access, refresh = (f"{self._kernel.random.getrandbits(256):064x}" for _ in range(2))
-        kept = next((one.refresh for one in self._grants if one.user_name == user_name and one.refresh), refresh)
-        fresh = kept if has_refresh else ""
-        self._grants = [one for one in self._grants if one.user_name != user_name or one.client_id != client.client_id]
-        grant = _Grant(user_name, client.client_id, access, now_s + ACCESS_S, fresh, now_s + REFRESH_S)
-        self._grants.append(grant)
-        return self._issued(grant)
+        fresh = _Grant(user_name, client.client_id, access, now_s + ACCESS_S, "", 0.0)
+        if has_refresh:
+            fresh.refresh, fresh.refresh_ends_s = refresh, now_s + REFRESH_S
+        for grant in self._grants:
+            if (grant.user_name, grant.client_id, bool(grant.refresh)) != (user_name, client.client_id, has_refresh):
+                continue
+            if grant.access_ends_s > now_s:
+                return self._issued(grant)
+            if has_refresh and grant.refresh_ends_s > now_s:
+                fresh.refresh, fresh.refresh_ends_s = grant.refresh, grant.refresh_ends_s
+            self._grants.remove(grant)
+            break
+        self._grants.append(fresh)
+        return self._issued(fresh)
 
     def _issued(self, grant: _Grant) -> Response:
         left_s = int(grant.access_ends_s - self._kernel.clock.host_s())

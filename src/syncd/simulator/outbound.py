@@ -86,6 +86,14 @@ class Outbound:
             self.sent.append(SentWebhook(outgoing))
         return leaving
 
+    def put_back(self, outgoing: Outgoing) -> None:
+        """Let a call wait again that ``due`` gave to somebody who cannot make it."""
+        lines = [line for line in self.sent if line.outgoing.sequence != outgoing.sequence]
+        self.sent = deque(lines, maxlen=_LOG_MAX)
+        heapq.heappush(self._heap, (outgoing.at_s, outgoing.sequence, outgoing))
+        for ring in self.on_scheduled:
+            ring()
+
     def next_due_at_s(self) -> float | None:
         """When the next call leaves (host's clock), or None; a rule that has not run yet is a timer, not a call."""
         return self._heap[0][0] if self._heap else None
@@ -150,7 +158,8 @@ class Outbound:
         if target.secret and not faults.strikes("webhook_unsigned"):
             headers.append(("X-ServiceNow-Signature", mac))
         if faults.strikes("webhook_altered"):
-            body = body.replace(b'"short_description":"', b'"short_description":"altered ', 1)
+            altered = body.replace(b'"short_description":"', b'"short_description":"altered ', 1)
+            body = altered if altered != body else body + b" "
         return headers, body
 
     def _payload(self, event: Committed, event_id: str) -> dict[str, object]:

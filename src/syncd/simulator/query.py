@@ -43,7 +43,7 @@ class Condition(NamedTuple):
 
 
 class ParsedQuery(NamedTuple):
-    """OR-ed groups of AND-ed alternatives (each a tuple of OR-ed conditions), and the sort order (field, descending)."""
+    """OR-ed groups of AND-ed alternatives (each a tuple of OR-ed conditions), and the order as (field, descending)."""
 
     groups: tuple[tuple[tuple[Condition, ...], ...], ...]
     order: tuple[tuple[str, bool], ...]

@@ -124,7 +124,7 @@ class Records:
         elif prepared.operation == "delete":
             self._delete(prepared)
         else:
-            self._update(prepared)
+            rows[prepared.sys_id] = self.row_after(prepared)
         row = rows.get(prepared.sys_id, prepared.row)
         for element, text in prepared.notes:
             author = prepared.actor.user_name
@@ -152,9 +152,13 @@ class Records:
         system = self._kernel.accounts.actor(SYSTEM)
         for row in list(self._kernel.incidents.rows.values()):
             if row["state"] == "6" and row[column] and now_s - seconds_of(row[column]) > days * 86400:
-                self.commit(
-                    self.prepare_update(self._kernel.incidents, row["sys_id"], {"state": "7"}, system, WriteStyle())
-                )
+                closing = {"state": "7"}
+                try:
+                    self.commit(
+                        self.prepare_update(self._kernel.incidents, row["sys_id"], closing, system, WriteStyle())
+                    )
+                except Refusal:
+                    continue  # a record that may not be closed (no close code, a rule of its own) stays resolved
 
     def _change(
         self,
@@ -170,15 +174,18 @@ class Records:
         after = {**before, **{name: value for name, value in values.items() if name != "sys_id"}}
         return Change(operation, table, before, after, actor, values, notes, stamp)
 
-    def _update(self, prepared: Prepared) -> None:
+    def row_after(self, prepared: Prepared) -> Row:
+        """The row as committing this write now would leave it; a deletion leaves it as it is."""
+        if prepared.operation != "update" or not prepared.is_effective:
+            return prepared.row
         # Only the changed columns are written, so two writers of different fields both survive. The row is replaced
         # and not changed in place: whoever holds the old one (a late answer, an event) keeps what it saw.
-        row = {**prepared.table.rows[prepared.sys_id], **prepared.changed}
+        row = {**prepared.table.rows.get(prepared.sys_id, prepared.row), **prepared.changed}
         if prepared.style.has_stamps:
             stamps = {"sys_updated_on": prepared.stamp, "sys_updated_by": prepared.actor.user_name}
             stamps["sys_mod_count"] = str(int(row["sys_mod_count"] or "0") + 1)
             row.update({name: value for name, value in stamps.items() if name not in prepared.changed})
-        prepared.table.rows[prepared.sys_id] = row
+        return row
 
     def _delete(self, prepared: Prepared) -> None:
         row = prepared.table.rows.pop(prepared.sys_id)

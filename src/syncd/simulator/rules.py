@@ -77,6 +77,7 @@ class Rulebook:
 
 def check_closed(change: Change, kernel: Kernel) -> bool:
     """Apply the guards of closed records and of closing. False: answer 200 and change nothing. Raises Refusal."""
+    _sync_states(change)  # closing by way of ``incident_state`` is closing
     if change.actor.is_admin or change.operation == "insert":
         return True
     mode = "allow"
@@ -130,10 +131,10 @@ def _rewrite(change: Change, kernel: Kernel) -> None:
 def _resume_on_comment(change: Change, kernel: Kernel) -> None:
     is_caller = bool(change.actor.sys_id) and change.actor.sys_id == change.after["caller_id"]
     is_waiting = change.before["state"] == "3" and change.before["hold_reason"] == "1"
-    if is_caller and is_waiting and any(element == "comments" for element, _ in change.notes):
-        if kernel.switches.is_on("comment_resumes"):
-            change.after["hold_reason"] = ""
-            change.after["state"] = "2"
+    has_comment = any(element == "comments" for element, _ in change.notes)
+    if is_caller and is_waiting and has_comment and kernel.switches.is_on("comment_resumes"):
+        change.after["hold_reason"] = ""
+        change.after["state"] = "2"
 
 
 def _derive_priority(change: Change, kernel: Kernel, rulebook: Rulebook) -> None:
@@ -215,11 +216,11 @@ def _is_filled(change: Change, name: str) -> bool:
 
 def _check_aborts(change: Change, kernel: Kernel, rulebook: Rulebook) -> None:
     after = change.after
-    if kernel.switches.is_on("abort_on_group") and change.operation == "update":
-        if change.has_changed("assignment_group") and after["assigned_to"] and after["assignment_group"]:
-            members = kernel.store.find("sys_user_grmember", "group", after["assignment_group"])
-            if not any(member["user"] == after["assigned_to"] for member in members):
-                raise _aborted(AbortRule("Abort changes on group", "", "6a3c4e31c0a8016400ad1e7ed8d6a2b1"))
+    is_moved = change.operation == "update" and change.has_changed("assignment_group") and after["assignment_group"]
+    if is_moved and after["assigned_to"] and kernel.switches.is_on("abort_on_group"):
+        members = kernel.store.find("sys_user_grmember", "group", after["assignment_group"])
+        if not any(member["user"] == after["assigned_to"] for member in members):
+            raise _aborted(AbortRule("Abort changes on group", "", "6a3c4e31c0a8016400ad1e7ed8d6a2b1"))
     for rule in rulebook.aborts:
         if compile_query(rule.query, change.table, kernel.store, QueryScope()).matches(after):
             raise _aborted(rule)

@@ -103,8 +103,8 @@ def seed_incidents(kernel: Kernel, journal: Journal, seed: int, count: int) -> N
             row["resolved_at"], row["resolved_by"] = stamp_of(touched_s), agent["sys_id"]
         if state == "7":
             row["closed_at"], row["closed_by"] = stamp_of(touched_s), agent["sys_id"]
-        for note in story.notes:
-            at_s = random.uniform(opened_s, touched_s)
+        written_s = sorted(random.uniform(opened_s, touched_s) for _ in story.notes)
+        for note, at_s in zip(story.notes, written_s, strict=True):
             journal.add("incident", row["sys_id"], "work_notes", note, author=agent["user_name"], stamp=stamp_of(at_s))
     _assign_to_somebody_gone(kernel)
 

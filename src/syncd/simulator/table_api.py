@@ -50,7 +50,7 @@ class TableApi:
     def answer(self, request: Request, actor: Actor, base_url: str, late_s: float = 0.0) -> Response:
         """Serve one request; raises Refusal. ``late_s``: a write is stamped now and becomes visible so much later."""
         route = self._route(request)
-        method = request.header("x-http-method-override") or request.method
+        method = request.verb
         if method in actor.account.refused_methods:
             raise Refusal(403, "User Not Authorized", "User does not have permission for this operation")
         match method:
@@ -125,10 +125,11 @@ class TableApi:
             account.denied_fields(route.table.name, "range"),
             account.denied_fields(route.table.name, "match"),
         )
-        if (scope.range_denied or scope.match_denied) and self._kernel.switches.text("query_acl") == "refuse":
-            if (scope.range_denied | scope.match_denied) & {*parse_query(text).fields}:
-                detail = "Field(s) present in the query do not have permission to be read"
-                raise Refusal(403, "Insufficient rights to query records", detail)
+        denied = scope.range_denied | scope.match_denied
+        is_refusing = bool(denied) and self._kernel.switches.text("query_acl") == "refuse"
+        if is_refusing and denied & {*parse_query(text).fields}:
+            detail = "Field(s) present in the query do not have permission to be read"
+            raise Refusal(403, "Insufficient rights to query records", detail)
         compiled = compile_query(text, route.table, self._kernel.store, scope)
         if compiled.dropped and self._kernel.switches.is_on("invalid_query_no_rows"):
             return []
@@ -206,8 +207,8 @@ class TableApi:
         if not late_s:
             return self._records.commit(prepared)
         at_s = self._kernel.clock.host_s() + late_s
-        self._kernel.timers.at(at_s, lambda: self._records.commit(prepared) and None)
-        return {**prepared.row, **prepared.changed}
+        self._kernel.timers.at(at_s, lambda: self._records.commit(prepared))
+        return self._records.row_after(prepared)
 
     def _echo(self, status: int, row: Row, route: Route, request: Request, actor: Actor, base_url: str) -> Response:
         if request.header("x-no-response-body") == "true":
@@ -227,7 +228,7 @@ def decoded_body(request: Request) -> dict[str, object]:
         return {}
     try:
         value = json.loads(request.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, "Exception while reading request", str(error)) from error
     if isinstance(value, list):
         value = value[0] if value else {}
@@ -257,7 +258,7 @@ def _view(table: Table, request: Request, actor: Actor, base_url: str) -> RowVie
 def _count(name: str, text: str | None, default: int) -> int:
     if text is None or text == "":
         return default
-    if not text.isdigit():
+    if not text.isdecimal() or len(text) > 18:
         raise Refusal(400, "Invalid parameter", f"{name} must be a number that is not negative, not {text!r}")
     return int(text)
 

@@ -1,4 +1,4 @@
-"""An httpx transport that answers straight from an ``Instance``: no socket, no thread, for simulations in virtual time."""
+"""An httpx transport that answers straight from an ``Instance``: no socket, no thread, for virtual time."""
 
 from collections.abc import AsyncIterator
 

@@ -36,6 +36,11 @@ class Request:
         """The value of one header by lower-case name, ``""`` when it is absent."""
         return self.lower_headers.get(name, "")
 
+    @property
+    def verb(self) -> str:
+        """The method, or the one that a POST tunnels in ``X-HTTP-Method-Override``."""
+        return (self.header("x-http-method-override") if self.method == "POST" else "") or self.method
+
     @cached_property
     def path(self) -> str:
         """The decoded path without the query string."""

@@ -23,6 +23,7 @@ from syncd.edges.api.routes import OPEN, Routes
 from syncd.edges.api.webhooks import WEBHOOK_PREFIX, WebhookDoor
 from syncd.errors import Busy, SyncdError, TooLarge, Unknown
 from syncd.seams import Receive, Send
+from syncd.telemetry import trace
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
@@ -101,6 +102,8 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         if "trace" in g:
             response.headers["X-Trace-Id"] = g.trace
+            by = g.caller.by if "caller" in g else ""
+            trace(g.trace, "request", method=request.method, path=request.path, status=response.status_code, by=by)
         return response
 
     app.before_request(admit)

@@ -133,6 +133,8 @@ class Connection:
         self._life.cancel()
 
     def _enter(self, phase: Phase, *, deadline_s: float) -> None:
+        if self._phase == "ending":  # there is no way back, not even for an answer that is completed meanwhile
+            return
         self._phase = phase
         self._since = trio.current_time()
         self._reading.deadline = self._since + deadline_s

@@ -91,7 +91,6 @@ def hypercorn_config() -> Config:
     config.include_server_header = False
     config.h11_max_incomplete_size = GateLimits().header_bytes
     config.keep_alive_max_requests = 2**31  # closing for their number can race with the last send
-    config.max_app_queue_size = MESSAGES_WAITING_MAX
     return config
 
 

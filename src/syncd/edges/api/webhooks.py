@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import msgspec
 import trio
 
+from syncd import telemetry
 from syncd.core import registry
 from syncd.core.events import Change
 from syncd.core.finding import by_handle
@@ -95,6 +96,9 @@ class WebhookDoor:
         with trio.move_on_after(DURABLE_S_MAX):
             by = f"integration:{integration.settings.handle}"
             is_duplicate = await desk.journal.transact(decide, by=by, trace=trace)
+            telemetry.trace(
+                trace, "webhook", integration=integration_id, external_id=webhook.sys_id, duplicate=is_duplicate
+            )
             counts.last_at_s = at_s
             counts.duplicates += is_duplicate
             counts.accepted += not is_duplicate
