@@ -161,6 +161,9 @@ class World:
         self.theirs: dict[tuple[str, str], int] = {}
         self.letters: list[tuple[int, str, tuple[str, ...]]] = []
         self.discarded: set[tuple[str, str]] = set()
+        self.accepted: set[tuple[str, str, str]] = (
+            set()
+        )  # an edit away and back again finds the accepted pair as it was
         self.converges = True
         self.step(IntegrationConfigured(Integration(INTEGRATION, settings, self.now_s, account=ACCOUNT)), by="admin")
         self.now_s += 10
@@ -342,7 +345,7 @@ class World:
         field, value = PLATFORM_EDITS[b % len(PLATFORM_EDITS)]
         if incident is not None and incident.value(field) != value:
             self.step(IncidentEdited(incident.id, {field: value}), by="ann")
-            self.discarded -= {(name, field) for name, _ in self.discarded}
+            self.discarded -= {(name, field) for name in self.state.links_of.get(incident.id, ())}
 
     def _agent_creates(self, a: int, b: int) -> None:
         self.store(self._name("r"), {"short_description": "Printer", "impact": str(1 + a % 3)}, "agent")
@@ -486,6 +489,8 @@ class World:
         letter = pick(list(self.state.dead_letters.values()), a)
         if letter is not None:
             self.discarded |= {(letter.link_id, field) for field in letter.fields}
+            incident = self.state.incidents[letter.incident_id]
+            self.accepted |= {(letter.link_id, field, incident.value(field) or "") for field in letter.fields}
             self.decide(verdicts.discard("prod", letter.id), by="ann")
 
     def change(self, **values: object) -> None:
@@ -599,6 +604,7 @@ class World:
                     or is_cut(value, shown)
                     or (link.id, field) in self.state.waiting
                     or (link.id, field) in self.discarded
+                    or ((link.id, field, value) in self.accepted and link.base[field].platform == value)
                     or any(one.link_id == link.id and field in one.fields for one in self.state.dead_letters.values())
                     or any(
                         (one.incident_id, one.field, one.status) == (incident.id, field, "ignored")

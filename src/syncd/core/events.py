@@ -210,7 +210,11 @@ class SendStarted(Struct, frozen=True, tag=True):
 
 
 class SendSettled(Struct, frozen=True, tag=True):
-    """The write is known to have happened. ``halves``: value sent and value echoed, for each field it carried."""
+    """The write is known to have happened. ``halves``: value sent and value echoed, for each field it carried.
+
+    ``unseen_writes``: so often the record was written by others (or by rules) between our read and our write, which
+    overwrote what they may have put into those fields; the record's own history has it.
+    """
 
     link_id: str
     attempt: int
@@ -218,6 +222,7 @@ class SendSettled(Struct, frozen=True, tag=True):
     halves: dict[str, Halves]
     offset_s: float = 0.0
     offset_error_s: float = 1.0
+    unseen_writes: int = 0
 
 
 class SendFailed(Struct, frozen=True, tag=True):

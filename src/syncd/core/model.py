@@ -196,7 +196,8 @@ class FieldBase(Struct, frozen=True, gc=False):
 class Attempt(Struct, frozen=True):
     """A write that was begun. ``sent``: platform value per field; ``columns``: what the request carried.
 
-    ``before``: the raw value that each of those fields showed when the attempt was made.
+    ``before``: the raw value that each of those fields showed when the attempt was made; ``read_count``: the record's
+    ``sys_mod_count`` then.
     ``ended_at_s``: when we gave it up without knowing what came of it. It may have waited long before it left.
     """
 
@@ -206,6 +207,7 @@ class Attempt(Struct, frozen=True):
     columns: dict[str, str]
     started_at_s: float
     before: dict[str, str] = {}
+    read_count: int | None = None
     ended_at_s: float | None = None
 
 

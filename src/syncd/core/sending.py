@@ -131,7 +131,7 @@ def _update(
             incident.resolution_notes,
         )
     before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
-    return Attempt(number, "update", sent, columns, at_s, before)
+    return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
 
 def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
@@ -225,7 +225,8 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     sent = link.in_flight.sent
     halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
-    settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s)
+    unseen = _writes_between(link.in_flight, echo)
+    settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s, unseen)
     after = links.after_settled(link, settled, state.position + 1, at_s)
     events: list[Event] = [settled]
     if integration.settings.runs:  # else the fold leaves the link marked for the time when it runs again
@@ -238,6 +239,13 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
         events.append(_letter(state, link, changed, failure, at_s, hold=False))
     return Change(_stream(integration), tuple(events), result=None)
+
+
+def _writes_between(attempt: Attempt, echo: Observation) -> int:
+    """How often others wrote the record between our read and our write: ServiceNow has no conditional write."""
+    if attempt.read_count is None or echo.mod_count is None:
+        return 0
+    return max(0, echo.mod_count - attempt.read_count - 1)
 
 
 def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:

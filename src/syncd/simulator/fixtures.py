@@ -66,17 +66,34 @@ _CHOICES: Final = {
     ("task", "priority"): _PRIORITIES,
     ("incident", "severity"): _LEVELS,
     ("incident", "hold_reason"): (
-        ("1", "Awaiting Caller"), ("3", "Awaiting Problem"), ("4", "Awaiting Vendor"), ("5", "Awaiting Change"),
+        ("1", "Awaiting Caller"),
+        ("3", "Awaiting Problem"),
+        ("4", "Awaiting Vendor"),
+        ("5", "Awaiting Change"),
     ),
     ("incident", "close_code"): tuple((code, code) for code in _CLOSE_CODES),
-    ("incident", "category"): tuple((name, "Inquiry / Help" if name == "inquiry" else name.title()) for name in _CATEGORIES),
-    ("task", "contact_type"): (("phone", "Phone"), ("email", "Email"), ("self-service", "Self-service"), ("monitoring", "Monitoring")),
+    ("incident", "category"): tuple(
+        (name, "Inquiry / Help" if name == "inquiry" else name.title()) for name in _CATEGORIES
+    ),
+    ("task", "contact_type"): (
+        ("phone", "Phone"),
+        ("email", "Email"),
+        ("self-service", "Self-service"),
+        ("monitoring", "Monitoring"),
+    ),
     ("task", "escalation"): (("0", "Normal"), ("1", "Moderate"), ("2", "High"), ("3", "Overdue")),
-    ("task", "approval"): (("not requested", "Not Yet Requested"), ("requested", "Requested"), ("approved", "Approved")),
+    ("task", "approval"): (
+        ("not requested", "Not Yet Requested"),
+        ("requested", "Requested"),
+        ("approved", "Approved"),
+    ),
     ("incident", "notify"): (("1", "Do Not Notify"), ("2", "Send Email"), ("3", "Phone")),
     ("task", "upon_reject"): (("cancel", "Cancel all future Tasks"), ("goto", "Go to a previous approval point")),
-    ("task", "upon_approval"): (("proceed", "Proceed to Next Task"), ("do_nothing", "Wait for a User to Close this task")),
-}  # fmt: skip
+    ("task", "upon_approval"): (
+        ("proceed", "Proceed to Next Task"),
+        ("do_nothing", "Wait for a User to Close this task"),
+    ),
+}
 _GERMAN_STATES: Final = {"1": "Neu", "2": "In Bearbeitung", "3": "Zurückgestellt", "6": "Gelöst", "7": "Geschlossen"}
 
 

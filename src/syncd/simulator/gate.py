@@ -16,6 +16,7 @@ from syncd.simulator.wire import Refusal, Request, Response
 __all__ = ["Gate"]
 
 _WAITING_MAX: Final = 10
+_SESSIONS_MAX: Final = 1000
 _RULE_SYS_ID: Final = "7f1c0ff7c3102010d8b7dfe2c1d3ae63"
 
 
@@ -82,6 +83,8 @@ class Gate:
         if not session_id or not self._kernel.switches.is_on("sessions"):
             return 0.0
         now_s = self._kernel.clock.host_s()
+        if len(self._sessions) >= _SESSIONS_MAX:
+            self._sessions = {name: one for name, one in self._sessions.items() if one.ends_at_s[-1] > now_s}
         session = self._sessions.setdefault(session_id, _Session())
         ends = session.ends_at_s
         while ends and ends[0] <= now_s:
@@ -91,6 +94,12 @@ class Gate:
         starts_at_s = ends[-1] if ends else now_s
         ends.append(starts_at_s + takes_s)
         return starts_at_s - now_s
+
+    def busy(self, request: Request, answered_at_s: float) -> None:
+        """Keep a session busy until its newest request is answered, however slow that is."""
+        session = self._sessions.get(session_of(request))
+        if session is not None and session.ends_at_s:
+            session.ends_at_s[-1] = max(session.ends_at_s[-1], answered_at_s)
 
     def rate_headers(self, user_name: str) -> list[tuple[str, str]]:
         """Count a request under the rate rule; its headers, or none without a rule. Raises Refusal (429) above it."""

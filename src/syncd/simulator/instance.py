@@ -37,6 +37,10 @@ from syncd.simulator.wire import Outgoing, Refusal, Request, Response
 __all__ = ["Instance", "InstanceOptions", "RequestLine"]
 
 _LOG_MAX: Final = 2000
+_COPIED: Final = (
+    *("short_description", "description", "category", "subcategory", "impact", "urgency", "cmdb_ci"),
+    *("assignment_group", "caller_id"),
+)
 _VERBS: Final[dict[str, Verb]] = {"POST": "create", "PUT": "patch", "PATCH": "patch", "DELETE": "delete"}
 
 
@@ -162,7 +166,9 @@ class Instance:
         response.delay_s += waits_s + takes_s
         if self.kernel.switches.text("rule_mode") == "after" and verb != "read":
             response.calls_first.extend(self.outbound.due(self.kernel.clock.host_s()))
-        return self.accidents.after(verb, response), user_name
+        response = self.accidents.after(verb, response)
+        self.gate.busy(request, self.kernel.clock.host_s() + response.delay_s)
+        return response, user_name
 
     def _served(self, request: Request, actor: Actor, verb: Verb) -> Response:
         base_url = self._base_url(request)
@@ -263,6 +269,13 @@ class Instance:
     ) -> Row:
         """Add a work note or comment as a user; returns the incident's row."""
         return self.edit_as(user_name, ref, {element: text})
+
+    def copy_as(self, user_name: str, ref: str, *, has_correlation: bool = False) -> Row:
+        """Copy an incident as the form's button does; ``has_correlation``: the customer's list copies that too."""
+        row = self.record(ref)
+        names = [*_COPIED, *(("correlation_id", "correlation_display") if has_correlation else ())]
+        note = f"Created from a similar incident: {row['number']}"
+        return self.create_as(user_name, {**{name: row[name] for name in names}, "work_notes": note})
 
     def delete_as(self, user_name: str, ref: str) -> None:
         """Delete an incident as a user; raises KeyError when there is none."""

@@ -50,7 +50,9 @@ class Journal:
         """What a display value shows: all entries, newest first, each under a header in the reader's zone."""
         elements = ("work_notes", "comments") if element == "comments_and_work_notes" else (element,)
         parts = []
-        for entry in reversed(sorted(self.entries(sys_id, *elements), key=lambda one: one["sys_created_on"])):
+        # Newest first; of one second the one that was written last. A late commit may be the older one.
+        oldest_first = sorted(self.entries(sys_id, *elements), key=lambda one: one["sys_created_on"])
+        for entry in oldest_first[::-1]:
             label = table.columns[entry["element"]].label
             author = self._accounts.actor(entry["sys_created_by"]).name
             parts.append(f"{local_text(entry['sys_created_on'], zone)} - {author} ({label})\n{entry['value']}\n\n")

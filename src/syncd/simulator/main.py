@@ -38,7 +38,7 @@ async def run_simulator(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse the command line and run; 0 after Ctrl-C or SIGTERM, 2 for wrong usage."""
+    """Parse the command line and run; 0 after Ctrl-C or SIGTERM, 1 without a port, 2 for wrong usage."""
     options = _parser().parse_args(list(arguments))
     if options.list_faults:
         sys.stdout.write(catalogue_text() + "\n")
@@ -62,8 +62,16 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"syncd simulator: {error}\n")
         return 2
     instance.on_request.append(_print_line)
-    trio.run(_until_stopped, instance, options.host, options.port)
-    return 0
+    failures: list[OSError] = []
+    try:
+        trio.run(_until_stopped, instance, options.host, options.port)
+    except* OSError as group:
+        failures.append(_first(group))
+    if failures:
+        sys.stderr.write(
+            f"syncd simulator: cannot listen on {options.host}:{options.port}: {failures[0]}; try --port 0\n"
+        )
+    return 1 if failures else 0
 
 
 async def _until_stopped(instance: Instance, host: str, port: int) -> None:
@@ -75,6 +83,11 @@ async def _until_stopped(instance: Instance, host: str, port: int) -> None:
             async for _ in stops:
                 break
         nursery.cancel_scope.cancel()
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _print_line(line: RequestLine) -> None:

@@ -1,4 +1,4 @@
-"""The page at ``/``: an instance's incidents and recent requests, for a person with a browser. Plain HTML, no scripts."""
+"""The page at ``/``: incidents and recent requests, for a person with a browser. Plain HTML, no scripts."""
 
 import html
 from typing import TYPE_CHECKING, Final

@@ -155,7 +155,7 @@ _PLAIN = {
     "problem": ("number", "number:Number:40|short_description:Short description:160"),
     "change_request": ("number", "number:Number:40|short_description:Short description:160"),
 }
-"""Display column, then columns as name:label:limit between bars; the limit may be b (boolean), i (integer) or a table."""
+"""Display column, then columns as name:label:limit between bars; limits may be b (boolean), i (integer) or a table."""
 
 
 def build_tables() -> list[Table]:

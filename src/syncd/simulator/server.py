@@ -59,7 +59,9 @@ class _Connection:
             while (request := await self._request()) is not None:
                 answer = self._instance.handle(request)
                 for outgoing in answer.calls_first:
-                    if self._delivery is not None:
+                    if self._delivery is None:
+                        self._instance.outbound.put_back(outgoing)
+                    else:
                         await self._delivery.post(outgoing)
                 if answer.delay_s:
                     await trio.sleep(answer.delay_s)

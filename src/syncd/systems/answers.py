@@ -17,6 +17,7 @@ from syncd.errors import ExternalFailed, Outcome
 
 STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
 TEXT_SHOWN: Final = 200
+DIGITS_MAX: Final = 15
 
 Row = dict[str, object]
 
@@ -83,7 +84,7 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
         case 403:
             outcome = "paused" if _is_api_level(message, detail) else "refused"
         case 404:
-            outcome = "gone"
+            outcome = "paused" if message.startswith("Requested URI") else "gone"
         case 429:
             outcome = "throttled"
         case 413 | 422:
@@ -144,16 +145,21 @@ def _host(location: str) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    return float(text) if text.isdigit() else None
+    return _whole(headers.get("retry-after", "").strip())
+
+
+def _whole(text: str) -> int | None:
+    """A count or a number of seconds; None for anything else, and for what no clock or counter could show."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
 
 
 def date_s(headers: Mapping[str, str]) -> float | None:
     """The whole second of the ``Date`` header, the instance's own clock; None when it is missing or unreadable."""
     try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, TypeError):
+        at = parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, TypeError, OverflowError):
         return None
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
 
 
 def stamp_s(text: str) -> float | None:
@@ -174,12 +180,11 @@ def observation(row: Row, columns: tuple[str, ...]) -> Observation | None:
     shown = {name: _plain(value) for name, value in row.items()}
     if not shown.get("sys_id"):
         return None
-    count = shown.get("sys_mod_count", "")
     return Observation(
         external_id=shown["sys_id"],
         columns={name: shown[name] for name in columns if name in shown},
         number=shown.get("number", ""),
-        mod_count=int(count) if count.isdigit() else None,
+        mod_count=_whole(shown.get("sys_mod_count", "")),
         updated_at_s=stamp_s(shown.get("sys_updated_on", "")),
         updated_by=shown.get("sys_updated_by", ""),
         created_at_s=stamp_s(shown.get("sys_created_on", "")),

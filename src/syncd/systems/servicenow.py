@@ -5,6 +5,7 @@ serialise us), follows no redirect, reads no environment, accepts no compression
 time. Retries nothing: what to do next is the caller's decision, by ``ExternalFailed.outcome``.
 """
 
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -128,7 +129,9 @@ class ServiceNow:
         if not import_query or not external_ids:
             return frozenset(external_ids)
         wanted = frozenset(external_ids)
-        shown = await self._list(f"sys_idIN{','.join(external_ids)}^{import_query}", len(external_ids))
+        among = f"sys_idIN{','.join(external_ids)}"
+        groups = [f"{among}^{group}" for group in import_query.split("^NQ")]  # what is common stands in each group
+        shown = await self._list("^NQ".join(groups), len(external_ids))
         if any(seen.external_id not in wanted for seen in shown):
             raise _widened("sys_id")
         return frozenset(seen.external_id for seen in shown)
@@ -140,15 +143,15 @@ class ServiceNow:
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
-        at = stamp_text(cursor.created_at_s)
+        after = (float(math.floor(cursor.created_at_s)), cursor.external_id)  # stamps are whole seconds
+        at = stamp_text(after[0])
         query = f"sys_created_on>={at}^ORDERBYsys_created_on^ORDERBYsys_id"
         if cursor.external_id:
             later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
             query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
         shown = await self._list(query, NEW_RECORDS_A_PAGE)
         for seen in shown:
-            place = (seen.created_at_s or 0.0, seen.external_id)
-            if place < (float(int(cursor.created_at_s)), "") or place <= (cursor.created_at_s, cursor.external_id):
+            if (seen.created_at_s or 0.0, seen.external_id) <= after:
                 raise _widened("sys_created_on")
         return sorted(shown, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
 
