@@ -40,13 +40,14 @@ CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}
 
 
 class Edit(Struct, frozen=True):
-    """A person's acknowledged edit. ``subject``: incident id or sys_id."""
+    """A person's acknowledged edit. ``subject``: incident id or sys_id. ``shared``: the platform had that value already."""
 
     side: str
     subject: str
     field: str
     value: str
     at_s: float
+    shared: bool = False
 
 
 class World:
@@ -70,6 +71,7 @@ class World:
         self.instance = Instance(options, lambda: EPOCH_S + trio.current_time(), Random(rng.getrandbits(32)))
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
         self._door: httpx.AsyncBaseTransport | None = None
+        self._remembered = State()
         self._scope = trio.CancelScope()
         self._down = trio.Event()
         self._up = trio.Event()
@@ -142,6 +144,7 @@ class World:
             webhook_counts=WebhookCounts(),
         )
         self.house = house
+        self._remembered = house.journal.state
         app = Gate(build_api(desk))
         self._door = httpx.ASGITransport(app)  # type: ignore[arg-type] # httpx spells ASGI's types in its own way
         self._up.set()
@@ -243,7 +246,14 @@ class World:
             return
         after = self.shown(self.instance.record(row["sys_id"]), field)
         if after != before:  # In Progress instead of New is no edit
-            self.edits.append(Edit("external", row["sys_id"], field, after, trio.current_time()))
+            shared = self._platform_value(row["sys_id"], field) == after
+            self.edits.append(Edit("external", row["sys_id"], field, after, trio.current_time(), shared))
+
+    def _platform_value(self, sys_id: str, field: str) -> str | None:
+        """What the platform holds for a record's field, or held when the daemon went down."""
+        name = self._remembered.link_of_record.get((self.integration_id, sys_id), "")
+        link = self._remembered.links.get(name)
+        return self._remembered.incidents[link.incident_id].value(field) if link is not None else None
 
     def create_external(self) -> None:
         """Somebody creates a record in ServiceNow."""
@@ -333,7 +343,9 @@ class World:
         lost = {(c.incident_id, c.field, value) for c in state.conflicts.values() for value in (c.platform, c.external)}
         for number, edit in enumerate(self.edits):
             later = self.edits[number + 1 :]
-            if any((one.side, one.subject, one.field) == (edit.side, edit.subject, edit.field) for one in later):
+            if edit.shared or any(
+                (one.side, one.subject, one.field) == (edit.side, edit.subject, edit.field) for one in later
+            ):
                 continue
             if edit.side == "platform":
                 incident_id = edit.subject

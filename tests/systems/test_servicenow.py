@@ -58,7 +58,7 @@ class Bytes(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in self._chunks:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             yield chunk
         if self._then is not None:
             raise self._then
@@ -284,7 +284,7 @@ async def test_an_endless_answer_is_cut_off_and_closed(autojump_clock: MockClock
     class Endless(Bytes):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             while True:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
                 yield b" " * 1_000_000
 
     body = Endless()

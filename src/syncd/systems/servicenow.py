@@ -7,7 +7,7 @@ time. Retries nothing: what to do next is the caller's decision, by ``ExternalFa
 
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -248,11 +248,19 @@ async def _bounded(response: httpx.Response, unclear: Outcome) -> bytes:
         raise ExternalFailed(unclear, message, status=response.status_code)
     body = bytearray()
     if isinstance(response.stream, httpx.AsyncByteStream):
-        async for chunk in response.stream:
-            body += chunk
-            if len(body) > ANSWER_BYTES_MAX:
-                message = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
-                raise ExternalFailed(unclear, message, status=response.status_code)
+        chunks = response.stream.__aiter__()
+        try:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > ANSWER_BYTES_MAX:
+                    message = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
+                    raise ExternalFailed(unclear, message, status=response.status_code)
+        finally:
+            if isinstance(
+                chunks, AsyncGenerator
+            ):  # one that is left behind is closed by the garbage collector, too late
+                with trio.move_on_after(1, shield=True):
+                    await chunks.aclose()
     return bytes(body)
 
 
