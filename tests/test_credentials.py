@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
+from syncd.core.model import SealedSecret
 from syncd.credentials import (
     KeyFile,
     LocalKeyFiles,
@@ -31,7 +32,6 @@ from syncd.credentials import (
     scope_in,
     verify_signature,
 )
-from syncd.core.model import SealedSecret
 from syncd.errors import BadConfig, CannotUnseal, KeyMissing
 
 KEY = bytes(range(32))

@@ -45,7 +45,9 @@ PURE = words("""
 """)
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
 HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
-ALL_BUT_COMPOSITION = "__init__ actors config core credentials edges errors journal seams simulator systems telemetry"
+ALL_BUT_COMPOSITION = (
+    "__init__ house actors config core credentials edges errors journal seams simulator systems telemetry"
+)
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
 # The longest name that matches a module decides; the names are relative to ``syncd``.
@@ -53,6 +55,7 @@ ROOMS: dict[str, Room] = {
     "__init__": room("", ""),
     "__main__": room(f"{ALL_BUT_COMPOSITION} daemon demo", f"{DAEMON_LIBRARIES} cyclopts"),
     "daemon": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
+    "house": room(f"actors core credentials journal systems {HALL}", "trio msgspec"),
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
     "seams": room("errors", "trio httpx httpcore msgspec"),

@@ -225,6 +225,18 @@ def test_an_answer_to_an_attempt_that_is_no_longer_in_flight_changes_nothing() -
     assert world.state.position == position
 
 
+def test_an_answer_to_an_older_attempt_does_not_settle_the_newer_one() -> None:
+    world = linked()
+    edit(world, title="VPN")
+    older = known(begin(world))
+    world.act("crash", 0, 0)
+    edit(world, title="Printer")
+    newer = known(begin(world))
+    settle(world, older, world.observe(the_link(world).external_id))
+    fail(world, older, "refused")
+    assert the_link(world).in_flight == newer
+
+
 # -- late writes -------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +318,16 @@ def test_a_refused_write_of_several_groups_is_sent_again_one_by_one_and_only_the
     assert the_link(world).held == {"status": letter.id}
     row = world.rows[the_link(world).external_id]
     assert (row["short_description"], row["description"], row["state"]) == ("VPN", "d", "1")
+
+
+def test_after_the_refused_group_the_others_still_go_out() -> None:
+    world = linked()
+    edit(world, title="VPN", description="d")
+    fail(world, known(begin(world)), "refused")
+    fail(world, known(begin(world)), "refused")  # the title alone
+    assert the_link(world).held.keys() == {"title"}
+    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
+    assert known(begin(world)).sent == {"description": "d"}
 
 
 def refused(world: World) -> str:

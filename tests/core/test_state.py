@@ -262,6 +262,27 @@ def test_a_field_that_is_hidden_for_a_while_leaves_its_conflict_waiting() -> Non
         assert [one.status for one in world.state.conflicts.values()] == ["pending"]
 
 
+def test_an_edit_long_after_the_window_updates_the_conflict_that_waits_and_going_back_closes_it() -> None:
+    world = linked()
+    world.change(conflict_strategy="manual-review", conflict_window="5s")
+    world.step(e.IncidentEdited("INC-1", {"title": "VPN"}), by="ann")
+    world.store("r2", {"short_description": "Printer"}, "agent")
+    world.quiet()
+    world.now_s += 3600
+    world.step(e.IncidentEdited("INC-1", {"title": "Mail is down"}), by="ann")
+    world.quiet()
+    conflict = next(iter(world.state.conflicts.values()))
+    assert (conflict.status, conflict.platform, conflict.external, conflict.version) == (
+        "pending",
+        "Mail is down",
+        "Printer",
+        2,
+    )
+    world.store("r2", {"short_description": "Mail is down"}, "agent")
+    world.quiet()
+    assert [(one.status, one.decided) for one in world.state.conflicts.values()] == [("resolved", "nobody: converged")]
+
+
 def test_another_strategy_decides_what_waited_for_a_person() -> None:
     world = linked()
     world.change(conflict_strategy="manual-review", conflict_window="always")

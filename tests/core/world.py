@@ -489,8 +489,9 @@ class World:
         letter = pick(list(self.state.dead_letters.values()), a)
         if letter is not None:
             self.discarded |= {(letter.link_id, field) for field in letter.fields}
-            incident = self.state.incidents[letter.incident_id]
-            self.accepted |= {(letter.link_id, field, incident.value(field) or "") for field in letter.fields}
+            base = self.state.links[letter.link_id].base
+            halves = [(field, base[field].platform) for field in letter.fields if field in base]
+            self.accepted |= {(letter.link_id, field, half) for field, half in halves if isinstance(half, str)}
             self.decide(verdicts.discard("prod", letter.id), by="ann")
 
     def change(self, **values: object) -> None:

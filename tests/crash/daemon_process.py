@@ -71,7 +71,7 @@ class DaemonProcess:
         assert self.process is not None
         self.process.terminate()
         with trio.move_on_after(15):
-            while self.process.poll() is None:
+            while self.process.poll() is None:  # noqa: ASYNC110 a process can only be looked at
                 await trio.sleep(0.02)
             return self.process.returncode
         self.process.kill()

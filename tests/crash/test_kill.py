@@ -140,7 +140,8 @@ async def test_twenty_kills_lose_nothing_acknowledged_and_double_nothing(tmp_pat
             before = oracle.acknowledged
             await trio.sleep(rng.uniform(0.1, 0.8))
             with trio.fail_after(20):
-                while oracle.acknowledged < before + 3:  # a kill of an idle daemon proves nothing
+                # A kill of an idle daemon proves nothing.
+                while oracle.acknowledged < before + 3:  # noqa: ASYNC110 the people do not ring
                     await trio.sleep(0.01)
             await daemon.kill()
             await daemon.start(client)

@@ -40,7 +40,7 @@ CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}
 
 
 class Edit(Struct, frozen=True):
-    """A person's acknowledged edit. ``subject``: incident id or sys_id. ``shared``: the platform had that value already."""
+    """A person's acknowledged edit. ``subject``: incident id or sys_id. ``shared``: the platform had that value."""
 
     side: str
     subject: str

@@ -46,6 +46,11 @@ class Breaker:
         while (until := self._until) > trio.current_time():  # noqa: ASYNC110 another failure may move it while we sleep
             await trio.sleep_until(until)
 
+    def check(self) -> None:
+        """Raise what the last request met if no request may leave now."""
+        if self.wait_s > 0 and self.last_failure is not None:
+            raise self.last_failure
+
     def succeeded(self) -> None:
         """A request ended in a value, or in a refusal of this one record: the instance is there."""
         self.requests += 1

@@ -111,10 +111,12 @@ class Health(Struct, frozen=True, kw_only=True):
     """How an integration's connection does, as its actors know it since the start of the daemon.
 
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
-    ``breaker``: closed, open or half-open. ``last_reconcile_at_s``: when the last pass ended.
+    ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
+    ``last_reconcile_at_s``: when the last pass ended.
     """
 
     halted: str = ""
+    trouble: str = ""
     breaker: str = "closed"
     requests: int = 0
     throttled: int = 0

@@ -1,5 +1,6 @@
 """Sweeps over all links: once when the integration starts, since webhooks sent meanwhile are gone, and on command."""
 
+import math
 from typing import Final
 
 import trio
@@ -12,6 +13,7 @@ from syncd.seams import Clock, Ids
 
 COMMANDS_MAX: Final = 4
 RETRY_AFTER_S: Final = 5
+RETRY_S_MIN: Final = 1.0
 
 
 class Sweep(Struct):
@@ -49,19 +51,26 @@ class Reconciler:
         return command.result
 
     async def run(self) -> None:
-        """Sweep until one start-up sweep went through, then at every command. Ends only by cancellation."""
+        """Sweep once at the start, until that has worked, and at every command. Ends only by cancellation."""
+        is_behind, pause_s = True, 0.0
         while True:
+            command: Sweep | None = None
+            with trio.move_on_after(pause_s if is_behind else math.inf):
+                command = await self._mailbox.receive()
             try:
-                await self._sweep()
-                break
-            except ExternalFailed:
-                await trio.sleep(max(1.0, self._reader.breaker.wait_s))
-        async for command in self._mailbox:
-            try:
-                command.result = await self._sweep()
+                if command is not None:
+                    self._reader.breaker.check()  # a person waits: say at once that the instance is being left alone
+                result = await self._sweep()
             except ExternalFailed as error:
-                command.failure = error
-            command.done.set()
+                pause_s = max(RETRY_S_MIN, self._reader.breaker.wait_s)
+                if command is not None:
+                    command.failure = error
+            else:
+                is_behind = False
+                if command is not None:
+                    command.result = result
+            if command is not None:
+                command.done.set()
 
     async def _sweep(self) -> ReconcileResult:
         started_at_s = self._clock.now_s()

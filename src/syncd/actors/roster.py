@@ -16,7 +16,7 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Health, Journal, ReconcileResult
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record
 from syncd.core.model import Integration, SealedSecret, Settings
-from syncd.errors import ActorGaveUp, WrongState
+from syncd.errors import JournalFailed, WrongState
 
 log: Final = logging.getLogger("syncd.actors")
 
@@ -85,8 +85,10 @@ class Roster:
         try:
             with running.scope:
                 await self._launch(self._journal.state.integrations[name], running)
-        except* ActorGaveUp as group:
-            running.halted = str(group.exceptions[0])
+        except* JournalFailed:
+            raise  # nothing can be made durable any more: the daemon ends
+        except* Exception as group:  # noqa: BLE001 the outermost supervisor: one integration never ends another
+            running.halted = f"halted: {_leaf(group)}"
             running.actors = None
             log.error("integration halted", extra={"integration": name, "reason": running.halted})  # noqa: TRY400
         finally:
@@ -106,3 +108,11 @@ class Roster:
         if running is None:
             return Health()
         return running.actors.health if running.actors is not None else Health(halted=running.halted)
+
+
+def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group of groups."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -20,6 +20,7 @@ class Counts(Struct, frozen=True, kw_only=True):
     """What is known of an integration beside State, since the start of the daemon. Times are Unix seconds."""
 
     halted: str = ""
+    trouble: str = ""
     breaker: str = "closed"
     requests: int = 0
     throttled: int = 0
@@ -121,9 +122,10 @@ def _reasons(
     if not integration.credentials:
         paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
     if counts.halted:
-        paused.append(counts.halted)
-    down = [] if counts.breaker == "closed" else ["the instance does not answer properly; it is being probed"]
-    degraded = []
+        way_out = f"give it working credentials: im integration configure {handle} --username … --password-file …"
+        paused.append(f"{counts.halted}; {way_out}" if counts.breaker == "paused" else counts.halted)
+    down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
+    degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
     if letters:
         degraded.append(f"{letters} dead letters; see: im integration dlq {handle}")
     if pending:

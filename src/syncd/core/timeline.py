@@ -140,7 +140,11 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
                 },
             )
         case e.SendSettled():
-            told: dict[str, Json] = {"attempt": event.attempt, "fields": list(event.halves), "unseen_writes": event.unseen_writes}
+            told: dict[str, Json] = {
+                "attempt": event.attempt,
+                "fields": list(event.halves),
+                "unseen_writes": event.unseen_writes,
+            }
             yield "sync.sent", {**told, **_seen(event.observation)}
         case e.SendFailed():
             failure = event.failure

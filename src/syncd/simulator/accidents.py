@@ -141,7 +141,7 @@ def _torn(body: bytes, *, is_cut: bool) -> bytes:
     """A list whose transaction was cancelled half-way: some rows, then an error glued to the array."""
     text = body.decode()
     rows = text[len('{"result":[') : -2]
-    kept = rows[: len(rows) * 2 // 3] if is_cut else rows
+    kept = rows[: len(rows) * 2 // 3].rstrip("}") if is_cut else rows  # without a brace at its end no row is whole
     glue = " ]," if is_cut else "],"
     error = f'"error":{{"message":"{_CANCELLED}","detail":"{_TRACE}"}},"status":"failure"}}'
     return f'{{"result":[{kept}{glue}{error}'.encode()

@@ -69,11 +69,11 @@ class Outbound:
             event_id = f"{self._kernel.random.getrandbits(128):032x}"
             if switches.text("rule_mode") == "after" or event.operation == "delete":
                 # A delete rule captures its values at once: an async one would find the row gone.
-                self._run_rule(target, event, event_id)
+                self._run_rule(target, event, event_id, self._kernel.clock.host_s())
             else:
                 low, high = switches.number("rule_delay_s_min"), switches.number("rule_delay_s_max")
                 at_s = self._kernel.clock.host_s() + self._kernel.random.uniform(low, high)
-                self._kernel.timers.at(at_s, self._job(target, event, event_id))
+                self._kernel.timers.at(at_s, self._job(target, event, event_id, at_s))
         for ring in self.on_scheduled:
             ring()
 
@@ -114,23 +114,23 @@ class Outbound:
             ring()
         return len(lines)
 
-    def _job(self, target: WebhookTarget, event: Committed, event_id: str) -> Callable[[], None]:
+    def _job(self, target: WebhookTarget, event: Committed, event_id: str, at_s: float) -> Callable[[], None]:
         def run() -> None:
             # An async job has no memory of the change: it sees the record as it is now, if it still is.
             row = self._kernel.incidents.rows.get(event.row["sys_id"])
             if row is not None:
-                self._run_rule(target, replace(event, row=row), event_id)
+                self._run_rule(target, replace(event, row=row), event_id, at_s)
 
         return run
 
-    def _run_rule(self, target: WebhookTarget, event: Committed, event_id: str) -> None:
+    def _run_rule(self, target: WebhookTarget, event: Committed, event_id: str, ran_at_s: float) -> None:
         faults = self._kernel.faults
         if faults.strikes("webhook_lost"):
             return
         headers, body = self._message(target, event, event_id)
         calls = 2 if faults.strikes("webhook_doubled") else 1
         for _ in range(calls):
-            at_s = self._kernel.clock.host_s()
+            at_s = ran_at_s
             if delayed := faults.strikes("webhook_delay"):
                 at_s += delayed.seconds
             if shuffled := faults.strikes("webhook_reordered"):

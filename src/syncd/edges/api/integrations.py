@@ -160,6 +160,7 @@ def _counts(desk: Desk, integration_id: str) -> status.Counts:
     health, webhooks = desk.integrations.health(integration_id), desk.webhook_counts.of(integration_id)
     return status.Counts(
         halted=health.halted,
+        trouble=health.trouble,
         breaker=health.breaker,
         requests=health.requests,
         throttled=health.throttled,
