@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from syncd.actors.integration import RunningIntegration
+from syncd.actors.narrator import narrate
 from syncd.actors.roster import Roster, Running
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
 from syncd.core.model import Integration
@@ -46,6 +47,7 @@ class House:
             if not self.journal.state.journal_id:
                 await self.journal.transact(self._be_born, by="syncd", trace="")
             unsubscribe = self.journal.subscribe(self.roster.on_durable)
+            self.journal.subscribe(narrate)
             async with trio.open_nursery() as actors:
                 actors.start_soon(self.roster.run)
                 await doors()

@@ -1,10 +1,5 @@
-"""Takes webhooks from an instance when they are due and sends them.
+"""Delivers an instance's webhooks over real connections. One try each, as ServiceNow does; never a retry."""
 
-Owns the one task that watches ``next_due_at_s``. Never retries: a call that fails is noted and gone, as on ServiceNow.
-"""
-
-import math
-from collections.abc import Callable
 from typing import Final
 
 import httpx
@@ -13,60 +8,43 @@ import trio
 from syncd.simulator.instance import Instance
 from syncd.simulator.wire import Outgoing
 
-__all__ = ["deliver", "run_deliveries"]
+__all__ = ["Delivery"]
 
-CALL_S_MAX: Final = 175.0
-"""How long a RESTMessageV2 waits for its receiver (``glide.http.timeout``)."""
-UNDER_WAY_MAX: Final = 20
-"""How many calls an instance makes at once (``glide.http.connection_mgr.max_connections``)."""
+TIMEOUT_S: Final = 30.0
+LOOK_S_MAX: Final = 1.0
 
 
-async def run_deliveries(
-    instance: Instance,
-    client: httpx.AsyncClient,
-    now: Callable[[], float],
-    *,
-    call_s_max: float = CALL_S_MAX,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Deliver webhooks until cancelled. ``now``: the clock the instance was built with."""
-    send_bell, bell = trio.open_memory_channel[None](1)
+class Delivery:
+    """Takes what is due from ``Instance.due()`` and posts it."""
 
-    def ring() -> None:
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._bell = trio.Event()
+        self._client = httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S)
+        instance.outbound.on_scheduled.append(self._ring)
+
+    def _ring(self) -> None:
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Post webhooks as they become due. Ends only by cancellation."""
+        async with self._client, trio.open_nursery() as nursery:
+            while True:
+                self._bell = trio.Event()
+                for outgoing in self._instance.due():
+                    nursery.start_soon(self.post, outgoing)
+                next_at_s = self._instance.next_due_at_s()
+                now_s = self._instance.kernel.clock.host_s()
+                wait_s = LOOK_S_MAX if next_at_s is None else min(LOOK_S_MAX, max(0.0, next_at_s - now_s))
+                with trio.move_on_after(wait_s):
+                    await self._bell.wait()
+
+    async def post(self, outgoing: Outgoing) -> None:
+        """Make one call and say what became of it."""
         try:
-            send_bell.send_nowait(None)
-        except trio.WouldBlock:
-            return  # it already rings
-
-    limiter = trio.CapacityLimiter(UNDER_WAY_MAX)
-    instance.outbound.on_scheduled.append(ring)
-    async with send_bell, bell, trio.open_nursery() as nursery:
-        task_status.started()
-        while True:
-            for outgoing in instance.due():
-                nursery.start_soon(_deliver_limited, limiter, instance, client, outgoing, call_s_max)
-            next_at_s = instance.next_due_at_s()
-            wait_s = math.inf if next_at_s is None else max(0.0, next_at_s - now())
-            with trio.move_on_after(wait_s):
-                await bell.receive()
-
-
-async def _deliver_limited(
-    limiter: trio.CapacityLimiter, instance: Instance, client: httpx.AsyncClient, outgoing: Outgoing, call_s_max: float
-) -> None:
-    async with limiter:
-        await deliver(instance, client, outgoing, call_s_max=call_s_max)
-
-
-async def deliver(
-    instance: Instance, client: httpx.AsyncClient, outgoing: Outgoing, *, call_s_max: float = CALL_S_MAX
-) -> None:
-    """Make one call and tell the instance what became of it; a refusal, an error and silence all end the same way."""
-    with trio.move_on_after(call_s_max) as deadline:
-        try:
-            answer = await client.post(outgoing.url, content=outgoing.body, headers=list(outgoing.headers))
-            instance.delivered(outgoing, answer.status_code)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            instance.delivered(outgoing, None, f"{type(error).__name__}: {error}")
-    if deadline.cancelled_caught:
-        instance.delivered(outgoing, None, f"no answer within {call_s_max:g} s")
+            with trio.fail_after(TIMEOUT_S):
+                answer = await self._client.post(outgoing.url, content=outgoing.body, headers=list(outgoing.headers))
+        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError) as error:
+            self._instance.delivered(outgoing, None, f"{type(error).__name__}: {error}")
+        else:
+            self._instance.delivered(outgoing, answer.status_code)

@@ -1,106 +1,120 @@
-"""The instance on a TCP port: HTTP/1.1 on trio and h11.
+"""The instance on a port: HTTP/1.1 over trio and h11, one task a connection.
 
-Owns connections. Every answer comes from ``Instance.handle``; an error in one connection never leaves it.
+Owns connections and nothing of ServiceNow: requests go to ``Instance.handle``, and what it says about delays, trickling
+and resets is done here. An error in one connection ends that connection only.
 """
 
-import socket as sockets
+import logging
+import socket
 import struct
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import h11
 import trio
 
+from syncd.simulator.delivery import Delivery
 from syncd.simulator.instance import Instance
-from syncd.simulator.wire import Outgoing, Request, Response
+from syncd.simulator.wire import Request, Response
 
-__all__ = ["serve_connection"]
+__all__ = ["serve"]
 
-READ_BYTES: Final = 65536
-IDLE_S_MAX: Final = 120.0
+log = logging.getLogger("syncd.simulator")
+
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
-"""Above this the connection is dropped; between 10 MiB and this ServiceNow's own refusal is answered."""
+IDLE_S_MAX: Final = 30.0
+TRICKLE_PARTS: Final = 10
+_READ_BYTES: Final = 65_536
 
 
-async def serve_connection(
-    stream: trio.SocketStream, instance: Instance, deliver: Callable[[Outgoing], Awaitable[object]]
+async def serve(
+    instance: Instance,
+    host: str,
+    port: int,
+    *,
+    delivery: Delivery | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve one connection until its peer leaves, misbehaves, or a fault drops it."""
-    connection = h11.Connection(h11.SERVER)
-    async with stream:
+    """Serve until cancelled; reports the port that was bound. ``delivery`` makes the calls of an *after* rule."""
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    task_status.started(listeners[0].socket.getsockname()[1])
+
+    async def converse(stream: trio.SocketStream) -> None:
         try:
-            while True:
-                request = await _next_request(connection, stream)
-                if request is None:
-                    return
-                answer = instance.handle(request)
+            await _Connection(instance, stream, delivery).run()
+        except* Exception as errors:  # noqa: BLE001 one connection never ends the others
+            log.debug("connection ended: %r", errors.exceptions[0])
+
+    await trio.serve_listeners(converse, listeners)
+
+
+class _Connection:
+    def __init__(self, instance: Instance, stream: trio.SocketStream, delivery: Delivery | None) -> None:
+        self._instance = instance
+        self._stream = stream
+        self._delivery = delivery
+        self._http = h11.Connection(h11.SERVER)
+
+    async def run(self) -> None:
+        async with self._stream:
+            while (request := await self._request()) is not None:
+                answer = self._instance.handle(request)
+                for outgoing in answer.calls_first:
+                    if self._delivery is None:
+                        self._instance.outbound.put_back(outgoing)
+                    else:
+                        await self._delivery.post(outgoing)
                 if answer.delay_s:
                     await trio.sleep(answer.delay_s)
-                for outgoing in answer.calls_first:
-                    await deliver(outgoing)
                 if answer.is_reset:
-                    _reset(stream)
+                    linger = struct.pack("ii", 1, 0)  # closing with this sends RST
+                    self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                     return
-                await _send(connection, stream, request, answer)
-                if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                await self._answer(request, answer)
+                if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
                     return
-                connection.start_next_cycle()
-        except (h11.ProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the peer is gone or speaks something else; nobody is left to tell
+                self._http.start_next_cycle()
 
+    async def _event(self) -> h11.Event | type[h11.PAUSED]:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            self._http.receive_data(await self._stream.receive_some(_READ_BYTES))
+        return event  # type: ignore[return-value]
 
-async def _next_request(connection: h11.Connection, stream: trio.SocketStream) -> Request | None:
-    """The next whole request; None when the peer has closed or was idle for too long."""
-    head: h11.Request | None = None
-    body: list[bytes] = []
-    body_bytes = 0
-    with trio.move_on_after(IDLE_S_MAX):
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                if connection.they_are_waiting_for_100_continue:
-                    proceed = connection.send(h11.InformationalResponse(status_code=100, headers=[]))
-                    await stream.send_all(proceed)
-                connection.receive_data(await stream.receive_some(READ_BYTES))
-            elif isinstance(event, h11.Request):
-                head = event
-            elif isinstance(event, h11.Data):
-                body_bytes += len(event.data)
-                if body_bytes > BODY_BYTES_MAX:
+    async def _request(self) -> Request | None:
+        """The next whole request; None when the client has gone, was idle too long, or does not speak HTTP."""
+        with trio.move_on_after(IDLE_S_MAX):
+            try:
+                head = await self._event()
+                if not isinstance(head, h11.Request):
                     return None
-                body.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage) and head is not None:
-                headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
-                return Request(head.method.decode(), head.target.decode("latin-1"), headers, b"".join(body))
-            else:
+                body = bytearray()
+                while isinstance(part := await self._event(), h11.Data):
+                    body += part.data
+                    if len(body) > BODY_BYTES_MAX:
+                        return None
+            except (h11.RemoteProtocolError, trio.BrokenResourceError):
                 return None
-    return None
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+            return Request(head.method.decode("ascii"), head.target.decode("ascii"), headers, bytes(body))
+        return None
 
+    async def _answer(self, request: Request, answer: Response) -> None:
+        has_body = request.method != "HEAD" and answer.status not in {204, 304}
+        headers = [*answer.headers]
+        if answer.status != 204:
+            headers.append(("Content-Length", str(len(answer.body))))
+        await self._send(h11.Response(status_code=answer.status, headers=headers))
+        if has_body and answer.body:
+            parts = TRICKLE_PARTS if answer.trickle_s else 1
+            size = max(1, -(-len(answer.body) // parts))
+            for start in range(0, len(answer.body), size):
+                await self._send(h11.Data(data=answer.body[start : start + size]))
+                if answer.trickle_s:
+                    await trio.sleep(answer.trickle_s / parts)
+        await self._send(h11.EndOfMessage())
 
-async def _send(connection: h11.Connection, stream: trio.SocketStream, request: Request, answer: Response) -> None:
-    headers = list(answer.headers)
-    if answer.status != 204:
-        headers.append(("Content-Length", str(len(answer.body))))
-    head = connection.send(h11.Response(status_code=answer.status, headers=[*_encoded(headers)])) or b""
-    body = b"" if request.method == "HEAD" or answer.status == 204 else answer.body
-    if not answer.trickle_s:
-        data = connection.send(h11.Data(data=body)) if body else b""
-        await stream.send_all(head + (data or b"") + (connection.send(h11.EndOfMessage()) or b""))
-        return
-    await stream.send_all(head)
-    pieces = 10
-    size = max(1, -(-len(body) // pieces))
-    for start in range(0, len(body), size):
-        await trio.sleep(answer.trickle_s / pieces)
-        await stream.send_all(connection.send(h11.Data(data=body[start : start + size])) or b"")
-    await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
-
-
-def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
-
-
-def _reset(stream: trio.SocketStream) -> None:
-    """Close with RST instead of FIN, as a crashed node or a firewall does."""
-    stream.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()
+    async def _send(self, event: h11.Event) -> None:
+        block = self._http.send(event)
+        if block:
+            await self._stream.send_all(block)

@@ -1,56 +1,52 @@
-"""httpx straight into an instance: no socket, no thread, time only through ``sleep``.
+"""An httpx transport that answers straight from an ``Instance``: no socket, no thread, for virtual time."""
 
-Owns the translation between httpx and ``wire``. For simulations in virtual time and for fast tests.
-"""
-
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import trio
 
 from syncd.simulator.instance import Instance
-from syncd.simulator.wire import Outgoing, Request, Response
+from syncd.simulator.wire import Outgoing, Request
 
 __all__ = ["SimulatorTransport"]
 
+Deliver = Callable[[Outgoing], Awaitable[None]]
+
+
+class _Whole(httpx.AsyncByteStream):
+    def __init__(self, body: bytes, over_s: float) -> None:
+        self._body = body
+        self._over_s = over_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._over_s:
+            await trio.sleep(self._over_s)
+        yield self._body
+
 
 class SimulatorTransport(httpx.AsyncBaseTransport):
-    """Answers requests from ``Instance.handle``.
+    """The way to one instance. ``way_s``: how long a request, and an answer, travel. ``deliver`` makes the webhooks for
+    which the writer waits (rule mode *after*); without it they wait for ``Instance.due`` like all others."""
 
-    ``sleep`` waits out delays (default ``trio.sleep``). ``deliver`` makes the calls of *after* rules while the writer
-    waits; without it they are lost. A reset raises ``httpx.ReadError`` or ``httpx.RemoteProtocolError``, by chance, as
-    sockets do. A request that is cancelled while it waits has had its effect all the same.
-    """
-
-    def __init__(
-        self,
-        instance: Instance,
-        sleep: Callable[[float], Awaitable[object]] = trio.sleep,
-        deliver: Callable[[Outgoing], Awaitable[object]] | None = None,
-    ) -> None:
+    def __init__(self, instance: Instance, way_s: float = 0.01, deliver: Deliver | None = None) -> None:
         self._instance = instance
-        self._sleep = sleep
+        self._way_s = way_s
         self._deliver = deliver
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request of an httpx client."""
+        """Answer as the wire would; a reset connection is ``httpx.ReadError``."""
         body = await request.aread()
+        await trio.sleep(self._way_s)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-        answer = self._instance.handle(Request(request.method, request.url.raw_path.decode("ascii"), headers, body))
-        # At least one checkpoint per request, so that a world of instant answers still interleaves.
-        await self._sleep(answer.delay_s + answer.trickle_s)
+        target = request.url.raw_path.decode("ascii")
+        answer = self._instance.handle(Request(request.method, target, headers, body))
         for outgoing in answer.calls_first:
-            if self._deliver is not None:
+            if self._deliver is None:
+                self._instance.outbound.put_back(outgoing)
+            else:
                 await self._deliver(outgoing)
+        await trio.sleep(self._way_s + answer.delay_s)
         if answer.is_reset:
-            raise self._reset(request)
-        return _as_httpx(answer, request)
-
-    def _reset(self, request: httpx.Request) -> httpx.TransportError:
-        if self._instance.kernel.random.random() < 0.5:
-            return httpx.ReadError("connection reset by the simulator", request=request)
-        return httpx.RemoteProtocolError("server disconnected without sending a response", request=request)
-
-
-def _as_httpx(answer: Response, request: httpx.Request) -> httpx.Response:
-    return httpx.Response(answer.status, headers=answer.headers, content=answer.body, request=request)
+            raise httpx.ReadError("connection reset by the simulator", request=request)
+        stream = _Whole(answer.body, answer.trickle_s)
+        return httpx.Response(answer.status, headers=answer.headers, stream=stream, request=request)

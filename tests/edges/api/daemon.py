@@ -212,7 +212,7 @@ async def running(
         webhook_counts=WebhookCounts(),
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(journal.run)
+        await nursery.start(journal.run)
         await journal.transact(born, by="daemon", trace="birth")
         yield Daemon(desk, journal, integrations, work, clock, nursery)
         work.gate.set()

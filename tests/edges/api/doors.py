@@ -162,14 +162,14 @@ async def open_door(app: ASGIApp, limits: ServeLimits = DEFAULT_LIMITS) -> Async
 
     started = trio.Event()
 
-    async def run() -> None:
+    async def hold() -> None:
         async with trio.open_nursery() as serving:
             await serving.start(partial(serve, app, [door.listener], stop=door.stop, limits=limits))
             started.set()
         door.ended.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run)
+        nursery.start_soon(hold)
         await started.wait()
         await trio.testing.wait_all_tasks_blocked()
         yield door
@@ -227,7 +227,7 @@ async def open_stock(
         _StockStream(ours),  # type: ignore[arg-type]
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.run)
+        nursery.start_soon(server.run)  # noqa: ASYNC113 stock Hypercorn has no task_status
         yield Caller(theirs), nursery, context
         await trio.aclose_forcefully(theirs)
         nursery.cancel_scope.cancel()
