@@ -80,7 +80,7 @@ def test_webhooks_are_set_listed_and_replayed() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "hint"),
     [
-        ("GET", "nothing", None, 404, "there are: incidents"),
+        ("GET", "nothing", None, 404, "GET /control lists all routes"),
         ("GET", "incidents/INC9999999", None, 404, "GET /control/incidents"),
         ("POST", "incidents/INC9999999/edit", {"fields": {"state": "2"}}, 404, "INC9999999"),
         ("POST", "incidents", {}, 400, "fields is missing"),
@@ -88,6 +88,19 @@ def test_webhooks_are_set_listed_and_replayed() -> None:
         ("POST", "faults", {"name": "nonsense"}, 400, "GET /control/faults"),
         ("POST", "faults", {"name": "slow", "times": "many"}, 400, "times is 'many'"),
         ("POST", "faults", {"name": "closed_write", "value": "never"}, 400, "refuse, ignore, allow"),
+        ("POST", "incidents/INC9999999/notes", {"text": "x", "element": "state"}, 400, "work_notes or comments"),
+        ("PUT", "requests", None, 404, "GET /control lists all routes"),
+        ("POST", "users", {"user": "new"}, 400, "password is None; send a string"),
+        ("POST", "acl", {"user": "nobody"}, 404, "no account 'nobody'"),
+        ("POST", "acl", {"user": USER, "table": "sys_x"}, 404, "no table 'sys_x'"),
+        ("POST", "acl", {"user": USER, "hide": "u_nothing=1"}, 400, "name a column of incident"),
+        ("POST", "acl", {"user": USER, "deny_read": "state"}, 400, "send a list of strings"),
+        ("POST", "rules", {"matrix": {"11": "1"}}, 400, "impact and urgency"),
+        ("POST", "rules", {"policy": {"states": ["2"], "fields": ["u_x"]}}, 400, "a column of incident"),
+        ("POST", "rules", {"matrix": []}, 400, "send an object"),
+        ("POST", "clock", {"offset_s": True}, 400, "send a number"),
+        ("POST", "tokens/revoke", {"refresh_too": "yes"}, 400, "send true or false"),
+        ("POST", "faults", {"name": "slow", "value": []}, 400, "send a string, a number"),
         ("POST", "incidents", {"fields": {"state": "6"}}, 403, "Close notes"),
     ],
 )
@@ -96,6 +109,63 @@ def test_a_wrong_request_says_what_to_send_instead(
 ) -> None:
     answer = control(Snow(), method, path, body)
     assert (answer.status, hint in answer.body.decode()) == (status, True)
+
+
+def test_a_person_copies_edits_late_and_past_the_rules() -> None:
+    snow = Snow()
+    number = snow.written("Pump", correlation_id="ns:1")["number"]
+    assert body_of(control(snow, "POST", f"incidents/{number}/copy", {"correlation": True}))["correlation_id"] == "ns:1"
+    quiet = {"fields": {"impact": "1"}, "rules": False, "stamps": False}
+    row = body_of(control(snow, "POST", f"incidents/{number}/edit", quiet))
+    assert (row["impact"], row["priority"], row["sys_mod_count"]) == ("1", "5", "0")
+    control(snow, "POST", f"incidents/{number}/edit", {"fields": {"state": "2"}, "late_s": 5})
+    assert snow.instance.record(number)["state"] == "1"
+    snow.wait(5)
+    assert snow.instance.record(number)["state"] == "2"
+    said = body_of(control(snow, "POST", f"incidents/{number}/notes", {"text": "hello", "element": "comments"}))
+    assert said["sys_mod_count"] == "2"
+    assert [note["element"] for note in snow.instance.notes(number)] == ["comments"]
+
+
+def test_users_are_made_locked_and_limited() -> None:
+    snow = Snow()
+    user = body_of(control(snow, "POST", "users", {"user": "bot", "password": "pw", "time_zone": "Asia/Tokyo"}))
+    assert (user["user_name"], user["time_zone"], user["active"]) == ("bot", "Asia/Tokyo", "true")
+    assert snow.ask("GET", login=("bot", "pw")).status == 200
+    control(snow, "POST", "users", {"user": "bot", "password": "new"})
+    assert [snow.ask("GET", login=("bot", word)).status for word in ("pw", "new")] == [401, 200]
+    control(snow, "POST", "users", {"user": "bot", "locked_out": True})
+    assert snow.ask("GET", login=("bot", "new")).status == 401
+    snow.create(category="secret")
+    limits = {"user": USER, "deny_read": ["description"], "hide": "category=secret", "refuse_methods": ["DELETE"]}
+    said = body_of(control(snow, "POST", "acl", limits))
+    assert (said["deny_read"], said["hide"]) == (["incident.description"], {"incident": "category=secret"})
+    assert snow.rows() == []
+    body_of(control(snow, "POST", "acl", {"user": USER, "hide": "", "deny_read": [], "roles": ["itil"]}))
+    assert "description" in snow.rows()[0]
+    assert snow.instance.account(USER).roles == {"itil"}
+
+
+def test_rules_columns_clock_and_tokens_are_set() -> None:
+    snow = Snow()
+    rules = {
+        "matrix": {"3/3": "4"},
+        "policy": {"states": ["2"], "fields": ["category"]},
+        "abort": {"name": "No urgency 1", "query": "urgency=1"},
+    }
+    assert body_of(control(snow, "POST", "rules", rules)) == {"policies": 1, "aborts": ["No urgency 1"]}
+    row = snow.create()
+    assert row["priority"] == "4"
+    assert snow.patch(row["sys_id"], state="2", category="").status == 403
+    assert snow.patch(row["sys_id"], urgency="1").status == 403
+    control(snow, "POST", "columns", {"name": "u_team", "label": "Team", "length": 3})
+    control(snow, "POST", "columns", {"name": "short_description", "length": 5})
+    echo = snow.echo(row["sys_id"], u_team="north", short_description="Pump broken")
+    assert (echo["u_team"], echo["short_description"]) == ("nor", "Pump ")
+    assert snow.instance.kernel.incidents.columns["short_description"].label == "Short description"
+    assert body_of(control(snow, "POST", "clock", {"offset_s": 60})) == {"stamp": "2026-09-21 14:14:20"}
+    assert body_of(control(snow, "POST", "tokens/revoke")) == {"revoked": "all"}
+    assert any("/control/acl" in line for line in body_of(control(snow, "GET", ""))["routes"])
 
 
 def test_control_requests_do_not_count_and_never_fail_with_the_instance() -> None:

@@ -42,17 +42,17 @@ def _told(event: e.Event) -> dict[str, object]:
         case e.IncidentDeclared():
             return {"incident": event.incident_id, "origin": event.origin or "platform"}
         case e.IncidentEdited():
-            return {"incident": event.incident_id, "fields": ",".join(event.changes)}
+            return {"incident": event.incident_id, "changed": ",".join(event.changes)}
         case e.LinkJoined():
             return {"record": event.observation.number or event.observation.external_id}
         case e.Merged() if event.decided:
             return {"decisions": ", ".join(f"{one.field}: {one.reason}" for one in event.decided)}
         case e.SendSettled():
             crossed = {"unseen_writes": event.unseen_writes} if event.unseen_writes else {}
-            return {"record": event.observation.number, "fields": ",".join(event.halves), **crossed}
+            return {"record": event.observation.number, "changed": ",".join(event.halves), **crossed}
         case e.SendFailed():
             return {"kind": event.failure.kind, "reason": event.failure.message, "ambiguous": event.ambiguous}
         case e.DeadLettered():
-            return {"entry": event.letter.id, "fields": ",".join(event.letter.fields), "kind": event.letter.error.kind}
+            return {"entry": event.letter.id, "changed": ",".join(event.letter.fields), "kind": event.letter.error.kind}
         case _:
             return {}

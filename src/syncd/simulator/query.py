@@ -21,15 +21,15 @@ Getter = Callable[[Row], str]
 
 _OPERATORS: Final = (
     "NOT LIKE", "NOT IN", "DOES NOT CONTAIN", "ISNOTEMPTY", "ISEMPTY", "EMPTYSTRING", "ANYTHING", "STARTSWITH",
-    "ENDSWITH", "BETWEEN", "CONTAINS", "INSTANCEOF", "NSAMEAS", "SAMEAS", "RELATIVEGT", "RELATIVELT", "LIKE", "NOTON",
-    "ON", "IN", "!=", ">=", "<=", "=", ">", "<",
+    "ENDSWITH", "BETWEEN", "CONTAINS", "INSTANCEOF", "NSAMEAS", "SAMEAS", "RELATIVEGT", "RELATIVELT", "RELATIVEGE",
+    "RELATIVELE", "LIKE", "NOTON", "ON", "IN", "!*", "*", "!=", ">=", "<=", "=", ">", "<",
 )  # fmt: skip
 _CONDITION: Final = re.compile(
     r"(123TEXTQUERY321|[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*)(" + "|".join(map(re.escape, _OPERATORS)) + r")(.*)",
     re.DOTALL,
 )
 RANGE_OPERATORS: Final = frozenset({"LIKE", "NOT LIKE", "CONTAINS", "DOES NOT CONTAIN", "STARTSWITH", "ENDSWITH"}) | {
-    *(">", ">=", "<", "<=", "BETWEEN", "RELATIVEGT", "RELATIVELT", "ON", "NOTON")
+    *(">", ">=", "<", "<=", "BETWEEN", "RELATIVEGT", "RELATIVELT", "RELATIVEGE", "RELATIVELE", "ON", "NOTON", "*", "!*")
 }
 _SPAN_S: Final = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
 
@@ -255,6 +255,8 @@ def _text_test(operator: str, value: str, read: Getter) -> Predicate | None:
         "NOT IN": lambda row: read(row).casefold() not in several,
         "LIKE": lambda row: wanted in read(row).casefold(),
         "CONTAINS": lambda row: wanted in read(row).casefold(),
+        "*": lambda row: wanted in read(row).casefold(),
+        "!*": lambda row: wanted not in read(row).casefold(),
         "NOT LIKE": lambda row: wanted not in read(row).casefold(),
         "DOES NOT CONTAIN": lambda row: wanted not in read(row).casefold(),
         "STARTSWITH": lambda row: read(row).casefold().startswith(wanted),
@@ -293,9 +295,9 @@ def _date_test(operator: str, value: str, read: Getter, scope: QueryScope) -> Pr
     """Stamps are fixed-width UTC text, so comparing text is comparing time, to the second."""
     if operator in {"ISEMPTY", "ISNOTEMPTY", "EMPTYSTRING", "ANYTHING", "IN", "NOT IN"} or not value:
         return _text_test(operator, value, read)
-    if operator in {"LIKE", "STARTSWITH", "ENDSWITH", "NOT LIKE", "CONTAINS", "DOES NOT CONTAIN"}:
+    if operator in {"LIKE", "STARTSWITH", "ENDSWITH", "NOT LIKE", "CONTAINS", "DOES NOT CONTAIN", "*", "!*"}:
         return _text_test(operator, value, read)
-    if operator in {"RELATIVEGT", "RELATIVELT"}:
+    if operator.startswith("RELATIVE"):
         return _relative_test(operator, value, read, scope)
     parts = value.split("@")
     if operator in {"ON", "NOTON", "BETWEEN"}:
@@ -319,9 +321,14 @@ def _relative_test(operator: str, value: str, read: Getter, scope: QueryScope) -
         return None
     span_s = _SPAN_S[words[0]] * int(words[2])
     edge = stamp_of(scope.now_s + (span_s if words[1] == "ahead" else -span_s))
-    if operator == "RELATIVEGT":
-        return lambda row: read(row) > edge
-    return lambda row: "" < read(row) < edge
+    match operator:
+        case "RELATIVEGT":
+            return lambda row: read(row) > edge
+        case "RELATIVEGE":
+            return lambda row: read(row) >= edge
+        case "RELATIVELT":
+            return lambda row: "" < read(row) < edge
+    return lambda row: "" < read(row) <= edge
 
 
 def _literal(text: str, scope: QueryScope) -> str | None:
