@@ -14,7 +14,9 @@ from syncd.core.model import Failure, Hint, Observation
 from syncd.core.sending import Offset
 from syncd.core.state import WEBHOOKS_REMEMBERED_S
 from syncd.errors import Unknown
-from tests.core.world import ACCOUNT, INTEGRATION, World
+from tests.core.promises import INTEGRATION
+from tests.core.table import ACCOUNT
+from tests.core.world import World
 
 LINK: Final = f"{INTEGRATION}/INC-1"
 

@@ -29,7 +29,8 @@ from syncd.core.model import (
     WebhookSecret,
 )
 from syncd.core.state import _FOLDS
-from tests.core.world import INTEGRATION, KINDS, RARE_KINDS, SETTINGS, World
+from tests.core.promises import INTEGRATION
+from tests.core.world import KINDS, RARE_KINDS, SETTINGS, World
 
 indexes = st.integers(0, 11)
 acts = st.lists(st.tuples(st.sampled_from(KINDS), indexes, indexes), max_size=60)

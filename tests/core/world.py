@@ -14,10 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from syncd.core import hints, mapping, sending, verdicts
-from syncd.core.deciding import merge_link, open_links, plan
+from syncd.core.deciding import merge_link, open_links
 from syncd.core.events import (
     Change,
-    DeadLettered,
     Event,
     IncidentDeclared,
     IncidentEdited,
@@ -25,17 +24,14 @@ from syncd.core.events import (
     IntegrationConfigured,
     IntegrationDeleted,
     LinkRemoved,
-    Merged,
     Record,
 )
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
     Failure,
-    Half,
     Hint,
     Integration,
-    Link,
     Observation,
     Settings,
     Severity,
@@ -43,21 +39,15 @@ from syncd.core.model import (
 from syncd.core.outbox import due_links, next_due_at_s
 from syncd.core.sending import Offset
 from syncd.core.state import State, evolve
+from tests.core.promises import INTEGRATION, check_work_lists, is_cut
+from tests.core.table import ACCOUNT, Columns, Refused, Table
 
 T = TypeVar("T")
-Columns = dict[str, str]
 Decide = Callable[[State, float], Change[T]]
 Fate = Literal["ok", "lost", "dropped", "late", "unavailable"]
 
 ORGANIZATION: Final = "default"
-INTEGRATION: Final = "int_1"
-ACCOUNT: Final = "svc.sync"
-START_S: Final = 1_790_000_000.0
-TITLE_COLUMN_LETTERS: Final = 12
 LATE_S_MAX: Final = 60.0
-PRIORITY_OF: Final = {
-    "11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5",
-}  # fmt: skip
 SETTINGS: Final = Settings(
     organization_id=ORGANIZATION, name="Production", handle="prod", base_url="https://x.service-now.com"
 )
@@ -98,14 +88,6 @@ KINDS: Final = (
 RARE_KINDS: Final = ("unlink", "direction", "delete")
 
 
-class Refused(Exception):
-    """ServiceNow's data policy said no."""
-
-
-class Lost(AssertionError):
-    """A person's value is nowhere to be found any more."""
-
-
 class Sending(Struct):
     """One link being written, in the phases of the sender: read, started, served."""
 
@@ -136,35 +118,22 @@ class Late(Struct):
     attempt: Attempt
 
 
-class World:
+class World(Table):
     """``requests`` counts writes that reached ServiceNow. ``skew_s``: its clock minus ours."""
 
     def __init__(self, skew_s: float = 0.0, settings: Settings = SETTINGS) -> None:
+        super().__init__(skew_s)
         self.state = State()
         self.records: list[bytes] = []
-        self.now_s = START_S
-        self.skew_s = skew_s
-        self.rows: dict[str, Columns] = {}
-        self.hooks: list[hints.Webhook] = []
         self.seen_hooks: list[hints.Webhook] = []
         self.readings: list[Reading] = []
         self.sendings: list[Sending] = []
         self.late: list[Late] = []
         self.requests = 0
         self.names = 0
-        self.clock = 0
-        # What each field held, and since when: (step, value), by (incident, field) and by (record, field).
-        self.on_platform: dict[tuple[str, str], list[tuple[int, str]]] = {}
-        self.on_external: dict[tuple[str, str], list[tuple[int, Half]]] = {}
-        # The step of a person's edit that still stands where it was made.
-        self.mine: dict[tuple[str, str], int] = {}
-        self.theirs: dict[tuple[str, str], int] = {}
-        self.letters: list[tuple[int, str, tuple[str, ...]]] = []
         self.discarded: set[tuple[str, str]] = set()
-        self.accepted: set[tuple[str, str, str]] = (
-            set()
-        )  # an edit away and back again finds the accepted pair as it was
-        self.converges = True
+        # An edit away and back again finds an accepted pair as it was.
+        self.accepted: set[tuple[str, str, str]] = set()
         self.step(IntegrationConfigured(Integration(INTEGRATION, settings, self.now_s, account=ACCOUNT)), by="admin")
         self.now_s += 10
 
@@ -187,58 +156,12 @@ class World:
         decoded = msgspec.json.decode(encoded, type=Record)
         assert decoded == record
         self.records.append(encoded)
-        self.clock += 1
+        self.ledger.now += 1
         before = dict(self.state.incidents)
         links = dict(self.state.links)
         evolve(self.state, decoded)
-        for event in events:
-            if isinstance(event, DeadLettered):
-                self.letters.append((self.clock, event.letter.incident_id, event.letter.fields))
-        for name, incident in self.state.incidents.items():
-            for field in SYNCED_FIELDS:
-                value = incident.value(field) or ""
-                if name in before and value == (before[name].value(field) or ""):
-                    continue
-                if name in before and any(isinstance(event, Merged) for event in events):
-                    self._replaced_here(name, field, before[name].value(field) or "", links)
-                    self.mine.pop((name, field), None)
-                elif not by.startswith("integration:") and (value or name in before):
-                    self.mine[name, field] = self.clock
-                self.on_platform.setdefault((name, field), []).append((self.clock, value))
+        self.ledger.recorded(self.state, before, links, events, by)
         check_work_lists(self.state)
-
-    def _replaced_here(self, incident_id: str, field: str, value: str, links: dict[str, Link]) -> None:
-        """The sync took another value over: a person's value must have reached ServiceNow, or be on record."""
-        since = self.mine.get((incident_id, field))
-        if not self.converges or since is None or self._on_record(incident_id, field, value, since):
-            return
-        for link in (one for one in links.values() if one.incident_id == incident_id):
-            history = self.on_external.get((link.external_id, field), [])
-            if link.base[field].platform == value:
-                return  # back to what both sides had held: that is no change
-            if was(history, since, lambda shown: is_cut(value, shown)):
-                return
-        msg = f"{field} {value!r} of {incident_id}, set by a person, was replaced and is nowhere"
-        raise Lost(msg)
-
-    def _replaced_there(self, external_id: str, field: str, value: Half) -> None:
-        """Our write replaced an agent's value: it must have reached the incident, or be on record."""
-        since = self.theirs.get((external_id, field))
-        link = self.state.links.get(self.state.link_of_record.get((INTEGRATION, external_id), ""))
-        if not self.converges or since is None or link is None or not isinstance(value, str):
-            return
-        is_unchanged = mapping.meaning(field, link.base[field].external) == value
-        if is_unchanged or self._on_record(link.incident_id, field, value, since):
-            return
-        if was(self.on_platform.get((link.incident_id, field), []), since, lambda held: is_cut(held, value)):
-            return
-        msg = f"{field} {value!r} of {external_id}, set by an agent, was overwritten and is nowhere"
-        raise Lost(msg)
-
-    def _on_record(self, incident_id: str, field: str, value: str, since: int) -> bool:
-        kept = [one for one in self.state.conflicts.values() if (one.incident_id, one.field) == (incident_id, field)]
-        told = any(at >= since and (name, field in fields) == (incident_id, True) for at, name, fields in self.letters)
-        return told or any(value in {one.platform, one.external} for one in kept)
 
     def replayed(self) -> State:
         """State made anew from the bytes."""
@@ -248,51 +171,6 @@ class World:
         return state
 
     # -- ServiceNow -------------------------------------------------------------------------------------------------
-
-    def observe(self, external_id: str) -> Observation:
-        """The record as a read shows it now."""
-        row = self.rows[external_id]
-        return Observation(
-            external_id=external_id,
-            columns={name: row[name] for name in mapping.READ_COLUMNS if name in row},
-            number=row["number"],
-            mod_count=int(row["sys_mod_count"]),
-            updated_at_s=float(row["sys_updated_on"]),
-            updated_by=row["sys_updated_by"],
-            created_at_s=float(row["sys_created_on"]),
-            created_by=row["sys_created_by"],
-            correlation_id=row.get("correlation_id", ""),
-        )
-
-    def store(self, external_id: str, columns: Columns, by: str) -> None:
-        """Insert or update as ServiceNow does: cut, derive the priority, stamp, and send a webhook."""
-        before = self.rows.get(external_id, {})
-        locked = by == ACCOUNT and before.get("state") == "7"
-        after = before | ({} if locked else columns)
-        if by == ACCOUNT and after.get("state") in {"6", "7"} and not after.get("close_code"):
-            raise Refused
-        after["short_description"] = after.get("short_description", "")[:TITLE_COLUMN_LETTERS]
-        after["priority"] = PRIORITY_OF[after.setdefault("impact", "2") + after.setdefault("urgency", "2")]
-        if before and after == before:
-            return
-        stamp = str(math.floor(self.now_s + self.skew_s))
-        self.clock += 1
-        if not before:
-            created = {"number": f"INC00{external_id}", "state": "1", "description": "", "sys_mod_count": "-1"}
-            after = created | after | {"sys_created_on": stamp, "sys_created_by": by}
-        count = int(after["sys_mod_count"]) + 1
-        self.rows[external_id] = after | {"sys_mod_count": str(count), "sys_updated_on": stamp, "sys_updated_by": by}
-        for field in SYNCED_FIELDS:
-            raw, value = mapping.raw_of(field, before), mapping.raw_of(field, after)
-            if before and raw == value:
-                continue
-            self.on_external.setdefault((external_id, field), []).append((self.clock, mapping.meaning(field, value)))
-            if by == ACCOUNT:
-                self.theirs.pop((external_id, field), None)
-            else:
-                self.theirs[external_id, field] = self.clock
-        operation = "update" if before else "insert"
-        self.hooks.append(hints.Webhook(sys_id=external_id, operation=operation, sys_mod_count=count, updated_by=by))
 
     def _serve(self, external_id: str, attempt: Attempt, seen: Observation | None) -> str:
         """Our request takes effect. ``seen``: the read it rests on; None for one that comes late."""
@@ -308,7 +186,7 @@ class World:
             raw = mapping.raw_of(field, before)
             is_race = raw != mapping.raw_of(field, known)  # no conditional write: an edit since the read is not seen
             if raw != mapping.raw_of(field, self.rows[external_id]) and not is_race:
-                self._replaced_there(external_id, field, mapping.meaning(field, raw))
+                self.ledger.replaced_there(self.state, external_id, field, mapping.meaning(field, raw))
         return external_id
 
     def _name(self, kind: str) -> str:
@@ -510,7 +388,7 @@ class World:
 
     def _direction(self, a: int, b: int) -> None:
         self.change(sync_direction=("none", "inbound", "outbound", "bidirectional")[a % 4])
-        self.converges = False
+        self.ledger.holds = False
 
     def _unlink(self, a: int, b: int) -> None:
         link = pick(list(self.state.links.values()), a)
@@ -620,51 +498,3 @@ class World:
 def pick(things: list[T], index: int) -> T | None:
     """One of them, if there is any."""
     return things[index % len(things)] if things else None
-
-
-def is_cut(value: str, shown: Half) -> bool:
-    """The same, or what the title column's limit leaves of it."""
-    return shown == value or (isinstance(shown, str) and shown == value[:TITLE_COLUMN_LETTERS].rstrip() and shown != "")
-
-
-def was(history: list[tuple[int, T]], since: int, matches: Callable[[T], bool]) -> bool:
-    """Whether it held such a value at ``since`` or at any time after it."""
-    earlier = [value for step, value in history if step <= since][-1:]
-    return any(matches(value) for value in [*earlier, *(value for step, value in history if step > since)])
-
-
-def check_work_lists(state: State) -> None:
-    """The lists that actors look for work in say exactly what the links, conflicts and incidents say."""
-    links = state.links.values()
-    for integration_id in {*state.integrations, *state.outbox, *state.dirty, *state.hints, *state.unlinked}:
-        own = [link for link in links if link.integration_id == integration_id]
-        assert set(state.outbox.get(integration_id, {})) == {link.id for link in own if link.outbox is not None}
-        assert set(state.dirty.get(integration_id, {})) <= {link.id for link in own}
-        waiting = state.unlinked.get(integration_id, {})
-        assert not {link.incident_id for link in own} & set(waiting)
-        assert set(waiting) <= set(state.incidents)
-        for name, hint in state.hints.get(integration_id, {}).items():
-            assert hint.external_id == name
-            assert hint.position <= state.position
-    assert {link.integration_id for link in links} <= set(state.integrations)
-    records = {(link.integration_id, link.external_id): link.id for link in links if link.external_id}
-    assert state.link_of_record == records
-    for incident_id in state.incidents:
-        assert sorted(state.links_of.get(incident_id, ())) == sorted(
-            link.id for link in links if link.incident_id == incident_id
-        )
-    pending = {
-        (f"{one.integration_id}/{one.incident_id}", one.field): one.id
-        for one in state.conflicts.values()
-        if one.status == "pending"
-    }
-    assert state.waiting == pending
-    assert {letter.link_id for letter in state.dead_letters.values()} <= set(state.links)
-    for link in links:
-        assert (link.state == "pending") == (link.external_id == "")
-        integration = state.integrations[link.integration_id]
-        if link.id not in state.dirty.get(link.integration_id, {}) and integration.settings.runs:
-            merged, _ = plan(link, state.incidents[link.incident_id], integration, state, 0.0)
-            forgotten = [one for one in merged.decided if one.value is not UNSET]
-            assert not forgotten, "an edit to take over, and the link is not marked"
-            assert not merged.must_write or link.outbox is not None, "something to write, and nothing says so"

@@ -25,6 +25,7 @@ from syncd.errors import JournalFailed
 from syncd.house import House
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
+from syncd.simulator.records import Committed
 from syncd.simulator.wire import Outgoing, Refusal
 from syncd.systems import platform
 from tests.simulation.disk import SimDisk, SimWork
@@ -70,6 +71,8 @@ class World:
         options = InstanceOptions(incidents=0, clock_offset_s=rng.uniform(-120, 120))
         self.instance = Instance(options, lambda: EPOCH_S + trio.current_time(), Random(rng.getrandbits(32)))
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
+        self._stored: set[tuple[str, str, str]] = set()
+        self.instance.records.on_commit.append(self._remember)
         self._door: httpx.AsyncBaseTransport | None = None
         self._remembered = State()
         self._scope = trio.CancelScope()
@@ -269,6 +272,11 @@ class World:
             return SEVERITY_SHOWN[raw]
         return STATUS_SHOWN[raw] if field == "status" else raw.strip()
 
+    def _remember(self, committed: Committed) -> None:
+        """What ServiceNow ever stored, as (sys_id, field, value)."""
+        for field in COLUMN:
+            self._stored.add((committed.row["sys_id"], field, self.shown(committed.row, field)))
+
     # The end
 
     @property
@@ -336,7 +344,7 @@ class World:
 
     async def _check_no_loss(self, rows: dict[str, dict[str, str]]) -> None:
         state = self.state
-        sent, overwritten = self._sent(), await self._overwritten()
+        overwritten = await self._overwritten()
         decided = [(event.link_id, one) for event in await self.history() for one in event.decided]
         came = {(name, one.field, str(one.value)) for name, one in decided}
         met = {(name, one.field, one.halves.platform) for name, one in decided if one.reason == "converged"}
@@ -351,7 +359,8 @@ class World:
                 incident_id = edit.subject
                 current = str(state.incidents[incident_id].value(edit.field)) == edit.value
                 link = state.links[link_id(self.integration_id, incident_id)]
-                crossed = (incident_id, edit.field, edit.value) in sent
+                shown = edit.value[:160] if edit.field == "title" else edit.value
+                crossed = (link.external_id, edit.field, shown.strip()) in self._stored
             else:
                 link = state.links[state.link_of_record[self.integration_id, edit.subject]]
                 if (link.id, edit.field) in overwritten:
@@ -362,26 +371,3 @@ class World:
             kept = (incident_id, edit.field, edit.value) in lost
             both = (link.id, edit.field, edit.value) in met
             assert current or crossed or kept or both, f"lost: {edit}"
-
-    def _sent(self) -> set[tuple[str, str, str]]:
-        """What the daemon sent to ServiceNow: (incident, field, value)."""
-        state = self.state
-        sent: set[tuple[str, str, str]] = set()
-        for line in self.instance.requests:
-            if line.method not in ("POST", "PATCH"):
-                continue
-            columns = json.loads(line.body)
-            sys_id = line.target.partition("?")[0].rpartition("/")[2]
-            name = state.link_of_record.get((self.integration_id, sys_id), "")
-            created_for = columns.get("correlation_id", "").rpartition(":")[2]
-            incident_id = state.links[name].incident_id if name else created_for
-            for field, column in COLUMN.items():
-                if column in columns and field in ("title", "description"):
-                    sent.add((incident_id, field, columns[column].strip()))
-            if "state" in columns:
-                sent.add((incident_id, "status", STATUS_SHOWN[columns["state"]]))
-            if "impact" in columns:
-                pair = (columns["impact"], columns["urgency"])
-                priority = {("1", "1"): "1", ("1", "2"): "2", ("2", "1"): "2", ("2", "2"): "3"}.get(pair, "4")
-                sent.add((incident_id, "severity", SEVERITY_SHOWN[priority]))
-        return sent

@@ -162,7 +162,11 @@ def test_rules_columns_clock_and_tokens_are_set() -> None:
     control(snow, "POST", "columns", {"name": "short_description", "length": 5})
     echo = snow.echo(row["sys_id"], u_team="north", short_description="Pump broken")
     assert (echo["u_team"], echo["short_description"]) == ("nor", "Pump ")
-    assert snow.instance.kernel.incidents.columns["short_description"].label == "Short description"
+    limits = snow.rows("elementINu_team,short_description^ORDERBYelement", table="sys_dictionary")
+    assert [(one["name"], one["max_length"], one["column_label"]) for one in limits] == [
+        ("task", "5", "Short description"),
+        ("incident", "3", "Team"),
+    ]
     assert body_of(control(snow, "POST", "clock", {"offset_s": 60})) == {"stamp": "2026-09-21 14:14:20"}
     assert body_of(control(snow, "POST", "tokens/revoke")) == {"revoked": "all"}
     assert any("/control/acl" in line for line in body_of(control(snow, "GET", ""))["routes"])

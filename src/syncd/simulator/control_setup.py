@@ -125,6 +125,9 @@ class Setup:
         owner = old.owner if old is not None else "incident"
         label = given.text("label", old.label if old is not None else name)
         self._kernel.incidents.add_column(Column(name, label, length_max=length, owner=owner))
+        rows = self._kernel.store.find("sys_dictionary", "element", name)
+        row = next(rows, None) or self._kernel.store.put("sys_dictionary", name=owner, element=name, active="true")
+        row.update(column_label=label, internal_type="string", max_length=str(length))
         return {"name": name, "length": length}
 
 
