@@ -1,6 +1,7 @@
 """The seams as the simulation replaces them: virtual time, seeded chance, a wire without sockets (see also disk.py)."""
 
 import random
+from collections.abc import Mapping
 
 import httpx
 import trio
@@ -40,10 +41,25 @@ class SimIds:
 
 
 class SimNet:
-    """The way to one simulated instance, whatever the host."""
+    """The way to the simulated instances, by ``host:port``."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
+    def __init__(self, instances: Mapping[str, Instance]) -> None:
+        self._instances = instances
 
     def transport(self, max_connections: int) -> httpx.AsyncBaseTransport:
-        return SimulatorTransport(self._instance)
+        return SimTransport(self._instances)
+
+
+class SimTransport(httpx.AsyncBaseTransport):
+    """Hands each request to the instance it is for; a host that is none of them cannot be reached."""
+
+    def __init__(self, instances: Mapping[str, Instance]) -> None:
+        self._instances = instances
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The instance's answer."""
+        instance = self._instances.get(request.url.netloc.decode("ascii"))
+        if instance is None:
+            await trio.lowlevel.checkpoint()
+            raise httpx.ConnectError("nobody listens there", request=request)
+        return await SimulatorTransport(instance).handle_async_request(request)

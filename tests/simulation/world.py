@@ -33,6 +33,7 @@ from tests.simulation.seams import EPOCH_S, SimClock, SimIds, SimNet
 
 STATE_DIR = Path("/state")
 URL = "http://127.0.0.1:8080"
+INSTANCE_HOST = "127.0.0.1:9999"
 WEBHOOK_SECRET = "the-webhook-secret-of-this-world"
 STATUS_SHOWN = {"1": "open", "2": "open", "3": "mitigated", "6": "resolved", "7": "closed", "8": "canceled"}
 SEVERITY_SHOWN = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
@@ -70,6 +71,7 @@ class World:
         self._key = rng.randbytes(32)
         options = InstanceOptions(incidents=0, clock_offset_s=rng.uniform(-120, 120))
         self.instance = Instance(options, lambda: EPOCH_S + trio.current_time(), Random(rng.getrandbits(32)))
+        self.instances = {INSTANCE_HOST: self.instance}
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
         self._stored: set[tuple[str, str, str]] = set()
         self.instance.records.on_commit.append(self._remember)
@@ -103,7 +105,7 @@ class World:
             "organization_id": "default",
             "integration_type": "servicenow",
             "name": "Demo",
-            "base_url": "http://127.0.0.1:9999",
+            "base_url": f"http://{INSTANCE_HOST}",
             "credentials": {"username": "svc.sync", "password": "sync-secret"},
             "webhook_secret": WEBHOOK_SECRET,
             "external_defaults": CLOSE,
@@ -118,7 +120,7 @@ class World:
     async def _live(self, disk: SimDisk, scope: trio.CancelScope, down: trio.Event) -> None:
         ids = SimIds(Random(self.rng.getrandbits(32)))
         work = SimWork(Random(self.rng.getrandbits(32)), pause_s_max=0.002)
-        seams = Seams(clock=self._clock, ids=ids, disk=disk, net=SimNet(self.instance), work=work)
+        seams = Seams(clock=self._clock, ids=ids, disk=disk, net=SimNet(self.instances), work=work)
         try:
             with scope:
                 house = await House.open(STATE_DIR, seams, self._master_key)
