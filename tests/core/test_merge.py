@@ -66,11 +66,11 @@ ROWS: Final = {
 ONE_WAY: Final = {
     ("inbound", PLATFORM): Decision(None, "not-outbound"),
     ("inbound", EXTERNAL): Decision("external", "one-side-changed"),
-    ("inbound", BOTH): Decision("external", "one-side-changed"),
+    ("inbound", BOTH): Decision("external", "one-side-changed", overruled=True),
     ("inbound", FIRST): Decision("external", "first-link", overruled=True),
     ("outbound", PLATFORM): Decision("platform", "one-side-changed"),
     ("outbound", EXTERNAL): Decision(None, "not-inbound"),
-    ("outbound", BOTH): Decision("platform", "one-side-changed"),
+    ("outbound", BOTH): Decision("platform", "one-side-changed", overruled=True),
     ("outbound", FIRST): Decision("platform", "first-link", overruled=True),
     ("none", PLATFORM): Decision(None, "not-outbound"),
     ("none", EXTERNAL): Decision(None, "not-inbound"),

@@ -41,6 +41,8 @@ async def troubled_days(world: World) -> None:
     for at_s in sorted(crashes + deeds):
         await trio.sleep_until(max(at_s, trio.current_time()))
         if at_s in crashes:
+            if rng.random() < 0.5:
+                await world.edit_platform()  # acknowledged this very instant: it must be on disk
             await world.crash()
             continue
         match rng.choice(("platform", "platform", "external", "external", "both", "declare", "create")):

@@ -58,6 +58,6 @@ async def receiving(receiver: Receiver) -> AsyncIterator[str]:
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, receiver.converse, listeners)
+        await nursery.start(trio.serve_listeners, receiver.converse, listeners)
         yield f"http://127.0.0.1:{port}/hook"
         nursery.cancel_scope.cancel()

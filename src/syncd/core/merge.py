@@ -79,9 +79,9 @@ def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
         return Decision(None, "converged")
     first = isinstance(platform.half, UnsetType) and isinstance(external.half, UnsetType)
     if external.changed and not policy.inbound and not (first and policy.outbound):
-        return Decision(None, "not-inbound") if not platform.changed else _outbound_only(policy)
+        return Decision(None, "not-inbound") if not (platform.changed and policy.outbound) else _only("platform")
     if platform.changed and not policy.outbound and not (first and policy.inbound):
-        return Decision(None, "not-outbound") if not external.changed else Decision("external", "one-side-changed")
+        return Decision(None, "not-outbound") if not external.changed else _only("external")
     if first:
         return _first_link(platform.now, external.now, policy)
     if not external.changed:
@@ -91,9 +91,9 @@ def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
     return _both_changed(platform.at, external.at, policy)
 
 
-def _outbound_only(policy: Policy) -> Decision:
-    """The external edit may not spread, so it cannot conflict: the platform's change goes out, if it may."""
-    return Decision("platform", "one-side-changed") if policy.outbound else Decision(None, "not-inbound")
+def _only(side: Side) -> Decision:
+    """Both changed, and only this side's edits may spread: it stands, and the other's value is kept in a record."""
+    return Decision(side, "one-side-changed", overruled=True)
 
 
 def _first_link(platform: str, external: str, policy: Policy) -> Decision:

@@ -22,6 +22,7 @@ SECRET_LETTERS_MAX: Final = 4096
 QUERY_LETTERS_MAX: Final = 1000
 HANDLE_LETTERS_MAX: Final = 63
 CREDENTIAL_NAMES: Final = ("username", "password", "client_id", "client_secret", "api_key")
+OAUTH_NAMES: Final = frozenset({"client_id", "client_secret"})
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = ("poll_interval", "closed_policy")  # of the contract, but not of this version
 # Words that follow `im integration`: an integration of that name could never be meant.
@@ -281,18 +282,13 @@ def _credentials(body: Fields) -> dict[str, str] | UnsetType:
             part.fault(name, f"must be text of 1 to {SECRET_LETTERS_MAX} letters, without NUL")
         else:
             chosen[name] = value
-    names = {name for name in part.names() if name in CREDENTIAL_NAMES}
-    if names not in (
-        {"username", "password"},
-        {"client_id", "client_secret"},
-        {"client_id", "client_secret", "username", "password"},
-        {"api_key"},
-    ):
-        body.fault(
-            "credentials",
-            "do not belong together; give username and password, or client_id and client_secret (with username and "
-            "password for the password grant), or api_key",
-        )
+    for name in OAUTH_NAMES:
+        if name in chosen:
+            part.fault(name, "OAuth is not in this version of syncd; give username and password, or api_key")
+    if set(chosen) - OAUTH_NAMES not in ({"username", "password"}, {"api_key"}):
+        body.fault("credentials", "do not belong together; give username and password, or api_key")
+    if not chosen.get("api_key", "").isascii():
+        part.fault("api_key", "must be ASCII, as ServiceNow's keys are")
     return chosen
 
 

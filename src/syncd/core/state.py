@@ -360,6 +360,12 @@ def _merged(state: State, record: e.Record, event: e.Merged) -> None:
     }
     if changes:
         _change_incident(state, record, link.incident_id, changes)
+    met = {one.field for one in event.decided if one.reason == "converged" or one.field in changes}
+    for letter in [one for one in state.dead_letters.values() if one.link_id == link.id and met.issuperset(one.fields)]:
+        del state.dead_letters[letter.id]  # the difference it stood for is gone
+    link = state.links[link.id]
+    if met & link.held.keys():
+        _put_link(state, replace(link, held={f: held for f, held in link.held.items() if f not in met}))
     for conflict in event.conflicts:
         state.last_number += conflict.id not in state.conflicts
         state.conflicts[conflict.id] = conflict

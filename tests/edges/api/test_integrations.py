@@ -215,8 +215,17 @@ async def test_another_address_without_credentials_clears_the_old_ones() -> None
         status = (await daemon.socket.get(f"{path}/sync-status")).json()
         assert status["state"] == "paused"
         assert "no credentials" in status["reasons"][0]
-        body = {"base_url": SNOW, "credentials": {"client_id": "i", "client_secret": "s"}}
-        assert (await daemon.socket.patch(path, json=body)).json()["credentials_set"] == ["client_id", "client_secret"]
+        body = {"base_url": SNOW, "credentials": {"api_key": "k"}}
+        assert (await daemon.socket.patch(path, json=body)).json()["credentials_set"] == ["api_key"]
+
+
+async def test_oauth_is_refused_by_name_and_not_stored_for_nothing() -> None:
+    async with running() as daemon:
+        made = await daemon.configure()
+        body = {"credentials": {"client_id": "i", "client_secret": "s"}}
+        answer = await daemon.socket.patch(f"{PATH}/{made['id']}", json=body)
+        assert answer.status_code == 422
+        assert "OAuth is not in this version" in answer.text
 
 
 async def test_a_deleted_integration_is_gone_and_its_incidents_are_not() -> None:
