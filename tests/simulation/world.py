@@ -165,6 +165,17 @@ class World:
         await trio.sleep(self.rng.uniform(0, 3))
         await self.start()
 
+    async def stop(self) -> None:
+        """Kill the process; the next ``start`` finds everything that it wrote."""
+        self.house = None
+        self._disk = self._disk.kill()
+        self._scope.cancel()
+        await self._down.wait()
+
+    def forget_key(self) -> None:
+        """The next life has another master key, which opens nothing that is sealed."""
+        self._key = self.rng.randbytes(32)
+
     # Webhooks
 
     async def _deliver(self) -> None:
