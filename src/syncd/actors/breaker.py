@@ -1,29 +1,38 @@
 """One integration's picture of whether its instance answers, and how long to leave it alone.
 
 Throttled: no request of any kind until ``Retry-After``. Three outages in a row, or one after the breaker has opened:
-wait with backoff, at most 15 s, then try again. Wrong credentials twice in a row: paused, with a slow probe. Not
-durable: after a restart the first request finds out.
+wait with backoff, at most 15 s, then try again. Wrong credentials twice in a row: paused, with a slow probe. After
+either, one request goes first; what had left before the way was closed says nothing about it. Not durable: after a
+restart the first request finds out.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
 from syncd.core.backoff import CAP_S_FRESH, RETRY_AFTER_S_MAX, delay_s
 from syncd.errors import ExternalFailed
 
+T = TypeVar("T")
+
 OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
 PROBE_AFTER_S: Final = 300.0
+ONCE_MORE_AFTER_S: Final = 1.0
 
 
 class Breaker:
-    """Shared by all actors of one integration; every request passes it and reports back."""
+    """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, concurrency: int) -> None:
         self._rng = rng
+        self._slots = trio.CapacityLimiter(concurrency)
+        self._probe = trio.Lock()
         self._until = -1.0
+        self._closings = 0
         self._outages = 0
         self._refusals = 0
         self.last_failure: ExternalFailed | None = None
@@ -41,41 +50,87 @@ class Breaker:
         """Seconds until the next request may leave."""
         return max(0.0, self._until - trio.current_time())
 
-    async def passage(self) -> None:
-        """Wait until a request may leave."""
-        while (until := self._until) > trio.current_time():  # noqa: ASYNC110 another failure may move it while we sleep
-            await trio.sleep_until(until)
-
     def check(self) -> None:
         """Raise what the last request met if no request may leave now."""
         if self.wait_s > 0 and self.last_failure is not None:
             raise self.last_failure
 
-    def succeeded(self) -> None:
-        """A request ended in a value, or in a refusal of this one record: the instance is there."""
-        self.requests += 1
-        self._outages = self._refusals = 0
-        self._until = -1.0
-        self.last_failure = None
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make one request in its turn. Raises its ``ExternalFailed``."""
+        async with self.turn():
+            return await self.made(call)
 
-    def failed(self, error: ExternalFailed) -> None:
+    @asynccontextmanager
+    async def turn(self, *, waits: bool = True) -> AsyncIterator[None]:
+        """Until the end of the block, one place among the requests; it begins when a request may leave.
+
+        ``waits`` False: where it would have to wait for the instance, ``ExternalFailed`` (``unavailable``) at once.
+        """
+        async with self._slots:
+            while True:
+                if self.wait_s > 0:
+                    if not waits:
+                        raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
+                    await trio.sleep_until(self._until)
+                elif self._is_in_doubt:
+                    async with self._probe:
+                        if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
+                            yield
+                            return
+                else:
+                    yield
+                    return
+
+    async def made(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a request whose turn it is, and take note of how it ended. Raises its ``ExternalFailed``."""
+        closings = self._closings
+        self.requests += 1
+        try:
+            found = await call()
+        except ExternalFailed as error:
+            self._failed(error, is_news=closings == self._closings)
+            raise
+        self._succeeded(is_news=closings == self._closings)
+        return found
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """Only one request may find out whether all is well again."""
+        return self._outages >= OUTAGES_UNTIL_OPEN or self._refusals > 0
+
+    def _last(self) -> str:
+        return self.last_failure.message if self.last_failure is not None else "it did not answer"
+
+    def _succeeded(self, *, is_news: bool) -> None:
+        """A request ended in a value, or in a refusal of this one record: the instance is there."""
+        if is_news:
+            self._outages = self._refusals = 0
+            self._until = -1.0
+            self.last_failure = None
+
+    def _failed(self, error: ExternalFailed, *, is_news: bool) -> None:
         """A request ended in ``error``; closes the way when that says something about the whole instance."""
         if error.outcome in ("refused", "gone"):
-            self.succeeded()
+            self._succeeded(is_news=is_news)
             return
-        self.requests += 1
         self.errors += 1
-        self.last_failure = error
-        if error.outcome == "paused":
-            self._refusals += 1
-            pause_s = PROBE_AFTER_S if self._refusals >= REFUSALS_UNTIL_PAUSED else 1.0
-        elif error.outcome == "throttled":
+        if is_news or error.outcome == "throttled":
+            self.last_failure = error
+        if error.outcome == "throttled":
             self.throttled += 1
-            pause_s = min(error.retry_after_s or delay_s(self._outages, 0.0, 1.0), RETRY_AFTER_S_MAX)
-            self._outages += error.retry_after_s is None
+            self._outages += is_news and error.retry_after_s is None
+            self._close_for(min(error.retry_after_s or delay_s(self._outages, 0.0, 1.0), RETRY_AFTER_S_MAX))
+        elif not is_news:
+            return
+        elif error.outcome == "paused":
+            self._refusals += 1
+            self._close_for(PROBE_AFTER_S if self._refusals >= REFUSALS_UNTIL_PAUSED else ONCE_MORE_AFTER_S)
         else:
             self._outages += 1
-            if self._outages < OUTAGES_UNTIL_OPEN:
-                return
-            pause_s = min(CAP_S_FRESH, delay_s(self._outages - OUTAGES_UNTIL_OPEN, 0.0, 0.5 + self._rng.random() / 2))
+            if self._outages >= OUTAGES_UNTIL_OPEN:
+                jitter = 0.5 + self._rng.random() / 2
+                self._close_for(min(CAP_S_FRESH, delay_s(self._outages - OUTAGES_UNTIL_OPEN, 0.0, jitter)))
+
+    def _close_for(self, pause_s: float) -> None:
+        self._closings += 1
         self._until = max(self._until, trio.current_time() + pause_s)

@@ -36,7 +36,7 @@ class RunningIntegration:
         self._rng: Random = ids.rng
         self._clock = clock
         self._intake_bell, self._router_bell, self._sender_bell = Doorbell(), Doorbell(), Doorbell()
-        self._breaker = Breaker(ids.rng)
+        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)

@@ -3,20 +3,25 @@
 All three end in ``core.hints.settle_read``, the one write path. Shared by intake and reconciler.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External, Journal
+from syncd.core.backoff import CAP_S_FRESH
 from syncd.core.hints import HINTS_A_READ, Read, settle_read, swept, unlinked
 from syncd.core.model import Cursor, Hint, Integration, Observation
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock, Ids
 
+T = TypeVar("T")
+
 LATE_COMMIT_S: Final = 300.0  # a record may appear with a creation stamp this old, the longest UI transaction
 PAGES_MAX: Final = 10_000
+OFFSET_ERROR_S_MAX: Final = 1.0
+SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
 
 
 class Swept(Struct, frozen=True):
@@ -41,14 +46,18 @@ class Reader:
 
     async def rows(self, external_ids: Sequence[str]) -> list[Observation]:
         """The records that are shown of these ids, at most 50."""
-        await self.breaker.passage()
+        return await self._ask(lambda: self._external.read(external_ids))
+
+    def pause_s(self, failures: int) -> float:
+        """How long to wait after so many failed reads in a row; no longer than an instance may be left unprobed."""
+        return max(self.breaker.wait_s, min(CAP_S_FRESH, 2.0 ** min(failures - 1, 8)))
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            found = await self._external.read(external_ids)
+            return await self.breaker.ask(call)
         except ExternalFailed as error:
-            self.breaker.failed(error)
+            self.breaker.last_failure = error  # a read that is refused is trouble, too: nothing comes in
             raise
-        self.breaker.succeeded()
-        return found
 
     async def read(self, hints: Sequence[Hint]) -> None:
         """Read what hints name and settle them."""
@@ -58,7 +67,9 @@ class Reader:
 
     async def sweep(self, clock: Clock, trace: str) -> Swept:
         """Read every link's record, then look for records created since the last sweep. Heals through the merge."""
-        integration = self._journal.state.integrations[self._integration_id]
+        integration = self._journal.state.integrations.get(self._integration_id)
+        if integration is None:
+            return Swept(0, 0)
         begun_s = clock.now_s()
         names = [link.external_id for link in self._journal.state.links_under(integration.id) if link.external_id]
         observed = 0
@@ -66,35 +77,53 @@ class Reader:
             page = names[start : start + HINTS_A_READ]
             asked = self._journal.state.position
             observed += await self._feed(asked, (), await self.rows(page), trace=trace)
-        observed += await self._look_for_new(integration, trace)
-        upto_s = begun_s + self._external.offset.s
-        await self._journal.transact(lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace)
+        found = await self._look_for_new(integration, trace)
+        if found is not None:
+            observed += found
+            upto_s = begun_s + self._external.offset.s
+            await self._journal.transact(
+                lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace
+            )
         return Swept(len(names), observed)
 
-    async def _look_for_new(self, integration: Integration, trace: str) -> int:
-        """Walk through records created since the last sweep, with an overlap for late commits."""
-        first_s = integration.first_enabled_at_s
-        if first_s is None or not (integration.settings.reads and integration.settings.create_platform):
-            return 0
-        since_s = first_s + self._external.offset.s
-        if integration.swept_at_s is not None:
-            since_s = max(since_s, integration.swept_at_s - LATE_COMMIT_S)
-        cursor = Cursor(since_s - 3.0)
+    async def _look_for_new(self, integration: Integration, trace: str) -> int | None:
+        """Walk through records created since the last sweep; None when new ones are not wanted, and stay unlooked."""
+        if integration.first_enabled_at_s is None or not (
+            integration.settings.reads and integration.settings.create_platform
+        ):
+            return None
+        since_s = self._new_since_s(integration)
+        cursor = Cursor(since_s)
         observed = 0
         for _ in range(PAGES_MAX):
-            await self.breaker.passage()
-            asked = self._journal.state.position
-            rows = await self._external.created_after(cursor)
+            asked, page = self._journal.state.position, cursor
+            rows = await self._ask(lambda page=page: self._external.created_after(page))  # type: ignore[misc]
+            if self._new_since_s(integration) < since_s - OFFSET_ERROR_S_MAX:
+                since_s = self._new_since_s(integration)  # this answer was the first to tell the instance's clock
+                cursor = Cursor(since_s)
+                continue
             if not rows:
                 break
             observed += await self._feed(asked, (), rows, trace=trace)
             cursor = Cursor(rows[-1].created_at_s or cursor.created_at_s, rows[-1].external_id)
         return observed
 
+    def _new_since_s(self, integration: Integration) -> float:
+        """From where to look for new records, on the instance's clock: with an overlap for late commits."""
+        since_s = (integration.first_enabled_at_s or 0.0) + self._external.offset.s
+        if integration.swept_at_s is not None:
+            since_s = max(since_s, integration.swept_at_s - LATE_COMMIT_S)
+        return since_s - SLACK_S
+
     async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:
-        integration = self._journal.state.integrations[self._integration_id]
+        integration = self._journal.state.integrations.get(self._integration_id)
+        if integration is None:
+            return 0  # deleted while the answer was on its way; whoever runs us is about to be stopped
         strangers = [seen.external_id for seen in unlinked(self._journal.state, integration.id, rows)]
-        wanted = await self._external.passing(strangers, integration.settings.import_query)
+        query = integration.settings.import_query
+        wanted = frozenset(strangers)
+        if query and strangers:
+            wanted = await self._ask(lambda: self._external.passing(strangers, query))
         words = tuple(self._ids.word() for _ in strangers)
         read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset)
         return await self._journal.transact(

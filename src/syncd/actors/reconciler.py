@@ -1,6 +1,7 @@
 """Sweeps over all links: once when the integration starts, since webhooks sent meanwhile are gone, and on command."""
 
 import math
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -13,7 +14,6 @@ from syncd.seams import Clock, Ids
 
 COMMANDS_MAX: Final = 4
 RETRY_AFTER_S: Final = 5
-RETRY_S_MIN: Final = 1.0
 
 
 class Sweep(Struct):
@@ -44,15 +44,25 @@ class Reconciler:
             raise Busy(busy, hint="try again when they are done", retry_after_s=RETRY_AFTER_S) from error
         await command.done.wait()
         if command.result is None:
-            problem = f"the run stopped: {command.failure}"
+            why = command.failure or "the integration was started anew, or ended, meanwhile"
             raise Busy(
-                problem, hint="im integration sync-status says how the instance does", retry_after_s=RETRY_AFTER_S
+                f"the run stopped: {why}",
+                hint="im integration sync-status says how the instance does",
+                retry_after_s=RETRY_AFTER_S,
             )
         return command.result
 
     async def run(self) -> None:
         """Sweep once at the start, until that has worked, and at every command. Ends only by cancellation."""
-        is_behind, pause_s = True, 0.0
+        try:
+            await self._run()
+        finally:  # whoever still waits for a run of ours would wait for ever
+            with suppress(trio.WouldBlock):
+                while True:
+                    self._mailbox.receive_nowait().done.set()
+
+    async def _run(self) -> None:
+        is_behind, pause_s, failures = True, 0.0, 0
         while True:
             command: Sweep | None = None
             with trio.move_on_after(pause_s if is_behind else math.inf):
@@ -61,16 +71,17 @@ class Reconciler:
                 if command is not None:
                     self._reader.breaker.check()  # a person waits: say at once that the instance is being left alone
                 result = await self._sweep()
-            except ExternalFailed as error:
-                pause_s = max(RETRY_S_MIN, self._reader.breaker.wait_s)
-                if command is not None:
-                    command.failure = error
-            else:
-                is_behind = False
+                is_behind, failures = False, 0
                 if command is not None:
                     command.result = result
-            if command is not None:
-                command.done.set()
+            except ExternalFailed as error:
+                failures += 1
+                is_behind, pause_s = True, self._reader.pause_s(failures)
+                if command is not None:
+                    command.failure = error
+            finally:
+                if command is not None:
+                    command.done.set()
 
     async def _sweep(self) -> ReconcileResult:
         started_at_s = self._clock.now_s()

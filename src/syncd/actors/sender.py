@@ -88,7 +88,6 @@ class Sender:
         return [*creates, updates] if updates else creates
 
     async def _write(self, links: list[Link]) -> None:
-        await self._breaker.passage()
         if links[0].state == "pending":
             await self._create(links[0])
             return
@@ -97,89 +96,98 @@ class Sender:
             rows = {seen.external_id: seen for seen in await self._reader.rows([link.external_id for link in links])}
         except ExternalFailed as error:
             for link in links:
-                await self._postpone(link, _failure(error))
+                await self._postpone(link, error)
             return
         async with trio.open_nursery() as nursery:
             for link in links:
                 seen = rows.get(link.external_id)
                 if seen is None:
                     words = "ServiceNow does not show this record: deleted there, or hidden from our account"
-                    await self._postpone(link, Failure("not-shown", words, 404))
+                    await self._postpone(link, ExternalFailed("gone", words, status=404))
                 else:
                     nursery.start_soon(self._update, link, seen, asked)
 
     async def _update(self, link: Link, seen: Observation, asked: int) -> None:
-        trace, offset = _trace(link), self._external.offset
-        attempt = await self._journal.transact(
-            lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
-            by=self._by,
-            trace=trace,
-        )
-        if attempt is not None:
-            await self._send(link, attempt)
+        try:  # no waiting: what rests on this read must not be sent later
+            async with self._breaker.turn(waits=False):
+                offset = self._external.offset
+                attempt = await self._journal.transact(
+                    lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
+                    by=self._by,
+                    trace=_trace(link),
+                )
+                if attempt is not None:
+                    await self._send(link, attempt)
+        except ExternalFailed as error:
+            await self._postpone(link, error)
 
     async def _create(self, link: Link) -> None:
         """POST a record, or, when an earlier POST had no clear outcome, look for what it may have made."""
-        trace = _trace(link)
-        if sending.looks_up(self._journal.state.links.get(link.id, link)):
-            looked_at_s = self._clock.now_s()
-            try:
-                found = await self._external.with_correlation(sending.correlation_id(link))
-            except ExternalFailed as error:
-                self._breaker.failed(error)
-                await self._postpone(link, _failure(error))
-                return
-            offset = self._external.offset
-            tries = link.outbox.attempts if link.outbox is not None else 0
-            next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
-            attempt = await self._journal.transact(
-                lambda state, at_s: sending.settle_lookup(
-                    state, at_s, link.id, found, next_at_s, offset, looked_at_s=looked_at_s
-                ),
-                by=self._by,
-                trace=trace,
-            )
-        else:
-            attempt = await self._journal.transact(
-                lambda state, at_s: sending.prepare_create(state, at_s, link.id), by=self._by, trace=trace
-            )
-        if attempt is not None:
-            await self._send(link, attempt)
+        try:
+            async with self._breaker.turn():
+                if sending.looks_up(self._journal.state.links.get(link.id, link)):
+                    attempt = await self._looked_up(link)
+                else:
+                    attempt = await self._journal.transact(
+                        lambda state, at_s: sending.prepare_create(state, at_s, link.id),
+                        by=self._by,
+                        trace=_trace(link),
+                    )
+                if attempt is not None:
+                    await self._send(link, attempt)
+        except ExternalFailed as error:
+            await self._postpone(link, error)
+
+    async def _looked_up(self, link: Link) -> Attempt | None:
+        looked_at_s = self._clock.now_s()
+        found = await self._breaker.made(lambda: self._external.with_correlation(sending.correlation_id(link)))
+        offset = self._external.offset
+        tries = link.outbox.attempts if link.outbox is not None else 0
+        next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
+        return await self._journal.transact(
+            lambda state, at_s: sending.settle_lookup(
+                state, at_s, link.id, found, next_at_s, offset, looked_at_s=looked_at_s
+            ),
+            by=self._by,
+            trace=_trace(link),
+        )
 
     async def _send(self, link: Link, attempt: Attempt) -> None:
         """Make the request of an attempt that is on record, and settle it with what came of it."""
         echo: Observation | None = None
-        failure, outcome = Failure("", ""), None
+        error = ExternalFailed("ambiguous", "")
         try:
-            if attempt.kind == "create":
-                echo = await self._external.create(attempt.columns)
-            else:
-                echo = await self._external.update(link.external_id, attempt.columns)
-        except ExternalFailed as error:
-            self._breaker.failed(error)
-            failure, outcome = _failure(error), error.outcome
-        else:
-            self._breaker.succeeded()
-        offset, next_at_s = self._external.offset, self._next_at_s(link)
+            echo = await self._breaker.made(partial(self._request, link, attempt))
+        except ExternalFailed as failed:
+            error = failed
+        offset, failure, next_at_s = self._external.offset, _failure(error), self._next_at_s(link, error)
 
         def settle(state: State, at_s: float) -> Change[None]:
             if echo is not None:
                 return sending.settle(state, at_s, link.id, attempt.number, echo, offset)
-            return sending.fail(state, at_s, link.id, attempt.number, outcome or "ambiguous", failure, next_at_s)
+            return sending.fail(state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s)
 
         await self._journal.transact(settle, by=self._by, trace=_trace(link))
 
-    async def _postpone(self, link: Link, failure: Failure) -> None:
-        next_at_s = self._next_at_s(link)
+    async def _request(self, link: Link, attempt: Attempt) -> Observation:
+        if attempt.kind == "create":
+            return await self._external.create(attempt.columns)
+        return await self._external.update(link.external_id, attempt.columns)
+
+    async def _postpone(self, link: Link, error: ExternalFailed) -> None:
+        next_at_s, failure = self._next_at_s(link, error), _failure(error)
         await self._journal.transact(
             lambda state, _: sending.postpone(state, link.id, failure, next_at_s), by=self._by, trace=_trace(link)
         )
 
-    def _next_at_s(self, link: Link) -> float:
+    def _next_at_s(self, link: Link, error: ExternalFailed) -> float:
+        """When to try again. What failed with the whole instance is back soon after it is: the breaker paces that."""
         now_s = self._clock.now_s()
         entry = link.outbox
         attempts, since_s = (entry.attempts, entry.since_s) if entry is not None else (0, now_s)
-        return now_s + delay_s(attempts, now_s - since_s, self._ids.rng.random())
+        concerns_all = error.outcome in ("unavailable", "throttled", "paused")
+        age_s = 0.0 if concerns_all else now_s - since_s
+        return now_s + delay_s(attempts, age_s, self._ids.rng.random())
 
 
 def _trace(link: Link) -> str:
