@@ -24,7 +24,7 @@ from syncd.edges.api.desk import Desk
 from syncd.edges.api.gate import Gate
 from syncd.edges.api.listeners import open_tcp, open_unix
 from syncd.edges.api.serve import serve
-from syncd.errors import BadConfig
+from syncd.errors import BadConfig, StartRefused
 from syncd.house import House
 from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, SystemNet, ThreadWork
 from syncd.systems import platform
@@ -49,6 +49,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
         return await work.run(load)
 
     # 2. The house: lock, journal, replay, key.
+    await work.run(_make_folder, config.state_dir, "state_dir", 0o700)
     house = await House.open(config.state_dir, seams, master_key)
     _log_start(config, house)
     # 3. The doors, opened last and closed first.
@@ -88,7 +89,7 @@ def _log_start(config: Config, house: House) -> None:
 async def _serve(config: Config, house: House, stop: trio.Event) -> None:
     """Serve one application behind the TCP port and the Unix socket until ``stop``."""
     tcp = await open_tcp(config.listen.host, config.listen.port)
-    _make_runtime_folder(config.socket.parent)
+    _make_folder(config.socket.parent, "socket", 0o755)
     unix = open_unix(config.socket)
     desk = Desk(
         journal=house.journal,
@@ -110,12 +111,14 @@ async def _serve(config: Config, house: House, stop: trio.Event) -> None:
     await serve(Gate(build_api(desk)), [*tcp, unix], stop=stop)
 
 
-def _make_runtime_folder(folder: Path) -> None:
+def _make_folder(folder: Path, key: str, mode: int) -> None:
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"socket folder {folder} cannot be made: {error.strerror}"
-        raise BadConfig(problem, hint="set socket ($INCIDENTS_SOCKET) to a path in a folder that exists") from error
+        raise BadConfig(
+            f"{key}: the folder {folder} cannot be made: {error.strerror}",
+            hint=f"set {key} ($INCIDENTS_{key.upper()}) to a path in a folder that exists and may be written",
+        ) from error
 
 
 async def _signals(
@@ -126,9 +129,13 @@ async def _signals(
         task_status.started()
         async for number in received:
             if number == signal.SIGHUP:
-                level = level_now()
-                set_level(level)
-                log.warning("log level re-read", extra={"level": level})
+                try:
+                    level = level_now()
+                except StartRefused as error:  # it would not start with these settings, but it runs already
+                    log.error("log level not re-read", extra={"reason": str(error), "hint": error.hint})  # noqa: TRY400
+                else:
+                    set_level(level)
+                    log.warning("log level re-read", extra={"level": level})
             else:
                 log.info("stopping", extra={"signal": signal.Signals(number).name})
                 stop.set()

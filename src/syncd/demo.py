@@ -39,9 +39,10 @@ class StepFailed(Exception):
 
 
 class Narrator:
-    """Lines for a person: colours on a terminal, plain text in a pipe."""
+    """Lines for a person: colours on a terminal, plain text in a pipe. ``is_done``: the story came to a good end."""
 
     def __init__(self) -> None:
+        self.is_done = False
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def say(self, text: str = "") -> None:
@@ -67,7 +68,9 @@ class Stage:
         self.url = f"http://127.0.0.1:{port}"
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
         self.socket = folder / "syncd.sock"
-        self.environ = os.environ | {
+        # Without what is set for another daemon: `im` would configure that one.
+        own = {name: value for name, value in os.environ.items() if not name.startswith("INCIDENTS_")}
+        self.environ = own | {
             "INCIDENTS_AUTH": "none",
             "INCIDENTS_LISTEN": f"127.0.0.1:{port}",
             "INCIDENTS_SOCKET": str(self.socket),
@@ -107,8 +110,26 @@ class Stage:
 
 
 async def run_demo(once: bool, seed: int) -> int:
-    """Start everything, tell the story, and stay up unless ``once``. 0, or 1 when a step failed or took too long."""
+    """Start everything, tell the story, and stay up unless ``once``. 0, or 1 when a step failed or took too long.
+
+    SIGINT and SIGTERM end it at any moment, with the processes it started: 0 after the story, 1 before its end.
+    """
     tell = Narrator()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as stops:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_at_signal, stops, nursery.cancel_scope, tell)
+            await _perform(tell, once, seed)
+            nursery.cancel_scope.cancel()
+    return 0 if tell.is_done else 1
+
+
+async def _cancel_at_signal(stops: AsyncIterator[int], scope: trio.CancelScope, tell: Narrator) -> None:
+    async for _ in stops:
+        tell.say("\nStopping.")
+        scope.cancel()
+
+
+async def _perform(tell: Narrator, once: bool, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="syncd-demo-") as folder:
         stage = Stage(Path(folder), _free_port(PORT), _free_port(0))
         if not stage.url.endswith(f":{PORT}"):
@@ -117,16 +138,14 @@ async def run_demo(once: bool, seed: int) -> int:
             async with _running(stage, seed, Path(folder)):
                 slowest_s = await _story(stage, tell)
                 tell.say(f"\nDone. The slowest step took {slowest_s:.2f} s; the promise is {STEP_S_MAX:g} s.")
-                if once:
-                    return 0 if slowest_s <= STEP_S_MAX else 1
-                await _stay(stage, tell)
+                tell.is_done = slowest_s <= STEP_S_MAX
+                if not once:
+                    _invite(stage, tell)
+                    await trio.sleep_forever()
         except StepFailed as failure:
             tell.say(f"\nFailed: {failure}")
-            return 1
         except httpx.HTTPError as failure:
             tell.say(f"\nFailed: {type(failure).__name__}: {failure}")
-            return 1
-    return 0
 
 
 def _free_port(wanted: int) -> int:
@@ -157,8 +176,8 @@ async def _running(stage: Stage, seed: int, folder: Path) -> AsyncIterator[None]
                     command, env=stage.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
             processes.append(process)
-        await _answers(stage, f"{stage.simulator_url}/control/faults", folder / "simulator.log")
-        await _answers(stage, f"{stage.url}/ready", folder / "serve.log")
+        await _answers(stage, f"{stage.simulator_url}/control/faults", processes[0], folder / "simulator.log")
+        await _answers(stage, f"{stage.url}/ready", processes[1], folder / "serve.log")
         yield
     finally:
         with trio.move_on_after(STOP_S_MAX, shield=True):
@@ -171,16 +190,17 @@ async def _running(stage: Stage, seed: int, folder: Path) -> AsyncIterator[None]
                 process.kill()
 
 
-async def _answers(stage: Stage, url: str, log: Path) -> None:
+async def _answers(stage: Stage, url: str, process: trio.Process, log: Path) -> None:
     with trio.move_on_after(START_S_MAX):
-        while True:
+        while process.poll() is None:
             try:
                 if (await stage.web.get(url)).status_code == httpx.codes.OK:
                     return
             except httpx.TransportError:
                 pass
             await trio.sleep(LOOK_EVERY_S)
-    raise StepFailed(f"{url} did not answer within {START_S_MAX:g} s. Its log ends: {_tail(log)}")
+    why = "has ended" if process.poll() is not None else f"did not answer within {START_S_MAX:g} s"
+    raise StepFailed(f"what is to serve {url} {why}. Its log ends: {_tail(log)}")
 
 
 def _tail(log: Path) -> str:
@@ -258,11 +278,11 @@ def _stamp_s(text: object) -> float:
     return datetime.fromisoformat(str(text)).timestamp()
 
 
-async def _stay(stage: Stage, tell: Narrator) -> None:
-    """Print how to go on, and wait for Ctrl-C."""
+def _invite(stage: Stage, tell: Narrator) -> None:
+    """Say how to go on."""
     tell.say(f"\nIt stays up until Ctrl-C.\n  API         {stage.url}/api/v1\n  ServiceNow  {stage.simulator_url}/")
     tell.say("\nTry, in another terminal:")
-    tell.say(f"  export INCIDENTS_SOCKET={stage.socket}")
+    tell.say(f"  export INCIDENTS_SOCKET={stage.socket} INCIDENTS_STATE_DIR={stage.environ['INCIDENTS_STATE_DIR']}")
     prefix = "" if shutil.which("im") else f"{Path(sys.executable).parent}/"
     for command in (
         "im incident list",
@@ -273,7 +293,3 @@ async def _stay(stage: Stage, tell: Narrator) -> None:
     ):
         tell.say(f"  {prefix}{command}")
     tell.say(f"  curl {stage.url}/api/v1/incidents")
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as stops:
-        async for _ in stops:
-            break
-    tell.say("\nStopping.")

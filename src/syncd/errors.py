@@ -199,3 +199,7 @@ class ExternalFailed(SyncdError):
         super().__init__(f"ServiceNow: {self.message}" + (f" ({self.detail})" if detail else ""))
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class ExternalUnreadable(ExternalFailed):
+    """An answer came and was broken or too large: a smaller question may get one that can be read."""

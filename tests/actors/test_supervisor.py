@@ -1,6 +1,7 @@
 """Restarts with growing pauses, an end to them, and what no restart may hold back."""
 
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -42,7 +43,7 @@ def failing(times: int, error: Exception, starts: list[float]) -> Callable[[], A
 async def test_an_actor_is_restarted_after_pauses_that_grow(autojump_clock: MockClock) -> None:
     starts: list[float] = []
     await supervise("one", failing(4, ValueError("bad luck"), starts), POLICY, AlwaysLate())
-    pauses = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert pauses == [2.0, 4.0, 8.0, 15.0]
 
 

@@ -32,17 +32,18 @@ async def an_sre(daemon: DaemonProcess, oracle: Oracle, rng: random.Random, stop
     """Declares incidents and edits titles, and remembers what got a 2xx."""
     async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
         number = 0
+        mine: list[str] = []  # two people at one incident: which edit was last is not for us to say
         while not stop.is_set():
             await trio.sleep(rng.uniform(0.02, 0.1))
             number += 1
             title = f"title {rng.randrange(10**9)} {number}"
-            mine = [one for one in oracle.titles if one.startswith("INC")]
             try:
-                if not mine or (len(mine) < 12 and rng.random() < 0.3):
+                if not mine or (len(mine) < 5 and rng.random() < 0.3):
                     body = {"title": title, "severity": "SEV-3"}
                     answer = await client.post(f"{daemon.url}/api/v1/incidents", json=body)
                     if answer.status_code == 201:
-                        oracle.titles[answer.json()["id"]] = title
+                        mine.append(answer.json()["id"])
+                        oracle.titles[mine[-1]] = title
                         oracle.acknowledged += 1
                     continue
                 incident_id = rng.choice(mine)

@@ -1,13 +1,21 @@
-"""An instance on a loopback port, in real time, and a receiver for its webhooks."""
+"""An instance on a loopback port, in real time, TLS in front of it, and a receiver for its webhooks."""
 
+import datetime
+import ipaddress
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 import h11
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.main import run_simulator
@@ -61,3 +69,53 @@ async def receiving(receiver: Receiver) -> AsyncIterator[str]:
         await nursery.start(trio.serve_listeners, receiver.converse, listeners)
         yield f"http://127.0.0.1:{port}/hook"
         nursery.cancel_scope.cancel()
+
+
+def write_certificate(path: Path) -> None:
+    """Write the key and a certificate for 127.0.0.1, valid for a day and its own authority, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(pem))
+
+
+@asynccontextmanager
+async def behind_tls(address: str, certificate: Path) -> AsyncIterator[str]:
+    """Listen with TLS in front of a plain ``host:port``, for clients that accept nothing else; yields ``host:port``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    host, _, plain_port = address.partition(":")
+
+    async def forward(secure: trio.SSLStream[trio.SocketStream]) -> None:
+        plain = await trio.open_tcp_stream(host, int(plain_port))
+        async with secure, plain, trio.open_nursery() as nursery:
+            nursery.start_soon(pump, secure, plain, nursery.cancel_scope)
+            nursery.start_soon(pump, plain, secure, nursery.cancel_scope)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_ssl_over_tcp_listeners(0, context, host=host)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        await nursery.start(trio.serve_listeners, forward, listeners)
+        yield f"{host}:{port}"
+        nursery.cancel_scope.cancel()
+
+
+async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream, both: trio.CancelScope) -> None:
+    """Carry bytes one way until either end has gone; then the other way ends as well."""
+    try:
+        async for block in source:
+            await sink.send_all(block)
+    except trio.BrokenResourceError:
+        pass
+    both.cancel()

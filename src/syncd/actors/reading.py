@@ -3,6 +3,7 @@
 All three end in ``core.hints.settle_read``, the one write path. Shared by intake and reconciler.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
@@ -13,10 +14,11 @@ from syncd.actors.ports import External, Journal
 from syncd.core.backoff import CAP_S_FRESH
 from syncd.core.hints import HINTS_A_READ, Read, settle_read, swept, unlinked
 from syncd.core.model import Cursor, Hint, Integration, Observation
-from syncd.errors import ExternalFailed
+from syncd.errors import ExternalFailed, ExternalUnreadable
 from syncd.seams import Clock, Ids
 
 T = TypeVar("T")
+log: Final = logging.getLogger("syncd.actors")
 
 LATE_COMMIT_S: Final = 300.0  # a record may appear with a creation stamp this old, the longest UI transaction
 PAGES_MAX: Final = 10_000
@@ -45,8 +47,19 @@ class Reader:
         self.breaker = breaker
 
     async def rows(self, external_ids: Sequence[str]) -> list[Observation]:
-        """The records that are shown of these ids, at most 50."""
-        return await self._ask(lambda: self._external.read(external_ids))
+        """The records that are shown of these ids, at most 50.
+
+        An answer that cannot be read is asked for again by halves, down to the record that cannot; that one is left
+        out, as if it were hidden, so that it holds up nobody else.
+        """
+        try:
+            return await self._ask(lambda: self._external.read(external_ids))
+        except ExternalUnreadable as error:
+            if len(external_ids) == 1:
+                log.warning("a record cannot be read", extra={"record": external_ids[0], "reason": error.message})
+                return []
+        half = len(external_ids) // 2
+        return [*await self.rows(external_ids[:half]), *await self.rows(external_ids[half:])]
 
     def pause_s(self, failures: int) -> float:
         """How long to wait after so many failed reads in a row; no longer than an instance may be left unprobed."""
@@ -121,11 +134,17 @@ class Reader:
             return 0  # deleted while the answer was on its way; whoever runs us is about to be stopped
         strangers = [seen.external_id for seen in unlinked(self._journal.state, integration.id, rows)]
         query = integration.settings.import_query
-        wanted = frozenset(strangers)
+        wanted, unsure, failure = frozenset(strangers), frozenset[str](), None
         if query and strangers:
-            wanted = await self._ask(lambda: self._external.passing(strangers, query))
+            try:
+                wanted = await self._ask(lambda: self._external.passing(strangers, query))
+            except ExternalFailed as error:  # the linked records need not wait for the strangers
+                wanted, unsure, failure = frozenset(), frozenset(strangers), error
         words = tuple(self._ids.word() for _ in strangers)
-        read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset)
-        return await self._journal.transact(
+        read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure)
+        observed = await self._journal.transact(
             lambda state, at_s: settle_read(state, at_s, integration.id, read), by=self._by, trace=trace
         )
+        if failure is not None and not hints:
+            raise failure  # a sweep is not done while a new record may have been left out
+        return observed

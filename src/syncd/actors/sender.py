@@ -4,6 +4,7 @@ In order for each link, which is written by one task at a time, and in parallel 
 is due is in State; what to send is decided on the fresh read (``core.sending``).
 """
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import Final
 
@@ -23,11 +24,12 @@ from syncd.seams import Clock, Ids
 
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
 READ_AHEAD_MAX: Final = 50
+FRESH_S: Final = 0.5  # a read older than this is not written on
 LOOKUP_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
 
 
 class Sender:
-    """One integration's sender. ``active``: the links it is writing now."""
+    """One integration's sender."""
 
     def __init__(
         self,
@@ -49,28 +51,20 @@ class Sender:
         self._clock = clock
         self._ids = ids
         self._bell = bell
+        self._active: dict[str, None] = {}
 
     async def run(self) -> None:
         """Look for due links at every ring and when the next one is due. Ends only by cancellation."""
-        active: dict[str, None] = {}
-
-        async def write(links: list[Link]) -> None:
-            try:
-                await self._write(links)
-            finally:
-                for link in links:
-                    del active[link.id]
-            self._bell.ring()
-
+        self._active.clear()  # an earlier life of this actor may have ended in the middle of a batch
         async with trio.open_nursery() as nursery:
             while True:
                 now_s = self._clock.now_s()
-                for batch in self._batches(now_s, frozenset(active)):
-                    active.update(dict.fromkeys(link.id for link in batch))
-                    nursery.start_soon(partial(write, batch))
+                for batch in self._batches(now_s, frozenset(self._active)):
+                    self._active.update(dict.fromkeys(link.id for link in batch))
+                    nursery.start_soon(self._write, batch)
                 # What is due and was not started waits for room, and whoever makes room rings.
                 next_at_s = next_due_at_s(
-                    self._journal.state, self._integration_id, without=frozenset(active), after_s=now_s
+                    self._journal.state, self._integration_id, without=frozenset(self._active), after_s=now_s
                 )
                 await self._bell.wait(next_at_s - now_s)
 
@@ -88,38 +82,54 @@ class Sender:
         return [*creates, updates] if updates else creates
 
     async def _write(self, links: list[Link]) -> None:
+        """Write one pending link, or a batch of active ones that are read together and then go their own ways."""
         if links[0].state == "pending":
-            await self._create(links[0])
+            await self._release_after(links[0], self._create(links[0]))
             return
-        asked = self._journal.state.position
+        asked, read_at = self._journal.state.position, trio.current_time()
         try:
             rows = {seen.external_id: seen for seen in await self._reader.rows([link.external_id for link in links])}
         except ExternalFailed as error:
             for link in links:
-                await self._postpone(link, error)
+                await self._release_after(link, self._postpone(link, error))
             return
         async with trio.open_nursery() as nursery:
             for link in links:
                 seen = rows.get(link.external_id)
+                nursery.start_soon(self._release_after, link, self._update(link, seen, asked, read_at))
+
+    async def _release_after(self, link: Link, work: Awaitable[None]) -> None:
+        """Do the work on a link, then let the next work on it begin."""
+        try:
+            await work
+        finally:
+            del self._active[link.id]
+            self._bell.ring()
+
+    async def _update(self, link: Link, seen: Observation | None, asked: int, read_at: float) -> None:
+        """Write a link on a read that is fresh at the moment of sending: what waited for its turn is read again."""
+        try:
+            async with self._breaker.turn(waits=False):
+                if seen is not None and trio.current_time() - read_at > FRESH_S:
+                    asked = self._journal.state.position
+                    rows = await self._breaker.made(partial(self._external.read, [link.external_id]))
+                    seen = next(iter(rows), None)
                 if seen is None:
                     words = "ServiceNow does not show this record: deleted there, or hidden from our account"
-                    await self._postpone(link, ExternalFailed("gone", words, status=404))
-                else:
-                    nursery.start_soon(self._update, link, seen, asked)
-
-    async def _update(self, link: Link, seen: Observation, asked: int) -> None:
-        try:  # no waiting: what rests on this read must not be sent later
-            async with self._breaker.turn(waits=False):
-                offset = self._external.offset
-                attempt = await self._journal.transact(
-                    lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
-                    by=self._by,
-                    trace=_trace(link),
-                )
+                    raise ExternalFailed("gone", words, status=404)
+                attempt = await self._prepared(link, seen, asked)
                 if attempt is not None:
                     await self._send(link, attempt)
         except ExternalFailed as error:
             await self._postpone(link, error)
+
+    async def _prepared(self, link: Link, seen: Observation, asked: int) -> Attempt | None:
+        offset = self._external.offset
+        return await self._journal.transact(
+            lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
+            by=self._by,
+            trace=_trace(link),
+        )
 
     async def _create(self, link: Link) -> None:
         """POST a record, or, when an earlier POST had no clear outcome, look for what it may have made."""

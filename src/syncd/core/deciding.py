@@ -6,6 +6,7 @@ reconcile, dead-letter retry and conflict resolution alike, ends here (docs/arch
 
 import math
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 from msgspec import UNSET, UnsetType
@@ -31,6 +32,7 @@ from syncd.core.model import (
 from syncd.core.state import State, link_id
 
 ANY_TIME: Final = Span(-math.inf, math.inf)
+LINKS_A_STEP: Final = 200
 LATE_WRITE_S: Final = 150.0  # twice the usual transaction quota, and some
 
 
@@ -197,9 +199,11 @@ def open_links(state: State, integration_id: str) -> Change[None]:
     """Open a link for every incident that is to get a record here."""
     integration = state.integrations.get(integration_id)
     waiting = state.unlinked.get(integration_id, {})
-    if integration is None or not waiting or not integration.settings.writes:
+    settings = integration.settings if integration is not None else None
+    if integration is None or settings is None or not (waiting and settings.writes and settings.create_external):
         return Change("", (), result=None)
     opened = tuple(
-        LinkOpened(link_id(integration_id, incident_id), integration_id, incident_id) for incident_id in waiting
+        LinkOpened(link_id(integration_id, incident_id), integration_id, incident_id)
+        for incident_id in islice(waiting, LINKS_A_STEP)
     )
     return Change(integration.settings.organization_id, opened, result=None)

@@ -102,8 +102,8 @@ class Read(Struct, frozen=True):
     """One answered read.
 
     ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records
-    that were shown. ``wanted``: ids of unlinked records that pass the integration's import query. ``ids``: words for
-    new incidents, one for each row at least.
+    that were shown. ``wanted``: ids of unlinked records that pass the integration's import query, ``unsure``: those
+    for which that could not be found out. ``ids``: words for new incidents, one for each row at least.
     """
 
     asked: int
@@ -112,6 +112,7 @@ class Read(Struct, frozen=True):
     wanted: frozenset[str]
     ids: tuple[str, ...]
     offset: Offset
+    unsure: frozenset[str] = frozenset()
 
 
 def unlinked(state: State, integration_id: str, rows: Sequence[Observation]) -> list[Observation]:
@@ -147,6 +148,10 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         events.append(HintsSettled(integration_id, read.asked, settled))
     if postponed:
         events.append(HintsPostponed(integration_id, tuple(postponed)))
+    hinted = {hint.external_id for hint in read.hints} | state.hints.get(integration_id, {}).keys()
+    for stranger in sorted(waits - hinted):  # a sweep found it: nobody else would come back to it
+        hint = Hint(stranger, state.position + 1, f"sweep-{stranger}", next_at_s=at_s + 1.0)
+        events.append(Hinted(integration_id, stranger, hint))
     return Change(integration.settings.organization_id, tuple(events), result=fresh)
 
 
@@ -163,7 +168,11 @@ def _hints_after(
     for hint in read.hints:
         seen = shown.get(hint.external_id)
         count = seen.mod_count if seen is not None else None
-        behind = seen is None or (hint.mod_count is not None and count is not None and count < hint.mod_count)
+        behind = (
+            seen is None
+            or hint.external_id in read.unsure
+            or (hint.mod_count is not None and count is not None and count < hint.mod_count)
+        )
         if hint.external_id in waits:
             again = Hint(
                 hint.external_id, hint.position, hint.trace, hint.mod_count, hint.deleted, hint.tries, at_s + 1.0

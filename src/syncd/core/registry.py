@@ -139,9 +139,12 @@ def rotate(word: str, secret: SealedSecret, *, grace_s: float = GRACE_S) -> Deci
 
 def valid_secrets(one: Integration, at_s: float) -> list[SealedSecret]:
     """The webhook secrets that a signature may be made with now, newest first."""
-    return [
-        secret.sealed for secret in one.webhook_secrets if secret.valid_until_s is None or secret.valid_until_s > at_s
-    ]
+    return [secret.sealed for secret in one.webhook_secrets if is_valid(secret, at_s)]
+
+
+def is_valid(secret: WebhookSecret, at_s: float) -> bool:
+    """Whether a signature may be made with it now."""
+    return secret.valid_until_s is None or secret.valid_until_s > at_s
 
 
 def _with_new_secret(

@@ -89,10 +89,11 @@ def prepare_update(
 ) -> Change[Attempt | None]:
     """Merge a fresh read and put the write of what remains on record; None when nothing remains.
 
-    ``asked``: the journal's position when the read was sent.
+    ``asked``: the journal's position when the read was sent. None as well when a webhook has told since then of a
+    newer change: the entry stays due, to be read again, or we would knowingly write over it.
     """
     link = state.links.get(name)
-    if link is None or link.outbox is None or link.state != "active":
+    if link is None or link.outbox is None or link.state != "active" or _told_since(state, link, seen, asked):
         return Change("", (), result=None)
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     if not integration.settings.runs:
@@ -115,6 +116,14 @@ def prepare_update(
     attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
     events.append(SendStarted(name, attempt))
     return Change(_stream(integration), tuple(events), result=attempt)
+
+
+def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool:
+    """A hint journaled after the read left names a change that the read does not show."""
+    hint = state.hints.get(link.integration_id, {}).get(link.external_id)
+    if hint is None or hint.position <= asked:
+        return False
+    return hint.mod_count is None or seen.mod_count is None or hint.mod_count > seen.mod_count
 
 
 def _update(

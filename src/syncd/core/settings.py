@@ -69,6 +69,12 @@ _OURS: Final = frozenset(
         "comments",
     ]
 )
+_FIRST_WORDS = ("^", "OR", "NQ")  # column names are lower-case
+_LATER_WORDS: Final[Mapping[str, str]] = {
+    "^EQ": "which ends the query, and ours goes on behind it; leave it out",
+    "ORDERBY": "and the order of what we read is ours; leave it out",
+    "GROUPBY": "which makes groups of what we read one by one; leave it out",
+}
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,79}")
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
@@ -235,9 +241,26 @@ def _handle(body: Fields) -> str | UnsetType:
 
 def _import_query(body: Fields) -> str | UnsetType:
     value = body.text("import_query", letters_max=QUERY_LETTERS_MAX, blank=True)
-    if isinstance(value, str) and "^NQ" in value.upper():
-        body.fault("import_query", "has ^NQ, which starts a second query that ours would not narrow; use ^OR instead")
+    fault = query_fault(value) if isinstance(value, str) else None
+    if fault is not None:
+        body.fault("import_query", fault)
     return value
+
+
+def query_fault(query: str) -> str | None:
+    """Why an encoded query cannot narrow ours, which stands before it; None when it can."""
+    if query.startswith(_FIRST_WORDS):
+        word = next(word for word in _FIRST_WORDS if query.startswith(word))
+        return f"begins with {word}, which would widen our own query before it; begin with a column, such as active=true"
+    for word, why in _LATER_WORDS.items():
+        if word in query:
+            return f"has {word}, {why}"
+    lowered = query.lower()
+    if "^nq" in lowered:
+        return "has ^NQ, which starts a second query that ours would not narrow; use ^OR instead"
+    if "javascript:" in lowered:
+        return "has javascript:, which would run a script in ServiceNow with every read; write the value itself"
+    return None
 
 
 def _external_defaults(body: Fields) -> dict[str, str | dict[str, str]] | UnsetType:
@@ -278,18 +301,31 @@ def _credentials(body: Fields) -> dict[str, str] | UnsetType:
         if name not in CREDENTIAL_NAMES:
             continue
         # Never ``shown``: a secret must not come back in an error message.
-        if not isinstance(value, str) or not value or "\0" in value or len(value) > SECRET_LETTERS_MAX:
-            part.fault(name, f"must be text of 1 to {SECRET_LETTERS_MAX} letters, without NUL")
-        else:
-            chosen[name] = value
+        if not isinstance(value, str) or not value or len(value) > SECRET_LETTERS_MAX:
+            part.fault(name, f"must be text of 1 to {SECRET_LETTERS_MAX} letters")
+            continue
+        if (fault := _secret_fault(name, value)) is not None:
+            part.fault(name, fault)
+        chosen[name] = value
     for name in OAUTH_NAMES:
         if name in chosen:
             part.fault(name, "OAuth is not in this version of syncd; give username and password, or api_key")
     if set(chosen) - OAUTH_NAMES not in ({"username", "password"}, {"api_key"}):
         body.fault("credentials", "do not belong together; give username and password, or api_key")
-    if not chosen.get("api_key", "").isascii():
-        part.fault("api_key", "must be ASCII, as ServiceNow's keys are")
     return chosen
+
+
+def _secret_fault(name: str, value: str) -> str | None:
+    """What would keep a credential out of a header, or is a slip of copying. Never says the value itself."""
+    if any(unicodedata.category(letter) == "Cc" for letter in value):
+        return "has a control character, such as the line end of a file or a tab; remove it"
+    if name == "password":
+        return None  # any other letter may be meant
+    if value != value.strip():
+        return "begins or ends with a blank; remove it"
+    if not value.isascii():
+        return "has letters that are not ASCII, which ServiceNow does not use there; check how it was copied"
+    return None
 
 
 def _webhook_secret(body: Fields) -> str | UnsetType:

@@ -23,6 +23,7 @@ from syncd.core.model import (
     Link,
     Note,
     OutboxEntry,
+    Settings,
     Stamp,
     Token,
 )
@@ -30,6 +31,7 @@ from syncd.core.model import (
 ANSWERS_KEPT_S = 24 * 3600.0
 WEBHOOKS_REMEMBERED_S = 24 * 3600.0
 WEBHOOKS_REMEMBERED_MAX = 100_000
+CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
 
 
 class State:
@@ -151,7 +153,8 @@ def _change_incident(state: State, record: e.Record, incident_id: str, changes: 
     )
     for link_id in state.links_of.get(incident_id, ()):
         link = state.links[link_id]
-        freed = {field: letter for field, letter in link.held.items() if field not in changes}
+        mended = changes.keys() | ({"status"} if changes.keys() & CLOSE_DATA else frozenset())
+        freed = {field: letter for field, letter in link.held.items() if field not in mended}
         if len(freed) != len(link.held):
             state.links[link_id] = link = replace(link, held=freed)
         if link.state == "pending" and link.outbox is None:  # its create was refused: the edit may be the remedy
@@ -204,6 +207,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         credentials=before.credentials if isinstance(event.credentials, UnsetType) else event.credentials,
         account=before.account if isinstance(event.account, UnsetType) else event.account,
         first_enabled_at_s=first,
+        swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
     )
     # Whatever was refused under the old settings may pass under the new ones.
     for link in state.links_under(event.integration_id):
@@ -215,6 +219,15 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
     for name, _ in state.waiting:  # another strategy may decide what waited for a person
         if (waits := state.links[name]).integration_id == event.integration_id:
             state.dirty.setdefault(waits.integration_id, {})[name] = record.trace
+
+
+def _looks_for_same(before: Settings, after: Settings) -> bool:
+    """The same new records are wanted; else those that were left out must be looked for again, from the first."""
+    return (before.reads, before.create_platform, before.import_query) == (
+        after.reads,
+        after.create_platform,
+        after.import_query,
+    )
 
 
 def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) -> None:

@@ -31,6 +31,7 @@ _EVERYWHERE: Final = (
     "gateway_timeout_504",
     "redirect_302",
 )
+_COMMITS_THEN: Final = ("500", "reset", "504_html")
 _ON_API: Final = ("empty_202", "semaphore_429", "unauthorized_401", "error_500")
 
 
@@ -70,13 +71,27 @@ class Accidents:
             return late.seconds, True
         return 0.0, True
 
+    def undoing(self, verb: Verb) -> str:
+        """How a change or deletion fails whose transaction is rolled back (``failed_writes=undone``); ``""``: it does
+        not. Asked before the write, since what is rolled back was never there for anybody else."""
+        return self._failing(verb) if self._is_undone(verb) else ""
+
+    def undone(self, response: Response, suffix: str) -> Response:
+        """The answer to a write that was rolled back: as if it were kept, since nobody can tell."""
+        return _replaced(response, suffix)
+
+    def _is_undone(self, verb: Verb) -> bool:
+        return verb in {"patch", "delete"} and self._kernel.switches.text("failed_writes") == "undone"
+
+    def _failing(self, verb: Verb) -> str:
+        return next((one for one in _COMMITS_THEN if self._kernel.faults.strikes(f"{verb}_commits_then_{one}")), "")
+
     def after(self, verb: Verb, response: Response) -> Response:
         """The answer as it arrives after the request has had its effect."""
         faults = self._kernel.faults
-        if verb != "read" and response.status < 300:
-            for suffix in ("500", "reset", "504_html"):
-                if faults.strikes(f"{verb}_commits_then_{suffix}"):
-                    return _replaced(response, suffix)
+        is_written = verb != "read" and response.status < 300 and not self._is_undone(verb)
+        if is_written and (suffix := self._failing(verb)):
+            return _replaced(response, suffix)
         if faults.strikes("answer_lost"):
             return Response(0, is_reset=True, delay_s=response.delay_s, calls_first=response.calls_first)
         is_list = verb == "read" and response.status == 200 and response.body.startswith(b'{"result":[')

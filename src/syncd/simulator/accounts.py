@@ -8,13 +8,14 @@ the ``Authorization`` header it is given.
 import base64
 import binascii
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from syncd.simulator.clock import InstanceClock
 from syncd.simulator.tables import Row, Store, fixed_sys_id
 
-__all__ = ["ITIL_ROLES", "SYSTEM", "Account", "Accounts", "Actor"]
+__all__ = ["ITIL_ROLES", "SYSTEM", "Account", "Accounts", "Actor", "credentials_of"]
 
 ITIL_ROLES: Final = frozenset(
     {"itil", "sn_incident_write", "snc_platform_rest_api_access", "audit_viewer", "personalize_dictionary"}
@@ -103,6 +104,10 @@ class Accounts:
             existing.update(row)
         return account
 
+    def copy_from(self, other: "Accounts") -> None:
+        """Replace all accounts by copies of another instance's, passwords and ACLs included."""
+        self._by_name = deepcopy(other._by_name)
+
     def account(self, user_name: str) -> Account:
         """The account of a user; raises KeyError with the known names when there is none."""
         found = self._by_name.get(user_name.casefold())
@@ -144,12 +149,8 @@ class Accounts:
 
     def by_basic(self, authorization: str) -> Account | None:
         """The account of an ``Authorization: Basic`` header, or None for every kind of failure."""
-        try:
-            text = base64.b64decode(authorization[6:].strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        user_name, _, password = text.partition(":")
-        return self.login(user_name, password)
+        credentials = credentials_of(authorization)
+        return self.login(*credentials) if credentials is not None else None
 
     def by_api_key(self, key: str) -> Account | None:
         """The active account that owns an API key, or None."""
@@ -159,3 +160,15 @@ class Accounts:
                 is_usable = row is not None and row["active"] == "true" and row["locked_out"] != "true"
                 return account if is_usable else None
         return None
+
+
+def credentials_of(authorization: str) -> tuple[str, str] | None:
+    """Name and password of an ``Authorization: Basic`` header, or None when it is none or broken."""
+    if authorization[:6].casefold() != "basic ":
+        return None
+    try:
+        text = base64.b64decode(authorization[6:].strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    name, _, password = text.partition(":")
+    return name, password

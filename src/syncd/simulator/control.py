@@ -39,6 +39,7 @@ DELETE /control/faults[/NAME]            disarms one, or all
 POST   /control/webhook                  {"url": U, "secret": S}; an empty url switches the rule off
 GET    /control/webhooks                 the calls that were made
 POST   /control/webhooks/replay          {} or {"event_id": E} sends them again
+POST   /control/clone                    {} copies all data over the clone (--clone-name), as it is now
 """
     + SETUP_ROUTES
 )
@@ -76,6 +77,8 @@ class Control:
                 done = self._requests(method)
             case ["faults", *rest]:
                 done = self._faults(method, rest, given)
+            case ["clone"] if method == "POST":
+                done = self._clone()
             case ["webhook" | "webhooks", *_]:
                 done = self._webhooks(method, parts, given)
             case _:
@@ -140,6 +143,11 @@ class Control:
                 self._instance.disarm(parts[0] if parts else None)
                 return {"disarmed": parts[0] if parts else "all"}
         return None
+
+    def _clone(self) -> object:
+        if not self._instance.clones:
+            raise ValueError("this instance has no clone; start it with --clone-name NAME --clone-port PORT")
+        return {"incidents": self._instance.refresh_clones()}
 
     def _catalogue(self) -> object:
         kernel = self._instance.kernel

@@ -95,6 +95,11 @@ _ALL_SWITCHES: Final = [
     Switch("hidden_rows", "gone", ("gone", "empty"), "rows hidden by ACL vanish from pages, or arrive as {}"),
     Switch("count_hidden_rows", "on", _ON_OFF, "aggregate counts include rows that the user cannot see"),
     Switch("priority_direct", "overridden", ("overridden", "kept"), "a written priority is recomputed, or kept"),
+    Switch("new_defaults", "base", ("base", "customer"), "impact and urgency of a new record: 3 and 3, or 2 and 2"),
+    Switch(
+        "state_conflict", "state", ("state", "incident_state"), "which one wins when a write sets both, and differently"
+    ),
+    Switch("unknown_label", "value", ("value", "blank"), "a choice that does not exist is shown as itself, or blank"),
     Switch("close_code_check", "blank", ("blank", "keep"), "an unknown close_code is blanked, or stored"),
     Switch("close_policy", "on", _ON_OFF, "the data policy for close_code and close_notes in states 6 and 7"),
     Switch("closed_write", "refuse", ("refuse", "ignore", "allow"), "non-admin writes to closed or cancelled records"),
@@ -102,6 +107,10 @@ _ALL_SWITCHES: Final = [
     Switch("close_by_api", "allow", ("allow", "refuse", "ignore"), "non-admin writes that set state 7"),
     Switch("abort_on_group", "on", _ON_OFF, "business rule `Abort changes on group`"),
     Switch("dangling_references", "keep", ("keep", "blank"), "a reference to a sys_id that does not exist"),
+    Switch("reference_names", "display", ("display", "always"), "names of references resolve in display input only"),
+    Switch("note_stamps", "on", _ON_OFF, "a note without other changes moves sys_mod_count and the stamp"),
+    Switch("late_update_stamp", "start", ("start", "commit"), "a late update is stamped when it begins, or commits"),
+    Switch("failed_writes", "kept", ("kept", "undone"), "what `patch_commits…` and `delete_commits…` leave behind"),
     Switch("title_prefix", "", (), "rewrite rule: short_description gets this prefix if it lacks it"),
     Switch("assign_starts_work", "off", _ON_OFF, "rewrite rule: assigning a New incident sets In Progress"),
     Switch(

@@ -105,6 +105,10 @@ class Switches:
             _number(name, text)
         self._values[name] = text
 
+    def copy_from(self, other: "Switches") -> None:
+        """Take over the values of another instance's switches."""
+        self._values = dict(other._values)
+
     def text(self, name: str) -> str:
         """The value of a switch."""
         return self._values.get(name) or SWITCHES[name].default

@@ -94,7 +94,7 @@ def _reference(column: Column, text: str, mode: InputMode, kernel: Kernel) -> st
         return text
     if is_sys_id(text):
         return text if kernel.switches.text("dangling_references") == "keep" else ""
-    if mode == "display":
+    if mode == "display" or kernel.switches.text("reference_names") == "always":
         named = list(kernel.store.find(column.reference, target.display, text))
         return named[0]["sys_id"] if len(named) == 1 else ""
     return ""

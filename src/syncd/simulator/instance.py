@@ -7,13 +7,14 @@ that it behaves the same on a port (``server.py``) and under a simulation in vir
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final, Literal
 
 from syncd.simulator.accidents import Accidents, Verb
 from syncd.simulator.accounts import ITIL_ROLES, Account, Accounts, Actor
 from syncd.simulator.clock import ZONES, InstanceClock
+from syncd.simulator.clone import copy_over
 from syncd.simulator.control import Control
 from syncd.simulator.fault_catalogue import FAULTS
 from syncd.simulator.faults import Armed, parse_fault
@@ -69,7 +70,7 @@ class InstanceOptions:
 
 @dataclass(frozen=True)
 class RequestLine:
-    """One request as it was answered. ``status`` 0: the connection was reset."""
+    """One request as it was answered. ``status`` 0: the connection was reset. ``refusal``: what a refusal said."""
 
     at_s: float
     method: str
@@ -78,6 +79,7 @@ class RequestLine:
     user_name: str
     body: bytes
     delay_s: float
+    refusal: str = ""
 
 
 class Instance:
@@ -96,7 +98,7 @@ class Instance:
         self.records = Records(self.kernel, self.journal, self.rulebook)
         self.outbound = Outbound(self.kernel, self.journal)
         self.records.on_commit.append(self.outbound.committed)
-        self.renderer = Renderer(store, self.journal)
+        self.renderer = Renderer(store, self.journal, self.kernel.switches)
         self.table_api = TableApi(self.kernel, self.records, self.renderer)
         self.gate = Gate(self.kernel)
         self.accidents = Accidents(self.kernel)
@@ -104,6 +106,8 @@ class Instance:
         self.counts: Counter[str] = Counter()
         """Requests received, by ``METHOD`` and by ``METHOD table``; the control API and the page do not count."""
         self.on_request: list[Callable[[RequestLine], None]] = []
+        self.clones: list[Instance] = []
+        """Instances that ``add_clone`` made; what is done here reaches them only by ``refresh_clones``."""
         self._control = Control(self)
         self._page = Page(self)
         self._fill()
@@ -134,9 +138,15 @@ class Instance:
         response, user_name = self._answer(request)
         if response.status:
             self._finish_headers(request, response, user_name)
-        now_s = self.kernel.clock.host_s()
         line = RequestLine(
-            now_s, request.method, request.target, response.status, user_name, request.body, response.delay_s
+            at_s=self.kernel.clock.host_s(),
+            method=request.method,
+            target=request.target,
+            status=response.status,
+            user_name=user_name,
+            body=request.body,
+            delay_s=response.delay_s,
+            refusal=response.refusal,
         )
         self.requests.append(line)
         for listen in self.on_request:
@@ -179,7 +189,10 @@ class Instance:
             if "stats" in parts[2:4]:
                 return answer_stats(self.kernel, self.table_api, request, actor)
             late_s, is_answered = self.accidents.late_s(verb)
-            response = self.table_api.answer(request, actor, base_url, late_s)
+            failing = self.accidents.undoing(verb)
+            response = self.table_api.answer(request, actor, base_url, late_s, is_kept=not failing)
+            if failing:
+                return self.accidents.undone(response, failing)
             if not is_answered:
                 return Response(0, is_reset=True)
             response.delay_s += late_s
@@ -260,7 +273,7 @@ class Instance:
         style = WriteStyle(has_rules=has_rules, has_stamps=has_stamps)
         prepared = self.records.prepare_update(self.kernel.incidents, sys_id, fields, actor, style)
         if late_s:
-            self.kernel.timers.at(self.kernel.clock.host_s() + late_s, lambda: self.records.commit(prepared))
+            self.records.commit_late(prepared, late_s)
             return prepared.row
         return self.records.commit(prepared)
 
@@ -344,6 +357,18 @@ class Instance:
     def replay_webhooks(self, event_id: str | None = None) -> int:
         """Send logged calls again, byte for byte; returns how many."""
         return self.outbound.replay(event_id)
+
+    def add_clone(self, name: str) -> "Instance":
+        """Make a clone: the same data, rules and webhook, another name. ``refresh_clones`` copies again."""
+        random = Random(f"{self.options.seed}/{name}")  # of its own: what it creates later is not what we create
+        clone = Instance(replace(self.options, name=name, faults=(), incidents=0), self.kernel.clock.host_s, random)
+        self.clones.append(clone)
+        copy_over(self, clone)
+        return clone
+
+    def refresh_clones(self) -> dict[str, int]:
+        """Copy the data as it is now over all clones; how many incidents each has, by name."""
+        return {clone.options.name: copy_over(self, clone) for clone in self.clones}
 
     def account(self, user_name: str) -> Account:
         """Password, roles and ACLs of a user, to be changed at will; raises KeyError."""

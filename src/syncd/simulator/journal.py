@@ -40,6 +40,12 @@ class Journal:
         rows = self._by_record.get(sys_id, [])
         return [row for row in rows if row["element"] in elements] if elements else list(rows)
 
+    def find_entries(self) -> None:
+        """Find all entries anew in ``sys_journal_field``, after its rows were replaced."""
+        self._by_record = {}
+        for row in self._store.tables["sys_journal_field"].rows.values():
+            self._by_record.setdefault(row["element_id"], []).append(row)
+
     def remove_all(self, sys_id: str) -> None:
         """Delete the entries of a record that was deleted."""
         rows = self._store.tables["sys_journal_field"].rows

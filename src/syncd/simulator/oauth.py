@@ -7,7 +7,7 @@ API. Never decides what a token's user may do.
 from dataclasses import dataclass
 from typing import Final
 
-from syncd.simulator.accounts import Account
+from syncd.simulator.accounts import Account, credentials_of
 from syncd.simulator.kernel import Kernel
 from syncd.simulator.wire import Request, Response, json_response, parsed_query
 
@@ -70,8 +70,13 @@ class Tokens:
         if not request.header("content-type").startswith("application/x-www-form-urlencoded"):
             return _failed("invalid_request", "Missing parameters")
         form = dict(parsed_query(request.body.decode("utf-8", "replace")))
-        client = self._clients.get(form.get("client_id", ""))
-        if request.method != "POST" or client is None or client.secret != form.get("client_secret"):
+        # A client names itself in the form or, as RFC 6749 prefers, in a Basic header.
+        client_id, secret = credentials_of(request.header("authorization")) or (
+            form.get("client_id", ""),
+            form.get("client_secret", ""),
+        )
+        client = self._clients.get(client_id)
+        if request.method != "POST" or client is None or client.secret != secret:
             return _failed("server_error", "access_denied")
         match form.get("grant_type"):
             case "password":

@@ -55,6 +55,8 @@ class Outbound:
         self.sent: deque[SentWebhook] = deque(maxlen=_LOG_MAX)
         self.on_scheduled: list[Callable[[], None]] = []
         """Called when something new waits, so that whoever delivers can look again."""
+        self.on_delivered: list[Callable[[SentWebhook], None]] = []
+        """Called with each call once it is known what became of it."""
 
     def committed(self, event: Committed) -> None:
         """Hear of a committed write and start the rule for each target."""
@@ -103,6 +105,8 @@ class Outbound:
         for line in reversed(self.sent):
             if line.outgoing.sequence == outgoing.sequence:
                 line.status, line.error = status, error
+                for listen in self.on_delivered:
+                    listen(line)
                 return
 
     def replay(self, event_id: str | None = None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from syncd.simulator.accounts import SYSTEM, Actor
-from syncd.simulator.clock import seconds_of
+from syncd.simulator.clock import seconds_of, stamp_of
 from syncd.simulator.input_values import InputMode, stored_values
 from syncd.simulator.journal import Journal
 from syncd.simulator.kernel import Kernel
@@ -76,6 +76,8 @@ class Records:
         """Check and complete a new row; raises Refusal and stores nothing then."""
         stamp = self._kernel.clock.stamp()
         before = table.blank_row()
+        if table.name == "incident" and self._kernel.switches.text("new_defaults") == "customer":
+            before.update(impact="2", urgency="2", priority=self._rulebook.matrix["2", "2"])
         change = self._change("insert", table, before, given, actor, style, stamp)
         after = change.after
         if table.name == "incident":
@@ -140,6 +142,15 @@ class Records:
             self._cascade(prepared, row)
         return row
 
+    def commit_late(self, prepared: Prepared, late_s: float) -> Row:
+        """Make a write visible ``late_s`` seconds from now; the row as its writer will see it then."""
+        clock = self._kernel.clock
+        is_update = prepared.operation == "update"
+        if is_update and self._kernel.switches.text("late_update_stamp") == "commit":
+            prepared.stamp = stamp_of(clock.at_s() + late_s)
+        self._kernel.timers.at(clock.host_s() + late_s, lambda: self.commit(prepared))
+        return self.row_after(prepared)
+
     def run_autoclose(self) -> None:
         """The hourly job: close what has been resolved for longer than ``autoclose_days``, as user ``system``."""
         days = self._kernel.switches.number("autoclose_days")
@@ -181,7 +192,8 @@ class Records:
         # Only the changed columns are written, so two writers of different fields both survive. The row is replaced
         # and not changed in place: whoever holds the old one (a late answer, an event) keeps what it saw.
         row = {**prepared.table.rows.get(prepared.sys_id, prepared.row), **prepared.changed}
-        if prepared.style.has_stamps:
+        is_stamped = bool(prepared.changed) or self._kernel.switches.is_on("note_stamps")
+        if prepared.style.has_stamps and is_stamped:
             stamps = {"sys_updated_on": prepared.stamp, "sys_updated_by": prepared.actor.user_name}
             stamps["sys_mod_count"] = str(int(row["sys_mod_count"] or "0") + 1)
             row.update({name: value for name, value in stamps.items() if name not in prepared.changed})

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from syncd.simulator.accounts import Actor
 from syncd.simulator.clock import local_text
+from syncd.simulator.faults import Switches
 from syncd.simulator.journal import Journal
 from syncd.simulator.tables import Column, Row, Store, Table
 
@@ -18,8 +19,10 @@ __all__ = ["DisplayMode", "Renderer", "RowView"]
 DisplayMode = Literal["false", "true", "all"]
 Cell = str | dict[str, str]
 CellReader = Callable[[Row], Cell]
+Plan = list[tuple[str, CellReader]]
 
 _LANGUAGE: Final = "en"
+_PLANS_MAX: Final = 256
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ class RowView:
 class Renderer:
     """Turns rows into JSON objects. A plan per view is kept, since a page renders the same cells for each row."""
 
-    def __init__(self, store: Store, journal: Journal) -> None:
+    def __init__(self, store: Store, journal: Journal, switches: Switches) -> None:
         self._store = store
         self._journal = journal
+        self._switches = switches
         self._labels: dict[tuple[str, str, str], str] = {}
         self._labelled_choices = -1
+        self._plans: dict[tuple[object, ...], Plan] = {}
 
     def rows(self, rows: list[Row], view: RowView) -> list[dict[str, Cell]]:
         """The rows as JSON objects, in their order."""
@@ -49,9 +54,21 @@ class Renderer:
         plan = self._plan(table, view)
         return [{key: read(row) for key, read in plan} for row in rows]
 
-    def _plan(self, table: Table, view: RowView) -> list[tuple[str, CellReader]]:
+    def _plan(self, table: Table, view: RowView) -> Plan:
+        """The plan for this view; kept while columns and ACLs stay, since building it takes longer than using it."""
+        versions = sum(one.schema_version for one in self._store.tables.values())
+        denied = frozenset(view.actor.account.read_denied)
+        key = (table.name, view.fields, view.mode, view.has_links, view.base_url, view.actor.zone, denied, versions)
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[key] = self._new_plan(table, view)
+        return plan
+
+    def _new_plan(self, table: Table, view: RowView) -> Plan:
         denied = view.actor.account.denied_fields(table.name, "read")
-        plan: list[tuple[str, CellReader]] = []
+        plan: Plan = []
         for name in view.fields or tuple(table.columns):
             walked = self._walk(table, name, view.actor) if name not in denied else None
             if walked is not None:
@@ -119,7 +136,7 @@ class Renderer:
         return self._store.display_value(table, value) if value else ""
 
     def label(self, table: str, element: str, value: str) -> str:
-        """The label of a choice; a value without a choice shows as itself (state 4 shows as ``4``)."""
+        """The label of a choice; a value without a choice shows as itself (state 4 as ``4``) or, by switch, blank."""
         choices = self._store.tables["sys_choice"]
         if self._labelled_choices != len(choices.rows) + choices.schema_version:
             self._labelled_choices = len(choices.rows) + choices.schema_version
@@ -128,7 +145,7 @@ class Renderer:
         for owner in (table, "task"):
             if (owner, element, value) in self._labels:
                 return self._labels[owner, element, value]
-        return value
+        return "" if self._switches.text("unknown_label") == "blank" else value
 
 
 def _linked(value: str, link: str) -> Cell:

@@ -77,7 +77,7 @@ class Rulebook:
 
 def check_closed(change: Change, kernel: Kernel) -> bool:
     """Apply the guards of closed records and of closing. False: answer 200 and change nothing. Raises Refusal."""
-    _sync_states(change)  # closing by way of ``incident_state`` is closing
+    _settle_states(change, kernel)  # closing by way of ``incident_state`` is closing
     if change.actor.is_admin or change.operation == "insert":
         return True
     mode = "allow"
@@ -95,7 +95,7 @@ def check_closed(change: Change, kernel: Kernel) -> bool:
 
 def run_before_rules(change: Change, kernel: Kernel, rulebook: Rulebook) -> None:
     """Run everything between the request and the database, in the documented order. Raises Refusal."""
-    _sync_states(change)
+    _settle_states(change, kernel)
     _rewrite(change, kernel)
     _resume_on_comment(change, kernel)
     _derive_priority(change, kernel, rulebook)
@@ -106,6 +106,13 @@ def run_before_rules(change: Change, kernel: Kernel, rulebook: Rulebook) -> None
     _check_close_code(change, kernel)
     _check_policies(change, kernel, rulebook)
     _check_aborts(change, kernel, rulebook)
+
+
+def _settle_states(change: Change, kernel: Kernel) -> None:
+    """Of a write that moves ``state`` and ``incident_state`` to different values one wins; then they are equal."""
+    if change.has_changed("state") and change.has_changed("incident_state"):
+        change.after["state"] = change.after[kernel.switches.text("state_conflict")]
+    _sync_states(change)
 
 
 def _sync_states(change: Change) -> None:

@@ -104,17 +104,20 @@ class _Connection:
         headers = [*answer.headers]
         if answer.status != 204:
             headers.append(("Content-Length", str(len(answer.body))))
-        await self._send(h11.Response(status_code=answer.status, headers=headers))
-        if has_body and answer.body:
-            parts = TRICKLE_PARTS if answer.trickle_s else 1
-            size = max(1, -(-len(answer.body) // parts))
+        head = h11.Response(status_code=answer.status, headers=headers)
+        if not has_body or not answer.body:
+            await self._send(head, h11.EndOfMessage())
+        elif not answer.trickle_s:
+            await self._send(head, h11.Data(data=answer.body), h11.EndOfMessage())
+        else:
+            await self._send(head)
+            size = max(1, -(-len(answer.body) // TRICKLE_PARTS))
             for start in range(0, len(answer.body), size):
                 await self._send(h11.Data(data=answer.body[start : start + size]))
-                if answer.trickle_s:
-                    await trio.sleep(answer.trickle_s / parts)
-        await self._send(h11.EndOfMessage())
+                await trio.sleep(answer.trickle_s / TRICKLE_PARTS)
+            await self._send(h11.EndOfMessage())
 
-    async def _send(self, event: h11.Event) -> None:
-        block = self._http.send(event)
+    async def _send(self, *events: h11.Event) -> None:
+        block = b"".join(self._http.send(event) or b"" for event in events)
         if block:
             await self._stream.send_all(block)

@@ -47,8 +47,11 @@ class TableApi:
         self._records = records
         self._renderer = renderer
 
-    def answer(self, request: Request, actor: Actor, base_url: str, late_s: float = 0.0) -> Response:
-        """Serve one request; raises Refusal. ``late_s``: a write is stamped now and becomes visible so much later."""
+    def answer(
+        self, request: Request, actor: Actor, base_url: str, late_s: float = 0.0, *, is_kept: bool = True
+    ) -> Response:
+        """Serve one request; raises Refusal. ``late_s``: a write is stamped now and becomes visible so much later.
+        ``is_kept`` False: an update or deletion passes all rules and is rolled back."""
         route = self._route(request)
         method = request.verb
         if method in actor.account.refused_methods:
@@ -62,11 +65,12 @@ class TableApi:
             case "POST" if not route.sys_id:
                 return self._insert(route, request, actor, base_url, late_s)
             case "PUT" | "PATCH" if route.sys_id:
-                return self._update(route, request, actor, base_url, late_s)
+                return self._update(route, request, actor, base_url, late_s if is_kept else None)
             case "DELETE" if route.sys_id:
                 self._visible_row(route, actor)
                 self._refuse_foreign_write(route, actor, "Delete")
-                self._store_write(self._records.prepare_delete(route.table, route.sys_id, actor, WriteStyle()), late_s)
+                prepared = self._records.prepare_delete(route.table, route.sys_id, actor, WriteStyle())
+                self._store_write(prepared, late_s if is_kept else None)
                 return Response(204)
         raise Refusal(405, "Method not supported", f"{method} is not supported for this resource")
 
@@ -98,11 +102,11 @@ class TableApi:
         if not rows and is_404:
             raise Refusal(404, "No Record found", "Records matching query not found or ACL restricts the retrieval")
         response = json_response(200, {"result": result})
-        if parameters.get("sysparm_no_count") == "true":
+        if request.flag("sysparm_no_count"):
             response.headers.append(("X-Total-Count", str(len(result))))
         else:
             response.headers.append(("X-Total-Count", str(len(rows))))
-            if parameters.get("sysparm_suppress_pagination_header") != "true":
+            if not request.flag("sysparm_suppress_pagination_header"):
                 link = _links(base_url, request, limit, offset, len(rows))
                 response.headers.extend([("Link", link)] if link else [])
         return response
@@ -189,7 +193,7 @@ class TableApi:
         response.headers.append(("Location", base_url + path))
         return response
 
-    def _update(self, route: Route, request: Request, actor: Actor, base_url: str, late_s: float) -> Response:
+    def _update(self, route: Route, request: Request, actor: Actor, base_url: str, late_s: float | None) -> Response:
         given = decoded_body(request)
         self._visible_row(route, actor)
         self._refuse_foreign_write(route, actor, "Update")
@@ -203,15 +207,14 @@ class TableApi:
         if not is_theirs and not actor.is_admin:
             raise Refusal(403, "Operation Failed", f"ACL Exception {verb} Failed due to security constraints")
 
-    def _store_write(self, prepared: Prepared, late_s: float) -> Row:
-        if not late_s:
-            return self._records.commit(prepared)
-        at_s = self._kernel.clock.host_s() + late_s
-        self._kernel.timers.at(at_s, lambda: self._records.commit(prepared))
-        return self._records.row_after(prepared)
+    def _store_write(self, prepared: Prepared, late_s: float | None) -> Row:
+        """Commit now, later, or (None) never; the row as the writer sees it."""
+        if late_s is None:
+            return self._records.row_after(prepared)
+        return self._records.commit_late(prepared, late_s) if late_s else self._records.commit(prepared)
 
     def _echo(self, status: int, row: Row, route: Route, request: Request, actor: Actor, base_url: str) -> Response:
-        if request.header("x-no-response-body") == "true":
+        if request.header("x-no-response-body").casefold() == "true":
             return Response(status)
         return json_response(status, {"result": self._rendered(row, route, request, actor, base_url)})
 
@@ -240,18 +243,17 @@ def decoded_body(request: Request) -> dict[str, object]:
 
 
 def _style(request: Request) -> WriteStyle:
-    parameters = request.parameters
-    is_display = parameters.get("sysparm_input_display_value") == "true"
-    has_stamps = parameters.get("sysparm_suppress_auto_sys_field") != "true"
+    is_display = request.flag("sysparm_input_display_value")
+    has_stamps = not request.flag("sysparm_suppress_auto_sys_field")
     return WriteStyle("display" if is_display else "raw", has_stamps=has_stamps)
 
 
 def _view(table: Table, request: Request, actor: Actor, base_url: str) -> RowView:
     parameters = request.parameters
-    text = parameters.get("sysparm_display_value", "false")
+    text = parameters.get("sysparm_display_value", "false").casefold()
     mode: DisplayMode = "all" if text == "all" else "true" if text == "true" else "false"
     fields = tuple(name.strip() for name in parameters.get("sysparm_fields", "").split(",") if name.strip())
-    has_links = parameters.get("sysparm_exclude_reference_link") != "true"
+    has_links = not request.flag("sysparm_exclude_reference_link")
     return RowView(table.name, fields, mode, has_links, base_url, actor)
 
 

@@ -51,6 +51,10 @@ class Request:
         """The decoded query parameters; of a repeated one the last."""
         return dict(parsed_query(self.target.partition("?")[2]))
 
+    def flag(self, name: str) -> bool:
+        """True when a query parameter is ``true`` in any case: some clients write ``True``."""
+        return self.parameters.get(name, "").casefold() == "true"
+
 
 @dataclass(frozen=True)
 class Outgoing:
@@ -70,7 +74,7 @@ class Response:
 
     ``delay_s``: wait before the status line. ``trickle_s``: spread the body over this time. ``is_reset``: drop the
     connection without a byte (after ``delay_s``). ``calls_first``: webhooks that an *after* rule makes while the
-    writer waits; they are to be delivered before the answer.
+    writer waits; they are to be delivered before the answer. ``refusal``: what a refusal says, for logs.
     """
 
     status: int
@@ -80,6 +84,7 @@ class Response:
     trickle_s: float = 0.0
     is_reset: bool = False
     calls_first: list[Outgoing] = field(default_factory=list)
+    refusal: str = ""
 
     def header(self, name: str) -> str:
         """The first value of a header by lower-case name, ``""`` when it is absent."""
@@ -96,11 +101,17 @@ class Refusal(Exception):
         self.detail = detail
         self.headers: list[tuple[str, str]] = []
 
+    @property
+    def words(self) -> str:
+        """Message and detail, as a person reads them."""
+        return f"{self.message}: {self.detail}" if self.detail else self.message
+
     def response(self) -> Response:
         """The refusal as the JSON answer that a client sees."""
         envelope = {"error": {"message": self.message, "detail": self.detail}, "status": "failure"}
         answer = json_response(self.status, envelope)
         answer.headers.extend(self.headers)
+        answer.refusal = self.words
         return answer
 
 

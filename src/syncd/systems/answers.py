@@ -4,6 +4,7 @@ Every ServiceNow answer is judged here and nowhere else. Success is a complete J
 ``error``; everything else is an outage, a refusal or an ambiguity, never data.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,10 +14,16 @@ import msgspec
 from msgspec import Struct
 
 from syncd.core.model import Observation
-from syncd.errors import ExternalFailed, Outcome
+from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 
 STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
 TEXT_SHOWN: Final = 200
+# A high surrogate without its low one, or a low one without its high one, as JSON escapes; an escaped backslash before
+# the u is text.
+_HALF_PAIR: Final = re.compile(
+    rb"(?<!\\)(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
 DIGITS_MAX: Final = 15
 
 Row = dict[str, object]
@@ -55,10 +62,10 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
             detail=_text(answer.body),
         )
     try:
-        envelope = msgspec.json.decode(answer.body, type=_Envelope)
+        envelope = _decoded(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         detail = _text(answer.body[-TEXT_SHOWN:])
-        raise ExternalFailed(unclear, "a broken answer", status=answer.status, detail=detail) from error
+        raise ExternalUnreadable(unclear, "a broken answer", status=answer.status, detail=detail) from error
     if envelope.error is not None:
         message, detail = _words(envelope.error)
         raise ExternalFailed(unclear, message or "an answer with an error", status=answer.status, detail=detail)
@@ -67,6 +74,16 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
     if len(rows) != len(found):
         raise ExternalFailed(unclear, "an answer without records", status=answer.status)
     return rows
+
+
+def _decoded(body: bytes) -> _Envelope:
+    """The envelope, with half surrogate pairs mended: cutting a text in JavaScript leaves them behind."""
+    try:
+        return msgspec.json.decode(body, type=_Envelope)
+    except msgspec.DecodeError:
+        if not _HALF_PAIR.search(body):
+            raise
+        return msgspec.json.decode(_HALF_PAIR.sub(rb"\\ufffd", body), type=_Envelope)
 
 
 def _refusal(answer: Answer, *, writes: bool) -> list[Row]:

@@ -19,7 +19,7 @@ from syncd.core.backoff import Bucket
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation
 from syncd.core.sending import Offset
-from syncd.errors import ExternalFailed, Outcome
+from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 from syncd.seams import Clock
 from syncd.systems.answers import Answer, Row, date_s, observation, rows_of, stamp_text
 
@@ -232,6 +232,10 @@ class ServiceNow:
                         await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise ExternalFailed("unavailable", f"cannot be reached: {str(error) or type(error).__name__}") from error
+        except httpx.LocalProtocolError as error:
+            # Nothing has left the machine; the error's own words may hold a header, and so a secret.
+            words = "the request cannot be made: the credentials hold a character that HTTP cannot carry"
+            raise ExternalFailed("paused", words) from error
         except httpx.TransportError as error:
             raise ExternalFailed(unclear, f"the connection broke: {str(error) or type(error).__name__}") from error
         except trio.TooSlowError as error:
@@ -254,11 +258,9 @@ async def _bounded(response: httpx.Response, unclear: Outcome) -> bytes:
                 body += chunk
                 if len(body) > ANSWER_BYTES_MAX:
                     message = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
-                    raise ExternalFailed(unclear, message, status=response.status_code)
+                    raise ExternalUnreadable(unclear, message, status=response.status_code)
         finally:
-            if isinstance(
-                chunks, AsyncGenerator
-            ):  # one that is left behind is closed by the garbage collector, too late
+            if isinstance(chunks, AsyncGenerator):  # left behind, the garbage collector would close it, too late
                 with trio.move_on_after(1, shield=True):
                     await chunks.aclose()
     return bytes(body)

@@ -1,5 +1,7 @@
 """Integrations over HTTP: settings as the contract names them, and no secret that comes back."""
 
+import logging
+
 import httpx
 import pytest
 
@@ -111,6 +113,14 @@ async def test_secrets_are_sealed_for_their_slots_in_the_journal() -> None:
         ({"max_concurrency": 33}, "max_concurrency"),
         ({"max_concurrency": 2.5}, "max_concurrency"),
         ({"import_query": "active=true^NQactive=false"}, "import_query"),
+        ({"import_query": "^active=true"}, "import_query"),
+        ({"import_query": "ORactive=true"}, "import_query"),
+        ({"import_query": "NQactive=true"}, "import_query"),
+        ({"import_query": "active=true^EQ"}, "import_query"),
+        ({"import_query": "active=true^ORDERBYnumber"}, "import_query"),
+        ({"import_query": "active=true^ORDERBYDESCnumber"}, "import_query"),
+        ({"import_query": "active=true^GROUPBYstate"}, "import_query"),
+        ({"import_query": "caller_id=JavaScript:gs.getUserID()"}, "import_query"),
         ({"external_defaults": []}, "external_defaults"),
         ({"external_defaults": {"close_code": 5}}, "external_defaults.close_code"),
         ({"external_defaults": {"state": "7"}}, "external_defaults.state"),
@@ -122,6 +132,15 @@ async def test_secrets_are_sealed_for_their_slots_in_the_journal() -> None:
         ({"credentials": {"api_key": "x", "username": "x"}}, "credentials"),
         ({"credentials": {"token": "x"}}, "credentials.token"),
         ({"credentials": "x"}, "credentials"),
+        ({"credentials": {"api_key": "k\n"}}, "credentials.api_key"),
+        ({"credentials": {"api_key": " k"}}, "credentials.api_key"),
+        ({"credentials": {"api_key": "k "}}, "credentials.api_key"),
+        ({"credentials": {"api_key": "k\u00e9"}}, "credentials.api_key"),
+        ({"credentials": {"api_key": "k\u007fk"}}, "credentials.api_key"),
+        ({"credentials": {"username": "u\t", "password": "p"}}, "credentials.username"),
+        ({"credentials": {"username": "\u00fc", "password": "p"}}, "credentials.username"),
+        ({"credentials": {"username": "u", "password": "p\r\n"}}, "credentials.password"),
+        ({"credentials": {"username": "u", "password": "p\u0085"}}, "credentials.password"),
         ({"webhook_secret": ""}, "webhook_secret"),
         ({"poll_interval": "1m"}, "poll_interval"),
         ({"closed_policy": "park"}, "closed_policy"),
@@ -151,6 +170,40 @@ async def test_a_refused_integration_names_the_field(fields: dict[str, object], 
 async def test_an_address_that_is_allowed_is_kept_in_one_form(url: str, kept: str) -> None:
     async with running() as daemon:
         assert (await daemon.configure(base_url=url))["base_url"] == kept
+
+
+@pytest.mark.parametrize("query", ["", "active=true", "priority=1^ORpriority=2", "origin=x^order=1", "a=1^equipment=2"])
+async def test_an_ordinary_import_query_is_kept_as_it_is(query: str) -> None:
+    async with running() as daemon:
+        assert (await daemon.configure(import_query=query))["import_query"] == query
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"api_key": "tell-tale\n"},
+        {"api_key": " tell-tale"},
+        {"username": "u", "password": "tell-tale\n"},
+        {"username": "tell-tale\u00e9", "password": "p"},
+    ],
+)
+async def test_a_credential_with_a_line_end_is_refused_and_shown_nowhere(
+    credentials: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running() as daemon:
+        with caplog.at_level(logging.DEBUG):
+            body = {"name": "Prod", "base_url": SNOW, "credentials": credentials}
+            answer = await daemon.socket.post(PATH, json=body)
+        assert answer.status_code == 422
+        assert "tell-tale" not in answer.text + caplog.text
+
+
+async def test_a_password_keeps_its_blanks_and_its_letters() -> None:
+    async with running() as daemon:
+        made = await daemon.configure(credentials={"username": "u", "password": " pä ss "})
+        sealed = daemon.journal.state.integrations[made["id"]].credentials["password"]
+        slot = (daemon.journal.state.journal_id, made["id"], "password")
+        assert daemon.desk.vault.open(sealed, *slot).reveal() == " pä ss "
 
 
 async def test_a_refused_secret_is_not_repeated_in_the_answer() -> None:

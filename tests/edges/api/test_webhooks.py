@@ -1,6 +1,7 @@
 """The webhook door: signed bytes in, 202 once durable, and nothing but a 4xx for everything else."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -8,12 +9,18 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from syncd.core.hints import Webhook
+from syncd.core.model import SealedSecret
+from syncd.credentials import Secret, Vault, verify_signature
+from syncd.edges.api import webhooks
 from syncd.edges.api.webhook_body import decode_webhook, levels_of
+from syncd.edges.api.webhooks import WebhookDoor
 from syncd.errors import Invalid, Malformed
 from tests.edges.api.daemon import Daemon, running, signature
 from tests.simulation.disk import SimDisk
@@ -242,6 +249,99 @@ async def test_a_refused_signature_is_logged_without_it(caplog: pytest.LogCaptur
             await send(daemon, CHANGE, headers={"X-ServiceNow-Signature": "tell-tale"})
         assert "int_" in caplog.text
         assert "tell-tale" not in caplog.text
+
+
+class CountingVault:
+    """The vault of a desk, counting how often it opens something."""
+
+    def __init__(self, real: Vault) -> None:
+        self._real = real
+        self.opened = 0
+
+    def open(self, sealed: SealedSecret, *slot: str) -> Secret:
+        self.opened += 1
+        return self._real.open(sealed, *slot)
+
+
+async def test_a_webhook_secret_is_opened_once_and_again_when_the_secrets_change() -> None:
+    async with running() as daemon:
+        await daemon.configure(handle="prod", webhook_secret=SECRET)
+        vault = CountingVault(daemon.desk.vault)
+        daemon.api.webhooks = WebhookDoor(replace(daemon.desk, vault=vault))  # type: ignore[arg-type]
+        for secret in (SECRET, "wrong", SECRET):
+            await send(daemon, CHANGE, secret=secret)
+        assert vault.opened == 1
+        await daemon.socket.patch("/api/v1/integrations/prod", json={"webhook_secret": "second"})
+        assert (await send(daemon, CHANGE, secret="second")).status_code == 202
+        assert (await send(daemon, CHANGE, secret=SECRET)).status_code == 202
+        assert vault.opened == 3
+        daemon.clock.at_s += 24 * 3600 + 1
+        assert (await send(daemon, CHANGE, secret=SECRET)).status_code == 401
+        assert vault.opened == 3
+
+
+async def test_a_known_and_an_unknown_integration_cost_the_same_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counting(secrets: Sequence[Secret], *rest: Any) -> bool:
+        asked.append(len(secrets))
+        return verify_signature(secrets, *rest)
+
+    monkeypatch.setattr(webhooks, "verify_signature", counting)
+    async with running() as daemon:
+        await send(daemon, CHANGE, to="none-at-all")
+        await daemon.configure(handle="prod", webhook_secret=SECRET)
+        await daemon.configure(handle="other", name="Other", webhook_secret=SECRET)
+        await daemon.socket.post("/api/v1/integrations/prod/webhook-secret/rotate")
+        for to in ("prod", "other", "unknown", "int_UNKNOWN", ""):
+            assert (await send(daemon, CHANGE, to=to, secret="wrong")).status_code == 401
+        assert asked == [1, 2, 2, 2, 2, 2]
+
+
+async def test_rejected_webhooks_are_one_line_a_minute_for_an_integration_and_one_for_all_unknown_ones(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    async with running() as daemon:
+        made = await daemon.configure(handle="prod", webhook_secret=SECRET)
+        with caplog.at_level(logging.DEBUG, logger="syncd.webhooks"):
+            for number in range(20):
+                await send(daemon, CHANGE, secret="wrong")
+                await send(daemon, CHANGE, to=f"unknown-{number}")
+            assert len(caplog.messages) == 2
+            await trio.sleep(61)
+            await send(daemon, CHANGE, secret="wrong")
+            await send(daemon, CHANGE, to="unknown-20")
+        known, unknown = caplog.messages[2:]
+        assert made["id"] in known
+        assert "20 times" in known
+        assert "unknown integration" in unknown
+        assert not any("unknown-" in line for line in caplog.messages)  # a stranger writes nothing into our log
+        status = (await daemon.socket.get("/api/v1/integrations/prod/sync-status")).json()
+        assert status["webhooks"]["rejected"] == 21
+
+
+async def test_a_secret_that_does_not_open_is_reported_once_and_nothing_is_genuine(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as daemon:
+        await daemon.configure(handle="prod", webhook_secret=SECRET)
+        other = Vault(b"x" * 32, daemon.desk.ids)
+        daemon.api.webhooks = WebhookDoor(replace(daemon.desk, vault=other))
+        with caplog.at_level(logging.ERROR, logger="syncd.webhooks"):
+            for _ in range(3):
+                assert (await send(daemon, CHANGE)).status_code == 401
+        assert len(caplog.messages) == 1
+        assert "master key" in caplog.messages[0]
+
+
+def test_a_long_event_id_is_told_apart_by_all_of_its_letters() -> None:
+    def event_id(text: str) -> str:
+        return decode_webhook(msgspec.json.encode({"sys_id": "a", "event_id": text}))[0].event_id
+
+    assert event_id("x" * 255) == "x" * 255
+    assert event_id("x" * 300) == event_id("x" * 300)
+    assert len({event_id("x" * 300), event_id("x" * 299), event_id("x" * 299 + "y"), event_id("x" * 255)}) == 4
+    assert len(event_id("x" * 300)) <= 255
 
 
 def test_what_servicenow_writes_is_read_leniently() -> None:

@@ -3,10 +3,9 @@
     bytes (bounded) -> signature over them -> decode -> durable -> 202
 
 No byte reaches a parser before its signature is checked. An unknown integration and a wrong signature get the same 401,
-after the same work. 202 means durable, not merged; a refusal is counted and never stored.
+after the same work (``webhook_secrets.py``). 202 means durable, not merged; a refusal is counted and never stored.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
@@ -15,9 +14,7 @@ import msgspec
 import trio
 
 from syncd import telemetry
-from syncd.core import registry
 from syncd.core.events import Change
-from syncd.core.finding import by_handle
 from syncd.core.hints import accept_webhook
 from syncd.core.model import Integration
 from syncd.core.state import State
@@ -25,16 +22,14 @@ from syncd.credentials import Secret, verify_signature
 from syncd.edges.api.answers import JSON, problem_fields
 from syncd.edges.api.desk import DURABLE_S_MAX, Desk, not_durable
 from syncd.edges.api.webhook_body import decode_webhook
-from syncd.errors import CannotUnseal, Refused, SyncdError, TooLarge, Unauthenticated
+from syncd.edges.api.webhook_secrets import Keyring, Refusals
+from syncd.errors import Refused, SyncdError, TooLarge, Unauthenticated
 from syncd.seams import Receive, Send
 
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_S_MAX: Final = 10.0
 _SIGNATURE, _TIMESTAMP = b"x-servicenow-signature", b"x-servicenow-timestamp"
-
-log = logging.getLogger("syncd.webhooks")
-
 
 class WrongMethod(Refused):
     """Webhooks are POSTed."""
@@ -60,7 +55,8 @@ class WebhookDoor:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._nobody = Secret(desk.ids.secret(32))  # unknown integrations are checked against it, to take as long
+        self._keyring = Keyring(desk.vault, nobody=Secret(desk.ids.secret(32)))
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
         """Answer one request; raises nothing but what ``send`` and ``receive`` do, and cancellation."""
@@ -106,9 +102,10 @@ class WebhookDoor:
         raise not_durable()
 
     def _named(self, word: str) -> Integration | None:
-        state = self._desk.state
+        """The integration of that id or handle. It looks at all of them, found or not, to take as long."""
         word = unquote(word)
-        return state.integrations.get(word) or by_handle(state, word)
+        found = [one for one in self._desk.state.integrations.values() if word in {one.id, one.settings.handle}]
+        return found[0] if found else None
 
     def _check_signature(
         self, scope: Mapping[str, object], raw: bytes, integration: Integration | None, at_s: float
@@ -116,29 +113,18 @@ class WebhookDoor:
         """``Unauthenticated`` unless the body is signed with a secret that is valid now."""
         signatures, timestamps = _header(scope, _SIGNATURE), _header(scope, _TIMESTAMP)
         is_sound = len(signatures) == 1 and len(timestamps) <= 1
-        known = self._secrets(integration, at_s) if integration is not None else []
         is_genuine = verify_signature(
-            known or [self._nobody],
+            self._keyring.tried(self._desk.state, integration, at_s),
             raw,
             signatures[0] if signatures else "",
             timestamps[0] if timestamps else None,
             at_s,
         )
         if not (is_sound and is_genuine):
+            self._refusals.add(integration)
             if integration is not None:
                 self._desk.webhook_counts.of(integration.id).rejected += 1
-                log.warning("webhook refused: signature missing, wrong or too old, integration %s", integration.id)
             raise _not_authentic()
-
-    def _secrets(self, integration: Integration, at_s: float) -> list[Secret]:
-        place = registry.slot(self._desk.state.journal_id, integration.id, registry.WEBHOOK_SECRET)
-        found = []
-        for sealed in registry.valid_secrets(integration, at_s):
-            try:
-                found.append(self._desk.vault.open(sealed, *place))
-            except CannotUnseal as error:
-                log.error("webhook secret of %s: %s; %s", integration.id, error, error.hint)  # noqa: TRY400 no traceback
-        return found
 
 
 def _not_authentic() -> Unauthenticated:

@@ -1,0 +1,258 @@
+"""Integrations start, stop, pause and fail, each by itself and visibly."""
+
+import logging
+
+import pytest
+import trio
+
+from syncd.errors import WrongState
+from tests.actors.stage import (
+    INTEGRATIONS,
+    ask,
+    configure,
+    create_record,
+    declare,
+    declared,
+    edit,
+    edit_record,
+    in_seconds,
+    in_world,
+    incident,
+    incident_of,
+    lines,
+    link,
+    record,
+    restart,
+    second_instance,
+    sync_status,
+)
+from tests.simulation.runner import simulate
+from tests.simulation.world import World
+
+LOGIN = {"username": "svc.sync", "password": "a new one"}
+
+
+class Bug:
+    """Raises in the simulator's place, so often, which is no failure that the actors expect."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, _: object) -> None:
+        if self.times > 0:
+            self.times -= 1
+            raise RuntimeError("a bug")
+
+
+@in_world()
+async def test_disabled_and_enabled_again_nothing_is_lost(world: World) -> None:
+    both, theirs = await declared(world, "both"), await declared(world, "theirs")
+    await configure(world, enabled=False)
+    await trio.sleep(1)
+    requests = sum(world.instance.counts.values())
+    await edit(world, both, title="edited here while it was off")
+    edit_record(world, theirs, short_description="edited there while it was off")
+    new = await declare(world, "declared while it was off")
+    sys_id = create_record(world, "made while it was off")
+    await trio.sleep(400)
+    assert sum(world.instance.counts.values()) == requests
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    assert "--enabled" in str(status["reasons"])
+    with pytest.raises(WrongState):
+        await world.reconcile()
+    await configure(world, enabled=True)
+    await trio.sleep(15)
+    assert record(world, both)["short_description"] == "edited here while it was off"
+    assert incident(world, theirs).title == "edited there while it was off"
+    assert link(world, new).state == "active"
+    assert incident_of(world, sys_id)
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_direction_none_decides_nothing_and_bidirectional_makes_up_for_it(world: World) -> None:
+    incident_id = await declared(world)
+    await configure(world, sync_direction="none")
+    await edit(world, incident_id, title="here")
+    edit_record(world, incident_id, description="there")
+    await trio.sleep(60)
+    assert incident(world, incident_id).description == ""
+    await configure(world, sync_direction="bidirectional")
+    await trio.sleep(15)
+    assert record(world, incident_id)["short_description"] == "here"
+    assert incident(world, incident_id).description == "there"
+
+
+@in_world()
+async def test_wrong_credentials_pause_and_new_ones_resume(world: World) -> None:
+    incident_id = await declared(world)
+    account = world.instance.account("svc.sync")
+    account.password = LOGIN["password"]
+    began = trio.current_time()
+    await edit(world, incident_id, title="waits")
+    await trio.sleep(10)
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    assert "credentials" in str(status["reasons"])
+    await trio.sleep(400)
+    asked = lines(world.instance, "GET", "POST", "PATCH", since_s=began)
+    assert len(asked) <= 2 + 1
+    await configure(world, credentials=LOGIN)
+    await trio.sleep(10)
+    assert record(world, incident_id)["short_description"] == "waits"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_credentials_that_are_right_again_are_found_by_the_slow_probe(world: World) -> None:
+    incident_id = await declared(world)
+    account = world.instance.account("svc.sync")
+    account.password = "changed by mistake"
+    await edit(world, incident_id, title="waits")
+    await trio.sleep(30)
+    account.password = "sync-secret"
+    await trio.sleep(330)
+    assert record(world, incident_id)["short_description"] == "waits"
+
+
+@in_world(credentials={"username": "svc.sync", "password": "wrong from the start"})
+async def test_credentials_that_were_never_right_are_shown_to_the_instance_a_few_times_only(world: World) -> None:
+    """Without a link or an incident, too: an account that is tried every second is soon locked."""
+    await trio.sleep(400)
+    assert len(lines(world.instance, "GET", "POST", "PATCH")) <= 2 + 1
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    for number in range(30):
+        await declare(world, f"incident {number}")
+    await trio.sleep(400)
+    assert len(lines(world.instance, "GET", "POST", "PATCH")) <= 2 + 1 + 2
+
+
+@in_world()
+async def test_new_settings_start_the_integration_anew_at_once(world: World) -> None:
+    world.instance.arm("slow", 60)
+    incident_id = await declare(world)
+    await trio.sleep(5)
+    world.instance.disarm()
+    await configure(world, rate_limit=3)
+    await trio.sleep(200)
+    assert link(world, incident_id).state == "active"
+    assert len(world.instance.incidents()) == 1
+
+
+@in_world()
+async def test_an_actor_that_crashes_is_started_again_and_loses_nothing(world: World) -> None:
+    incident_id = await declared(world)
+    world.instance.on_request.append(Bug(2))
+    edit_record(world, incident_id, description="by an agent")
+    await edit(world, incident_id, title="by an engineer")
+    await trio.sleep(60)
+    assert incident(world, incident_id).description == "by an agent"
+    assert record(world, incident_id)["short_description"] == "by an engineer"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_an_actor_that_crashes_five_times_halts_its_integration_alone(world: World) -> None:
+    other, other_id = await second_instance(world)
+    incident_id = await declared(world)
+    world.instance.on_request.append(Bug(10_000))
+    await edit(world, incident_id, title="waits")
+    await trio.sleep(120)
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    assert "sender failed 5 times" in str(status["reasons"])
+    requests = sum(world.instance.counts.values())
+    await declare(world, "elsewhere", organization_id="other")
+    await trio.sleep(120)
+    assert sum(world.instance.counts.values()) == requests
+    assert len(other.incidents()) == 1
+    assert (await sync_status(world, other_id))["state"] == "healthy"
+    world.instance.on_request.clear()
+    with pytest.raises(WrongState):
+        await world.reconcile()
+    await configure(world, rate_limit=9)  # a person has looked
+    await trio.sleep(10)
+    assert record(world, incident_id)["short_description"] == "waits"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.05, 0.5])
+def test_an_integration_is_deleted_with_work_under_way(wait_s: float, caplog: pytest.LogCaptureFixture) -> None:
+    async def story(world: World) -> None:
+        _, other_id = await second_instance(world)
+        names = [await declare(world, f"incident {number}") for number in range(10)]
+        await trio.sleep(10)
+        gone = world.integration_id
+        for name in names:
+            edit_record(world, name, description="by an agent")
+            await edit(world, name, title="by an engineer")
+        create_record(world)
+        await trio.sleep(wait_s)
+        await ask(world, "DELETE", f"{INTEGRATIONS}/{gone}", status=204)
+        await trio.sleep(1)
+        requests = sum(world.instance.counts.values())
+        await edit(world, names[0], title="afterwards")
+        await trio.sleep(60)
+        assert sum(world.instance.counts.values()) == requests
+        assert not world.state.links
+        for queue in (world.state.hints, world.state.dirty, world.state.outbox, world.state.unlinked):
+            assert gone not in queue
+        assert len(world.state.incidents) >= 10
+        assert (await sync_status(world, other_id))["state"] == "healthy"
+        await restart(world)
+        assert gone not in world.state.integrations
+
+    with caplog.at_level(logging.ERROR):
+        simulate(lambda rng: lambda: World(rng).run(story), 5)
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR], "an actor tripped over it"
+
+
+@in_world()
+async def test_credentials_that_do_not_open_halt_their_integration_alone(world: World) -> None:
+    other, other_id = await second_instance(world)
+    incident_id = await declared(world)
+    world.forget_key()
+    await restart(world)
+    await configure_other(world, other_id)
+    await edit(world, incident_id, title="waits")
+    await declare(world, "elsewhere", organization_id="other")
+    await trio.sleep(60)
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    assert "sealed under master key" in str(status["reasons"])
+    assert (await sync_status(world, other_id))["state"] == "healthy"
+    assert len(other.incidents()) == 1
+    await configure(world, credentials={"username": "svc.sync", "password": "sync-secret"})
+    await trio.sleep(10)
+    assert record(world, incident_id)["short_description"] == "waits"
+
+
+async def configure_other(world: World, integration_id: str) -> None:
+    login = {"credentials": {"username": "svc.sync", "password": "sync-secret"}}
+    await ask(world, "PATCH", f"{INTEGRATIONS}/{integration_id}", login)
+
+
+@in_world()
+async def test_an_instance_at_an_address_where_nobody_is_shows_as_down_and_is_probed(world: World) -> None:
+    await declared(world)
+    world.instances.clear()
+    await declare(world, "waits")
+    await trio.sleep(60)
+    status = await sync_status(world)
+    assert status["state"] == "down"
+    assert "cannot be reached" in str(status["reasons"])
+
+
+@in_world(seed=2)
+async def test_reads_and_writes_never_outnumber_what_was_allowed_at_once(world: World) -> None:
+    world.instance.arm("slow", 1)
+    for number in range(20):
+        await declare(world, f"incident {number}")
+        create_record(world)
+    await trio.sleep(30)
+    asked = [in_seconds(one) for one in lines(world.instance, "GET", "POST", "PATCH")]
+    assert len(asked) > 20
+    for at in asked:
+        assert sum(at - 0.99 < other <= at for other in asked) <= 4
