@@ -5,14 +5,24 @@ from typing import TypeVar
 import pytest
 
 from syncd.core import deciding, registry, verdicts
-from syncd.core.events import ConflictSettled, DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved
-from syncd.core.model import SYNCED_FIELDS
+from syncd.core.events import (
+    ConflictSettled,
+    DeadLetterDiscarded,
+    DeadLetterRetried,
+    IncidentDeclared,
+    IncidentEdited,
+    LinkOpened,
+    LinkRemoved,
+    SendStarted,
+)
+from syncd.core.model import SYNCED_FIELDS, Attempt
 from syncd.core.registry import SealedSecrets
+from syncd.core.requests import Pair, read_pair
 from syncd.core.settings import WantedSettings
 from syncd.core.state import State
 from syncd.core.verdicts import Verdict
-from syncd.errors import Invalid, Refused, Stale, Unknown, WrongState
-from tests.core.picture import AT_S, INC, INT, LINK, apply, picture
+from syncd.errors import Exists, Invalid, Refused, Stale, Unknown, WrongState
+from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture
 
 T = TypeVar("T")
 
@@ -156,3 +166,59 @@ def test_a_discarded_letter_is_gone() -> None:
     apply(state, *change.events)
     with pytest.raises(Unknown, match="delivered or discarded"):
         verdicts.retry("prod", "entry-2")(state, AT_S)
+
+
+def test_an_unlinked_pair_stays_apart_and_both_sides_stay_as_they_are() -> None:
+    state = picture()
+    title = state.incidents[INC].title
+    gone = settle(state, verdicts.unlink("prod", INC))
+    assert gone.external_id == SYS_ID
+    assert (state.links, state.kept_apart) == ({}, {(INC, SYS_ID): None})
+    assert state.incidents[INC].title == title
+    with pytest.raises(Unknown, match="not linked"):
+        verdicts.unlink("prod", INC)(state, AT_S)
+
+
+def test_a_link_whose_record_is_being_made_is_not_removed_meanwhile() -> None:
+    state = apply(picture(), IncidentDeclared("INC-B", "New", "SEV-3"))
+    name = f"{INT}/INC-B"
+    apply(state, LinkOpened(name, INT, "INC-B"))
+    attempt = Attempt(1, "create", {}, {}, AT_S)
+    apply(state, SendStarted(name, attempt))
+    with pytest.raises(WrongState, match="being made"):
+        verdicts.unlink("prod", "INC-B")(state, AT_S)
+
+
+def test_a_pair_may_be_linked_once() -> None:
+    state = apply(picture(), LinkRemoved(LINK))
+    verdicts.check_pair(state, state.integrations[INT], Pair(INC, SYS_ID))
+    with pytest.raises(Unknown):
+        verdicts.check_pair(state, state.integrations[INT], Pair("INC-9", SYS_ID))
+    linked = picture()
+    apply(linked, IncidentDeclared("INC-B", "New", "SEV-3"))
+    for pair, words in ((Pair(INC, "6" * 32), f"{INC} is linked"), (Pair("INC-B", SYS_ID), f"linked to {INC}")):
+        with pytest.raises(Exists, match=words):
+            verdicts.check_pair(linked, linked.integrations[INT], pair)
+
+
+def test_an_incident_of_another_organization_is_not_linked() -> None:
+    state = apply(picture(), IncidentDeclared("INC-C", "New", "SEV-3"), stream="other")
+    with pytest.raises(Invalid, match="organization"):
+        verdicts.check_pair(state, state.integrations[INT], Pair("INC-C", "6" * 32))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"incident_id": INC},
+        {"external_id": SYS_ID},
+        {"incident_id": INC, "external_id": "INC0010001"},
+        {"incident_id": INC, "external_id": "a^ORactive=true"},
+        {"incident_id": INC, "external_id": SYS_ID, "x": 1},
+    ],
+)
+def test_a_pair_names_an_incident_and_a_sys_id(raw: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        read_pair(raw)
+    assert read_pair({"incident_id": INC, "external_id": SYS_ID}) == Pair(INC, SYS_ID)

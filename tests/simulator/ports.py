@@ -1,6 +1,6 @@
 """An instance on a loopback port, in real time, TLS in front of it, and a receiver for its webhooks."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 import time
@@ -75,12 +75,12 @@ def write_certificate(path: Path) -> None:
     """Write the key and a certificate for 127.0.0.1, valid for a day and its own authority, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -104,9 +104,9 @@ async def behind_tls(address: str, certificate: Path) -> AsyncIterator[str]:
             nursery.start_soon(pump, plain, secure, nursery.cancel_scope)
 
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_ssl_over_tcp_listeners(0, context, host=host)
-        port = listeners[0].transport_listener.socket.getsockname()[1]
-        await nursery.start(trio.serve_listeners, forward, listeners)
+        plain_listeners = await trio.open_tcp_listeners(0, host=host)
+        port = plain_listeners[0].socket.getsockname()[1]
+        await nursery.start(trio.serve_listeners, forward, [trio.SSLListener(one, context) for one in plain_listeners])
         yield f"{host}:{port}"
         nursery.cancel_scope.cancel()
 

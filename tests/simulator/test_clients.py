@@ -248,9 +248,9 @@ def pysnc_pages_story(address: str) -> dict[str, Any]:
     record.order_by_desc("number")
     record.query()
     total, numbers = len(record), [one.get_value("number") for one in record]
-    few = client.GlideRecord("incident", batch_size=2)
+    few = client.GlideRecord("incident", batch_size=3)
     few.order_by("number")
-    few.limit = 3
+    few.limit = 4
     few.query()
     limited = [one.get_value("number") for one in few]
     noted = client.GlideRecord("incident")
@@ -277,7 +277,7 @@ async def test_pysnc_pages_and_adds_notes(certificate: Path) -> None:
         seen = await trio.to_thread.run_sync(pysnc_pages_story, address)
         numbers = sorted((row["number"] for row in instance.incidents()), reverse=True)
         assert (seen["total"], seen["numbers"]) == (11, numbers)
-        assert seen["limited"] == numbers[::-1][:3]
+        assert seen["limited"] == numbers[::-1][:4]
         assert {"first", "second\n\nline"} <= {*seen["notes"]}
         assert "System Administrator (Work notes)\nsecond\n\nline\n\n" in seen["shown"]
 
@@ -293,14 +293,14 @@ def pysnc_batch_story(address: str) -> dict[str, Any]:
     changed = some.update_multiple()
     seen: list[requests.Response] = []
     client.batch_api.get(client.GlideRecord("incident"), "0" * 32, seen.append)
-    client.batch_api.list(some, seen.append)
+    chosen = client.GlideRecord("incident")
+    chosen.add_query("state", "1")
+    client.batch_api.list(chosen, seen.append)
     client.batch_api.execute()
     long = client.GlideRecord("incident")
     long.add_query("sys_id", "IN", ",".join(f"{number:032x}" for number in range(400)) + "," + some.get_value("sys_id"))
     long.query()
-    some = client.GlideRecord("incident")
-    some.add_query("state", "1")
-    deleted = some.delete_multiple()
+    deleted = chosen.delete_multiple()
     return {
         "changed": changed,
         "statuses": [one.status_code for one in seen],

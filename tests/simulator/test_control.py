@@ -1,4 +1,4 @@
-"""The control API and the page: what a person may do to an instance besides its own API."""
+"""The control API: what a person may do to an instance besides its own API."""
 
 import json
 
@@ -177,15 +177,3 @@ def test_control_requests_do_not_count_and_never_fail_with_the_instance() -> Non
     assert control(snow, "GET", "incidents").status == 200
     assert not snow.instance.counts
     assert not snow.instance.requests
-
-
-def test_the_page_shows_incidents_and_requests_and_escapes_them() -> None:
-    snow = Snow()
-    snow.create("<script>alert(1)</script>")
-    answer = snow.instance.handle(Request("GET", "/"))
-    text = answer.body.decode()
-    assert (answer.status, answer.header("content-type")) == (200, "text/html;charset=UTF-8")
-    assert "&lt;script&gt;alert(1)" in text
-    assert "<script>" not in text
-    assert f"201 POST {TABLE}" in text
-    assert snow.instance.handle(Request("GET", "/page/other")).status == 404

@@ -68,6 +68,10 @@ class RunningIntegration:
         """Sweep over all links now."""
         return await self._reconciler.reconcile()
 
+    async def link(self, incident_id: str, external_id: str, by: str, trace: str) -> None:
+        """Join an incident and a record that a person named."""
+        await self._reader.link(incident_id, external_id, by, trace)
+
     @property
     def health(self) -> Health:
         """How the connection does, since this integration was started."""

@@ -12,9 +12,9 @@ from msgspec import Struct
 from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External, Journal
 from syncd.core.backoff import CAP_S_FRESH
-from syncd.core.hints import HINTS_A_READ, Read, settle_read, swept, unlinked
+from syncd.core.hints import HINTS_A_READ, Read, join_pair, settle_read, swept, unlinked
 from syncd.core.model import Cursor, Hint, Integration, Observation
-from syncd.errors import ExternalFailed, ExternalUnreadable
+from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
 
 T = TypeVar("T")
@@ -71,6 +71,17 @@ class Reader:
         except ExternalFailed as error:
             self.breaker.last_failure = error  # a read that is refused is trouble, too: nothing comes in
             raise
+
+    async def link(self, incident_id: str, external_id: str, by: str, trace: str) -> None:
+        """Join an incident and a record that a person named; ``Unknown`` when ServiceNow does not show the record."""
+        rows = await self.rows([external_id])
+        if not rows:
+            unseen = f"ServiceNow does not show a record {external_id}"
+            raise Unknown(unseen, hint="give the record's sys_id; it may be hidden from the integration's account")
+        offset = self._external.offset
+        await self._journal.transact(
+            lambda state, _: join_pair(state, self._integration_id, incident_id, rows[0], offset), by=by, trace=trace
+        )
 
     async def read(self, hints: Sequence[Hint]) -> None:
         """Read what hints name and settle them."""

@@ -96,11 +96,20 @@ class Roster:
 
     async def reconcile(self, integration_id: str) -> ReconcileResult:
         """Sweep over an integration's links now; ``WrongState`` when it is not running."""
+        return await self._actors(integration_id).reconcile()
+
+    async def link(
+        self, integration_id: str, incident_id: str, external_id: str, *, by: str = "person", trace: str = ""
+    ) -> None:
+        """Join an incident and a record that a person named."""
+        await self._actors(integration_id).link(incident_id, external_id, by, trace)
+
+    def _actors(self, integration_id: str) -> RunningIntegration:
         running = self._running.get(integration_id)
         if running is None or running.actors is None:
             problem = "this integration is not running: it is disabled, its direction is none, or it is halted"
             raise WrongState(problem, hint="im integration sync-status says which, and what to do")
-        return await running.actors.reconcile()
+        return running.actors
 
     def health(self, integration_id: str) -> Health:
         """How an integration's connection does; ``Health()`` for one that is not running."""

@@ -7,8 +7,8 @@ import re
 from typing import Final
 
 from syncd.core.fields import shown
-from syncd.core.model import Conflict, DeadLetter, Incident, Integration
-from syncd.core.state import State
+from syncd.core.model import Conflict, DeadLetter, Incident, Integration, Link
+from syncd.core.state import State, link_id
 from syncd.errors import Unknown
 
 HANDLE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -76,4 +76,13 @@ def dead_letter(state: State, within: Integration, letter_id: str) -> DeadLetter
             f"there is no dead letter {shown(letter_id)} under {handle}; it may have been delivered or discarded",
             hint=f"list them: im integration dlq {handle}",
         )
+    return found
+
+
+def link(state: State, within: Integration, incident_id: str) -> Link:
+    """The link of an incident under an integration; ``Unknown`` when it has none there."""
+    found = state.links.get(link_id(within.id, incident(state, incident_id).id))
+    if found is None:
+        handle = within.settings.handle
+        raise Unknown(f"{incident_id} is not linked under {handle}", hint=f"list them: im integration links {handle}")
     return found

@@ -25,7 +25,7 @@ from syncd.core.events import (
 from syncd.core.model import SYNCED_FIELDS, Halves, Hint, Integration, Link, Observation, Severity, Status
 from syncd.core.sending import CORRELATION_PREFIX, Offset, adopt, correlation_id, is_stale, looks_up, news
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
-from syncd.errors import Unknown
+from syncd.errors import Exists, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
@@ -253,6 +253,28 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str, offs
     name = link_id(integration.id, incident_id)
     joined = LinkJoined(name, integration.id, incident_id, seen, settled, offset.s, offset.error_s)
     return [declared, joined]
+
+
+def join_pair(state: State, integration_id: str, incident_id: str, seen: Observation, offset: Offset) -> Change[None]:
+    """Link an incident and a record that a person named; what they differ in is decided like any first link."""
+    integration, incident = state.integrations.get(integration_id), state.incidents.get(incident_id)
+    if integration is None or incident is None:
+        raise Unknown(f"incident {incident_id} is not there", hint="im incident list shows what there is")
+    name = link_id(integration_id, incident_id)
+    link = state.links.get(name)
+    if link is not None and link.state != "pending":
+        taken = f"{incident_id} is linked to {link.external_number or link.external_id} already"
+        raise Exists(taken, hint=f"im integration unlink {integration.settings.handle} {incident_id}")
+    if (integration_id, seen.external_id) in state.link_of_record:
+        other = state.links[state.link_of_record[integration_id, seen.external_id]]
+        taken = f"{seen.number or seen.external_id} is linked to {other.incident_id} already"
+        raise Exists(taken, hint=f"im integration unlink {integration.settings.handle} {other.incident_id}")
+    joined = (
+        adopt(link, seen, offset)
+        if link is not None
+        else LinkJoined(name, integration_id, incident_id, seen, {}, offset.s, offset.error_s)
+    )
+    return Change(integration.settings.organization_id, (joined,), result=None)
 
 
 def _severity(text: str) -> Severity:

@@ -1,9 +1,10 @@
-"""What callers ask of incidents: the API's bodies as checked values (contract section 2).
+"""What callers ask of incidents and their links: the API's bodies as checked values (contract sections 2 and 9).
 
 It owns the rules for an incident's fields: lengths, forms, what null means. The same rules serve a declaration, an edit
 and a conflict's ``value``. Nothing here looks at State.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -30,6 +31,8 @@ _SEVERITY_OF: Final[Mapping[str, Severity]] = {
     "SEV-3": "SEV-3",
     "SEV-4": "SEV-4",
 }
+_SYS_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_NUMBER: Final = re.compile(r"[A-Za-z]{2,6}[0-9]{5,12}")  # such as INC0010023
 _RESERVED_ORGANIZATIONS: Final = frozenset({"daemon"})  # the name of the journal's other stream
 _ORGANIZATION_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -51,6 +54,13 @@ class Declared(Struct, frozen=True):
     body: str
     incident_id: str
     repeated: bool = False
+
+
+class Pair(Struct, frozen=True):
+    """An incident and the record it is to be linked with, by its sys_id."""
+
+    incident_id: str
+    external_id: str
 
 
 class NewNote(Struct, frozen=True):
@@ -164,3 +174,17 @@ def new_note(raw: Mapping[str, object]) -> NewNote:
     author = body.optional_text("author", letters_max=WORD_LETTERS_MAX)
     body.done("the note")
     return NewNote(canonical_text(given(text, "")), given(author, None) or "")
+
+
+def read_pair(raw: Mapping[str, object]) -> Pair:
+    """The pair to be linked from a request's object; ``Invalid`` with every fault."""
+    body = Fields(raw, ("incident_id", "external_id"))
+    incident_id = body.text("incident_id", letters_max=WORD_LETTERS_MAX, required=True)
+    external_id = body.text("external_id", letters_max=WORD_LETTERS_MAX, required=True)
+    if isinstance(external_id, str):
+        if _NUMBER.fullmatch(external_id):
+            body.fault("external_id", f"{shown(external_id)} is a number; give the record's sys_id")
+        elif not _SYS_ID.fullmatch(external_id):
+            body.fault("external_id", f"{shown(external_id)} is not a sys_id; it has 32 letters and digits")
+    body.done("the link")
+    return Pair(given(incident_id, ""), given(external_id, ""))

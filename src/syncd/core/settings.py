@@ -251,7 +251,9 @@ def query_fault(query: str) -> str | None:
     """Why an encoded query cannot narrow ours, which stands before it; None when it can."""
     if query.startswith(_FIRST_WORDS):
         word = next(word for word in _FIRST_WORDS if query.startswith(word))
-        return f"begins with {word}, which would widen our own query before it; begin with a column, such as active=true"
+        return (
+            f"begins with {word}, which would widen our own query before it; begin with a column, such as active=true"
+        )
     for word, why in _LATER_WORDS.items():
         if word in query:
             return f"has {word}, {why}"

@@ -1,4 +1,4 @@
-"""What people decide about conflicts and dead letters, as decisions; the one write path then carries it out.
+"""What people decide about conflicts, dead letters and links, as decisions; the one write path then carries it out.
 
 A verdict moves no value to ServiceNow and none from it, except a value that a person typed: it moves the base, marks
 the link, and the ordinary merge does the rest (docs/sync.md, "Conflicts").
@@ -11,12 +11,12 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from syncd.core import finding
-from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried
+from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried, LinkRemoved
 from syncd.core.fields import Fields
-from syncd.core.model import Conflict, DeadLetter, Side
-from syncd.core.requests import checked_value
-from syncd.core.state import State
-from syncd.errors import Invalid, Stale, WrongState
+from syncd.core.model import Conflict, DeadLetter, Integration, Link, Side
+from syncd.core.requests import Pair, checked_value
+from syncd.core.state import State, link_id
+from syncd.errors import Exists, Invalid, Problem, Stale, WrongState
 
 T = TypeVar("T")
 Decide = Callable[[State, float], Change[T]]
@@ -130,7 +130,7 @@ def retry_all(word: str) -> Decide[list[DeadLetter]]:
 
 
 def discard(word: str, letter_id: str) -> Decide[DeadLetter]:
-    """Give a dead letter up: the difference stays until the next edit of those fields."""
+    """Give a dead letter up: the two sides stay different until the next edit of those fields."""
 
     def decide(state: State, _at_s: float) -> Change[DeadLetter]:
         within = finding.integration(state, word)
@@ -138,3 +138,48 @@ def discard(word: str, letter_id: str) -> Decide[DeadLetter]:
         return Change(within.settings.organization_id, (DeadLetterDiscarded(letter.id),), letter)
 
     return decide
+
+
+def unlink(word: str, incident_id: str) -> Decide[Link]:
+    """Part an incident from its record; both stay as they are, and apart until a person links them again.
+
+    ``WrongState`` while the record is being made: it would be left behind without its incident.
+    """
+
+    def decide(state: State, _at_s: float) -> Change[Link]:
+        within = finding.integration(state, word)
+        link = finding.link(state, within, incident_id)
+        if link.state == "pending" and link.in_flight is not None:
+            raise WrongState(
+                f"the record of {incident_id} is being made under {within.settings.handle} at this moment",
+                hint=f"try again when it is there: im integration links {within.settings.handle}",
+            )
+        return Change(within.settings.organization_id, (LinkRemoved(link.id),), link)
+
+    return decide
+
+
+def check_pair(state: State, within: Integration, pair: Pair) -> None:
+    """``Unknown``, ``Invalid`` or ``Exists`` when this pair cannot be linked; whether the record exists is not known."""
+    incident, handle = finding.incident(state, pair.incident_id), within.settings.handle
+    if incident.organization_id != within.settings.organization_id:
+        message = (
+            f"belongs to organization {incident.organization_id}, and {handle} to {within.settings.organization_id}"
+        )
+        raise Invalid(
+            f"{incident.id} {message}",
+            problems=(Problem("incident_id", message),),
+            hint="link it under an integration of its own organization: im integration list",
+        )
+    taken = state.links.get(link_id(within.id, incident.id))
+    if taken is not None:
+        raise Exists(
+            f"{incident.id} is linked under {handle} already, with {taken.external_number or 'a record to be made'}",
+            hint=f"part them first: im integration unlink {handle} {incident.id}",
+        )
+    taken = state.links.get(state.link_of_record.get((within.id, pair.external_id), ""))
+    if taken is not None:
+        raise Exists(
+            f"the record {taken.external_number or pair.external_id} is linked to {taken.incident_id} already",
+            hint=f"part them first: im integration unlink {handle} {taken.incident_id}",
+        )

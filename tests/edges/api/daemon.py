@@ -13,8 +13,9 @@ import httpx
 import trio
 
 from syncd.actors.ports import Health, ReconcileResult
-from syncd.core.events import Change, DaemonBorn
-from syncd.core.state import State
+from syncd.core.events import Change, DaemonBorn, LinkJoined
+from syncd.core.model import Observation
+from syncd.core.state import State, link_id
 from syncd.credentials import Vault
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api
@@ -69,9 +70,13 @@ class FakeUsers:
 
 
 class FakeIntegrations:
-    """Runs end at once; ``failure`` is raised instead, ``health_now`` is what is known."""
+    """Runs end at once; ``failure`` is raised instead, ``health_now`` is what is known.
 
-    def __init__(self) -> None:
+    ``link`` joins a pair as if ServiceNow had shown an empty record.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self.reconciled: list[str] = []
         self.failure: SyncdError | None = None
         self.health_now = Health()
@@ -82,6 +87,16 @@ class FakeIntegrations:
             raise self.failure
         self.reconciled.append(integration_id)
         return ReconcileResult(3, 1, AT_S, AT_S + 2)
+
+    async def link(self, integration_id: str, incident_id: str, external_id: str) -> None:
+        def join(state: State, _at_s: float) -> Change[None]:
+            name = link_id(integration_id, incident_id)
+            joined = LinkJoined(name, integration_id, incident_id, Observation(external_id, {}, number="INC0010001"))
+            return Change(state.incidents[incident_id].organization_id, (joined,), None)
+
+        if self.failure is not None:
+            raise self.failure
+        await self._journal.transact(join, by="integration", trace="link")
 
     def health(self, integration_id: str) -> Health:
         return self.health_now
@@ -198,7 +213,7 @@ async def running(
     disk = disk or SimDisk(Random(seed))
     clock, ids, work = FakeClock(), SeededIds(rng), GatedWork(rng)
     journal = await Journal.open(disk, Path("/state"), clock, work)
-    integrations = FakeIntegrations()
+    integrations = FakeIntegrations(journal)
     desk = Desk(
         journal=journal,
         platform=platform,

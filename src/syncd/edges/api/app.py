@@ -15,7 +15,7 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from syncd.core.views import rfc3339
-from syncd.edges.api import conflicts, dead_letters, incidents, integrations, tokens
+from syncd.edges.api import conflicts, dead_letters, incidents, integrations, links, tokens
 from syncd.edges.api.access import Call, check_scope
 from syncd.edges.api.answers import answer, plain_problem, problem
 from syncd.edges.api.desk import Desk
@@ -59,7 +59,7 @@ def build_quart(desk: Desk) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is no answer to a script
     routes = Routes(app)
     _add_health(routes, desk)
-    for part in (incidents, integrations, conflicts, dead_letters, tokens):
+    for part in (incidents, integrations, links, conflicts, dead_letters, tokens):
         part.add_routes(routes, desk)
     routes.check()
     _guard(app, routes, desk)

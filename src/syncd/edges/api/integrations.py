@@ -1,4 +1,4 @@
-"""The routes of integrations: create, list, read, change, delete, status, webhook script and secret, links, reconcile.
+"""The routes of integrations: create, list, read, change, delete, status, webhook script and secret, reconcile.
 
 Secrets of a request are sealed here, before a decision sees them; the only one that leaves is a webhook secret, once.
 """
@@ -13,7 +13,7 @@ from quart import Response, request
 from syncd.core import finding, registry, settings, status, views
 from syncd.core.duration import duration_s
 from syncd.core.fields import Fields
-from syncd.core.model import Integration, Link, SealedSecret
+from syncd.core.model import Integration, SealedSecret
 from syncd.core.registry import WEBHOOK_SECRET, SealedSecrets
 from syncd.core.settings import WantedSecrets
 from syncd.edges.api.answers import answer, body, filters, flag, nothing, paged, wanted_page
@@ -92,14 +92,6 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         ends_s = await desk.change(registry.rotate(one.id, desk.seal(one.id, WEBHOOK_SECRET, secret), grace_s=grace_s))
         return answer(views.RotatedView(secret, views.rfc3339(ends_s)))
 
-    async def list_links(integration: str) -> Response:
-        page, _ = wanted_page(), filters()
-        one = finding.integration(desk.state, integration)
-        links = sorted(desk.state.links_under(one.id), key=_link_age)
-        return await desk.shown(
-            lambda: paged(page, links, key=_link_age, show=lambda link: views.link(desk.state, link))
-        )
-
     async def reconcile(integration: str) -> Response:
         waits = flag(filters("wait"), "wait")
         _check_heals(await body())
@@ -135,7 +127,6 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     routes.add("GET", f"{ONE}/sync-status", "read", show_status)
     routes.add("GET", f"{ONE}/webhook-script", "read", show_script)
     routes.add("POST", f"{ONE}/webhook-secret/rotate", "admin", rotate)
-    routes.add("GET", f"{ONE}/links", "read", list_links)
     routes.add("POST", f"{ONE}/reconcile", "operate", reconcile)
 
 
@@ -195,8 +186,4 @@ def _check_heals(raw: dict[str, object]) -> None:
 
 
 def _age(one: Integration) -> tuple[float, str]:
-    return one.created_at_s, one.id
-
-
-def _link_age(one: Link) -> tuple[float, str]:
     return one.created_at_s, one.id

@@ -1,0 +1,60 @@
+"""The routes of an integration's links: list them, link an existing pair, unlink one.
+
+Linking reads the record, which only the running integration can do; what is checked here is our own side.
+"""
+
+from typing import Final
+
+import trio
+from quart import Response
+
+from syncd.core import finding, verdicts, views
+from syncd.core.model import Link
+from syncd.core.requests import read_pair
+from syncd.core.state import link_id
+from syncd.edges.api.answers import answer, body, filters, nothing, paged, wanted_page
+from syncd.edges.api.desk import RETRY_AFTER_S, Desk
+from syncd.edges.api.routes import Routes
+from syncd.errors import Busy
+
+BASE = "/api/v1/integrations/<integration>/links"
+LINK_S_MAX: Final = 60.0
+
+
+def add_routes(routes: Routes, desk: Desk) -> None:
+    """Put them into the application."""
+
+    async def find(integration: str) -> Response:
+        page, _ = wanted_page(), filters()
+        one = finding.integration(desk.state, integration)
+        links = sorted(desk.state.links_under(one.id), key=_age)
+        return await desk.shown(lambda: paged(page, links, key=_age, show=lambda link: views.link(desk.state, link)))
+
+    async def join(integration: str) -> Response:
+        pair = read_pair(await body())
+        one = finding.integration(desk.state, integration)
+        verdicts.check_pair(desk.state, one, pair)
+        await desk.settled()
+        with trio.move_on_after(LINK_S_MAX):
+            await desk.integrations.link(one.id, pair.incident_id, pair.external_id)
+            made = desk.state.links.get(link_id(one.id, pair.incident_id))
+            if made is not None:
+                shown = views.link(desk.state, made)
+                return await desk.shown(lambda: answer(shown, 201))
+        raise Busy(
+            f"the record was not read within {LINK_S_MAX:g} s, or the pair was parted again meanwhile",
+            hint=f"look what became of it: im integration links {one.settings.handle}",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    async def part(integration: str, incident_id: str) -> Response:
+        await desk.change(verdicts.unlink(integration, incident_id))
+        return nothing()
+
+    routes.add("GET", BASE, "read", find)
+    routes.add("POST", BASE, "operate", join)
+    routes.add("DELETE", f"{BASE}/<incident_id>", "operate", part)
+
+
+def _age(one: Link) -> tuple[float, str]:
+    return one.created_at_s, one.id
