@@ -1,6 +1,7 @@
 """A small State that events made: an integration, a linked incident, a pending conflict, two dead letters."""
 
 from syncd.core import events as e
+from syncd.core.fold import evolve
 from syncd.core.model import (
     Conflict,
     DeadLetter,
@@ -12,7 +13,7 @@ from syncd.core.model import (
     Settings,
     WebhookSecret,
 )
-from syncd.core.state import State, evolve
+from syncd.core.state import State
 
 AT_S = 1_790_000_000.0
 INT = "int_A"

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core.deciding import merge_link
+from syncd.core.fold import _FOLDS
 from syncd.core.model import (
     Attempt,
     Conflict,
@@ -28,7 +29,6 @@ from syncd.core.model import (
     Token,
     WebhookSecret,
 )
-from syncd.core.state import _FOLDS
 from tests.core.promises import INTEGRATION
 from tests.core.world import KINDS, RARE_KINDS, SETTINGS, World
 

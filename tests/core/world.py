@@ -26,6 +26,7 @@ from syncd.core.events import (
     LinkRemoved,
     Record,
 )
+from syncd.core.fold import evolve
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
@@ -38,7 +39,7 @@ from syncd.core.model import (
 )
 from syncd.core.outbox import due_links, next_due_at_s
 from syncd.core.sending import Offset
-from syncd.core.state import State, evolve
+from syncd.core.state import State
 from tests.core.promises import INTEGRATION, check_work_lists, is_cut
 from tests.core.table import ACCOUNT, Columns, Refused, Table
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from syncd.simulator.wire import Request, Response
-from tests.simulator.snow import AGENT, TABLE, USER, Snow, body_of
+from tests.simulator.snow import AGENT, USER, Snow, body_of
 
 
 def control(snow: Snow, method: str, path: str, body: object = None) -> Response:

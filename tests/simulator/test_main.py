@@ -26,9 +26,10 @@ def test_list_faults_names_every_fault_and_switch(capsys: pytest.CaptureFixture[
 
 
 def test_each_fault_and_switch_is_one_line_that_says_what_it_does() -> None:
-    for one in (*FAULTS.values(), *SWITCHES.values()):
-        assert "\n" not in one.summary
-        assert 10 < len(one.summary) < 100, one.name
+    summaries = [one.summary for one in FAULTS.values()] + [one.summary for one in SWITCHES.values()]
+    for summary in summaries:
+        assert "\n" not in summary
+        assert 10 < len(summary) < 100, summary
 
 
 def test_help_names_every_option_and_has_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> None:

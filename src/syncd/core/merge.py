@@ -1,7 +1,7 @@
 """Three-way merge of one field: which side's value stands, and why (docs/sync.md, "How one field is decided").
 
 ``decide`` looks at both sides in platform terms and at what each was known to hold when the field was last settled.
-It moves nothing: what a decision does to the two halves is the fold's business (``state.py``), so it is the same live
+It moves nothing: what a decision does to the two halves is the fold's business (``links.py``), so it is the same live
 and in replay.
 """
 

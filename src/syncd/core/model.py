@@ -1,4 +1,4 @@
-"""The nouns: incidents, integrations, links and what hangs on them. Values only; ``state.py`` is what happens to them.
+"""The nouns: incidents, integrations, links and what hangs on them. Values only; ``fold.py`` is what happens to them.
 
 Times are Unix seconds, UTC (``at_s``). A field that is ``UNSET`` is not known or not there, which is never the same as
 empty (docs/sync.md, "Absent is not empty").

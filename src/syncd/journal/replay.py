@@ -11,7 +11,8 @@ from pathlib import Path
 import trio
 from msgspec import Struct
 
-from syncd.core.state import State, evolve
+from syncd.core.fold import evolve
+from syncd.core.state import State
 from syncd.errors import JournalFailed, JournalRefused
 from syncd.journal.files import Watermark, lock_path, read_watermark, segment_numbers, segment_path
 from syncd.journal.index import Index

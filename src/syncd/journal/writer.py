@@ -22,7 +22,8 @@ from typing import NoReturn, Self, TypeVar
 import trio
 
 from syncd.core.events import Change, Record
-from syncd.core.state import State, evolve
+from syncd.core.fold import evolve
+from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, Unknown
 from syncd.journal.codec import encode_record, frame_bytes
 from syncd.journal.index import Span, read_span

@@ -260,6 +260,8 @@ ANSWERS: dict[tuple[str, str], Canned] = {
             "last_reconcile": None,
         }
     ),
+    ("POST", "/api/v1/integrations/prod-snow/links"): Canned(201, {"incident_id": "INC-1", "external_number": "INC0010023"}),
+    ("DELETE", "/api/v1/integrations/prod-snow/links/INC-1"): Canned(204),
     ("GET", "/api/v1/integrations/prod-snow/links"): Canned(
         body=[
             {

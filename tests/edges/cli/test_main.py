@@ -125,17 +125,14 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
         [("POST", f"{SNOW}/webhook-secret/rotate", {}, {"grace": "1h"})],
     ),
     (
-        "integration reconcile prod-snow",
-        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": False, "auto_heal": False})],
+        "integration reconcile prod-snow --auto-heal",
+        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"auto_heal": True})],
     ),
     (
-        "integration reconcile prod-snow --dry-run",
-        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": True, "auto_heal": False})],
+        "integration link prod-snow INC-1 " + "a" * 32,
+        [("POST", f"{SNOW}/links", {}, {"incident_id": "INC-1", "external_id": "a" * 32})],
     ),
-    (
-        "integration reconcile prod-snow --auto-heal --force",
-        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"dry_run": False, "auto_heal": True, "force": True})],
-    ),
+    ("integration unlink prod-snow INC-1", [("DELETE", f"{SNOW}/links/INC-1", {}, None)]),
     ("integration dlq prod-snow", [("GET", f"{SNOW}/dlq", {"limit": "100"}, None)]),
     ("integration dlq-retry prod-snow entry-17", [("POST", f"{SNOW}/dlq/entry-17/retry", {}, {})]),
     ("integration dlq-retry prod-snow --all", [("POST", f"{SNOW}/dlq/retry", {}, {})]),
@@ -176,7 +173,7 @@ def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[str, App]]
     if app.default_command is not None and words:
         yield " ".join(words), app
     for name in app:
-        if not name.startswith("-"):
+        if not name.startswith("-") and app[name].show:
             yield from commands(app[name], (*words, name))
 
 
@@ -254,6 +251,47 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
     assert outcome.err.startswith("im: ")
     assert outcome.err.count("\n") == 1
     assert " - " in outcome.err  # what to do next
+
+
+NOT_IN_THIS_VERSION = [
+    "watch",
+    "incident explain",
+    "integration test",
+    "integration import",
+    "integration field-ownership",
+    "integration field-mapping",
+    "integration reconcile history",
+    "integration reconcile schedule",
+    "journal replay",
+    "journal repair",
+]
+
+
+@pytest.mark.parametrize("command", NOT_IN_THIS_VERSION)
+@pytest.mark.parametrize("rest", ["", "set prod-snow severity --owner platform --priority 10", "x --format json", "-h"])
+def test_a_command_of_another_version_is_refused_by_name(im: Run, daemon: FakeDaemon, command: str, rest: str) -> None:
+    outcome = im(*command.split(), *rest.split(), "--socket", daemon.address)
+    assert (outcome.code, outcome.out, daemon.heard) == (1, "", [])
+    assert outcome.err.startswith(f"im: im {command} is not in this version of syncd")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("group", ["", "incident", "integration", "integration reconcile", "journal"])
+def test_help_and_completion_do_not_offer_what_is_not_there(im: Run, group: str) -> None:
+    shown = im(*group.split(), "--help").out + im("completion", "bash").out
+    for command in NOT_IN_THIS_VERSION:
+        before, _, word = command.rpartition(" ")
+        if before == group:
+            assert f" {word} " not in shown
+
+
+def test_an_unknown_command_is_answered_with_what_is_near_it(im: Run) -> None:
+    outcome = im("integration", "dlq-rety", "prod-snow")
+    assert (outcome.code, outcome.err) == (
+        2,
+        'im: Unknown command "dlq-rety". Did you mean "dlq-retry"? - see im integration --help\n',
+    )
+    assert im("nonsense").err == 'im: Unknown command "nonsense" - see im --help\n'
 
 
 def test_an_empty_reference_is_wrong_usage_and_not_the_list(im: Run, daemon: FakeDaemon) -> None:

@@ -1,0 +1,212 @@
+"""The fold: ``evolve(state, record)`` is the only code that changes State.
+
+Start-up, replay, tests and the live daemon run it alike: no clock, no randomness, no input or output in it. What links
+do is in ``fold_links.py``.
+"""
+
+from collections.abc import Callable
+
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from syncd.core import events as e
+from syncd.core import fold_links
+from syncd.core.fold_links import change_incident, drop_link, enqueue, mark
+from syncd.core.model import Incident, Note, Settings, Stamp
+from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
+
+WEBHOOKS_REMEMBERED_MAX = 100_000
+
+
+def evolve(state: State, record: e.Record) -> State:
+    """Apply one record: changes ``state`` in place and returns it."""
+    state.position = record.position
+    for event in record.events:
+        _FOLDS[type(event)](state, record, event)
+    return state
+
+
+def _born(state: State, _: e.Record, event: e.DaemonBorn) -> None:
+    state.journal_id = event.journal_id
+
+
+def _token_created(state: State, _: e.Record, event: e.TokenCreated) -> None:
+    state.tokens[event.token.id] = event.token
+
+
+def _token_revoked(state: State, _: e.Record, event: e.TokenRevoked) -> None:
+    state.tokens.pop(event.token_id, None)
+
+
+def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None:
+    stamp = Stamp(record.at_s, record.by)
+    state.incidents[event.incident_id] = Incident(
+        id=event.incident_id,
+        organization_id=record.stream,
+        title=event.title,
+        description=event.description,
+        severity=event.severity,
+        status=event.status,
+        assigned_to=event.assigned_to,
+        service=event.service,
+        created_at_s=record.at_s,
+        updated_at_s=record.at_s,
+        updated_by=record.by,
+        stamps=dict.fromkeys(("title", "description", "severity", "status"), stamp),
+        positions=(record.position,),
+    )
+    for integration in state.integrations_of(record.stream):
+        settings = integration.settings
+        if (
+            integration.id != event.origin
+            and integration.first_enabled_at_s is not None
+            and settings.create_external
+            and settings.sync_direction != "inbound"
+        ):
+            state.unlinked.setdefault(integration.id, {})[event.incident_id] = record.trace
+
+
+def _edited(state: State, record: e.Record, event: e.IncidentEdited) -> None:
+    change_incident(state, record, event.incident_id, event.changes)
+    mark(state, record, event.incident_id)
+
+
+def _note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
+    note = Note(event.note_id, event.text, event.author, record.at_s, event.origin)
+    state.notes[event.incident_id] = (*state.notes.get(event.incident_id, ()), note)
+    mark(state, record, event.incident_id)
+
+
+def _answer_kept(state: State, record: e.Record, event: e.AnswerKept) -> None:
+    _forget(state.answers, record.at_s - ANSWERS_KEPT_S, lambda kept: kept.kept_at_s)
+    state.answers[event.key] = event.kept
+
+
+def _forget(kept: dict[str, e.T], before_s: float, at_s: Callable[[e.T], float]) -> None:
+    """Drop entries from the old end of an insertion-ordered dict."""
+    while kept and at_s(kept[oldest := next(iter(kept))]) < before_s:
+        del kept[oldest]
+
+
+def _configured(state: State, record: e.Record, event: e.IntegrationConfigured) -> None:
+    first = record.at_s if event.integration.settings.enabled else None
+    state.integrations[event.integration.id] = replace(event.integration, first_enabled_at_s=first)
+
+
+def _integration_changed(state: State, record: e.Record, event: e.IntegrationChanged) -> None:
+    before = state.integrations[event.integration_id]
+    first = before.first_enabled_at_s
+    if first is None and event.settings.enabled:
+        first = record.at_s
+    state.integrations[event.integration_id] = replace(
+        before,
+        settings=event.settings,
+        credentials=before.credentials if isinstance(event.credentials, UnsetType) else event.credentials,
+        account=before.account if isinstance(event.account, UnsetType) else event.account,
+        first_enabled_at_s=first,
+        swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
+    )
+    # Whatever was refused under the old settings may pass under the new ones.
+    for link in state.links_under(event.integration_id):
+        if link.held:
+            state.links[link.id] = replace(link, held={})
+            state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+        if link.state == "pending" and link.outbox is None:
+            enqueue(state, record, state.links[link.id])
+    for name, _ in state.waiting:  # another strategy may decide what waited for a person
+        if (waits := state.links[name]).integration_id == event.integration_id:
+            state.dirty.setdefault(waits.integration_id, {})[name] = record.trace
+
+
+def _looks_for_same(before: Settings, after: Settings) -> bool:
+    """The same new records are wanted; else those that were left out must be looked for again, from the first."""
+    return (before.reads, before.create_platform, before.import_query) == (
+        after.reads,
+        after.create_platform,
+        after.import_query,
+    )
+
+
+def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) -> None:
+    before = state.integrations[event.integration_id]
+    state.integrations[event.integration_id] = replace(before, webhook_secrets=event.secrets)
+
+
+def _integration_deleted(state: State, _: e.Record, event: e.IntegrationDeleted) -> None:
+    gone = event.integration_id
+    for link in list(state.links_under(gone)):
+        drop_link(state, link, "integration-deleted")
+    for queues in (state.hints, state.dirty, state.outbox, state.unlinked, state.seen):
+        queues.pop(gone, None)
+    del state.integrations[gone]
+
+
+def _hinted(state: State, record: e.Record, event: e.Hinted) -> None:
+    if event.key:
+        seen = state.seen.setdefault(event.integration_id, {})
+        _forget(seen, record.at_s - WEBHOOKS_REMEMBERED_S, lambda at_s: at_s)
+        while len(seen) >= WEBHOOKS_REMEMBERED_MAX:
+            del seen[next(iter(seen))]
+        seen[event.key] = record.at_s
+    if event.hint is not None:
+        hints = state.hints.setdefault(event.integration_id, {})
+        hints[event.external_id] = replace(event.hint, position=record.position)
+
+
+def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> None:
+    hints = state.hints.get(event.integration_id, {})
+    for external_id, count in event.counts.items():
+        hint = hints.get(external_id)
+        if hint is not None and hint.position <= event.upto:
+            del hints[external_id]
+        link_id = state.link_of_record.get((event.integration_id, external_id))
+        if link_id is not None and count is not None:
+            link = state.links[link_id]
+            if link.known_count is None or count >= link.known_count:  # it confirms, or renews, the picture we have
+                state.links[link_id] = replace(link, known_count=count, observed_at=record.position)
+
+
+def _hints_postponed(state: State, _: e.Record, event: e.HintsPostponed) -> None:
+    hints = state.hints.setdefault(event.integration_id, {})
+    for hint in event.hints:
+        if (now := hints.get(hint.external_id)) is not None and now.position <= hint.position:
+            hints[hint.external_id] = hint
+
+
+def _swept(state: State, _: e.Record, event: e.Swept) -> None:
+    state.integrations[event.integration_id] = replace(
+        state.integrations[event.integration_id], swept_at_s=event.upto_s
+    )
+
+
+# The argument types are checked by ``tests/core/test_state.py``: every kind of event has the fold of its own name.
+_FOLDS: dict[type, Callable[..., None]] = {
+    e.DaemonBorn: _born,
+    e.TokenCreated: _token_created,
+    e.TokenRevoked: _token_revoked,
+    e.IncidentDeclared: _declared,
+    e.IncidentEdited: _edited,
+    e.NoteAdded: _note_added,
+    e.AnswerKept: _answer_kept,
+    e.IntegrationConfigured: _configured,
+    e.IntegrationChanged: _integration_changed,
+    e.WebhookSecretsChanged: _secrets_changed,
+    e.IntegrationDeleted: _integration_deleted,
+    e.Hinted: _hinted,
+    e.HintsSettled: _hints_settled,
+    e.HintsPostponed: _hints_postponed,
+    e.Swept: _swept,
+    e.LinkOpened: fold_links.link_opened,
+    e.LinkJoined: fold_links.link_joined,
+    e.LinkRemoved: fold_links.link_removed,
+    e.Observed: fold_links.observed,
+    e.Merged: fold_links.merged,
+    e.SendStarted: fold_links.send_started,
+    e.SendSettled: fold_links.send_settled,
+    e.SendFailed: fold_links.send_failed,
+    e.SendCleared: fold_links.send_cleared,
+    e.DeadLettered: fold_links.dead_lettered,
+    e.DeadLetterRetried: fold_links.letter_retried,
+    e.DeadLetterDiscarded: fold_links.letter_discarded,
+    e.ConflictSettled: fold_links.conflict_settled,
+}

@@ -1,0 +1,253 @@
+"""How a link's events change State: decisions, attempts, dead letters and conflicts, and the incidents they touch.
+
+Part of the fold (``fold.py``), with the same promise: no clock, no chance, no input or output. What an event does to
+the link alone is in ``links.py``; here it meets the rest of State.
+"""
+
+from msgspec import UnsetType
+from msgspec.structs import replace
+
+from syncd.core import events as e
+from syncd.core import links
+from syncd.core.model import Link, OutboxEntry, Stamp
+from syncd.core.state import State
+from syncd.core.state import link_id as name_of
+
+CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
+
+
+def change_incident(state: State, record: e.Record, incident_id: str, changes: dict[str, str | None]) -> None:
+    """Apply effective changes and make the incident's links dirty."""
+    incident = state.incidents[incident_id]
+    stamp = Stamp(record.at_s, record.by)
+    values: dict[str, object] = dict(changes)
+    state.incidents[incident_id] = replace(
+        incident,
+        **values,
+        version=incident.version + 1,
+        updated_at_s=record.at_s,
+        updated_by=record.by,
+        stamps=incident.stamps | dict.fromkeys(changes, stamp),
+    )
+    for link_id in state.links_of.get(incident_id, ()):
+        link = state.links[link_id]
+        mended = changes.keys() | ({"status"} if changes.keys() & CLOSE_DATA else frozenset())
+        freed = {field: letter for field, letter in link.held.items() if field not in mended}
+        if len(freed) != len(link.held):
+            state.links[link_id] = link = replace(link, held=freed)
+        if link.state == "pending" and link.outbox is None:  # its create was refused: the edit may be the remedy
+            enqueue(state, record, link)
+        state.dirty.setdefault(link.integration_id, {})[link_id] = record.trace
+
+
+def mark(state: State, record: e.Record, incident_id: str) -> None:
+    """Remember that this record says something about the incident, for its timeline."""
+    incident = state.incidents.get(incident_id)
+    if incident is not None and (not incident.positions or incident.positions[-1] != record.position):
+        state.incidents[incident_id] = replace(incident, positions=(*incident.positions, record.position))
+
+
+def drop_link(state: State, link: Link, why: str) -> None:
+    del state.links[link.id]
+    state.links_of[link.incident_id] = tuple(one for one in state.links_of[link.incident_id] if one != link.id)
+    state.link_of_record.pop((link.integration_id, link.external_id), None)
+    for key in [key for key in state.waiting if key[0] == link.id]:
+        number = state.waiting.pop(key)
+        state.conflicts[number] = replace(state.conflicts[number], status="ignored", decided=why)
+    for queue in (state.dirty, state.outbox):
+        queue.get(link.integration_id, {}).pop(link.id, None)
+    for letter in [one.id for one in state.dead_letters.values() if one.link_id == link.id]:
+        del state.dead_letters[letter]
+
+
+def put_link(state: State, link: Link) -> None:
+    """Store a link and keep the outbox index true."""
+    state.links[link.id] = link
+    outbox = state.outbox.setdefault(link.integration_id, {})
+    if link.outbox is None:
+        outbox.pop(link.id, None)
+    else:
+        outbox[link.id] = None
+
+
+def enqueue(state: State, record: e.Record, link: Link) -> None:
+    put_link(state, replace(link, outbox=OutboxEntry(record.at_s, record.trace, next_at_s=record.at_s)))
+
+
+def _new_link(state: State, record: e.Record, link_id: str, integration_id: str, incident_id: str) -> Link:
+    state.links_of[incident_id] = (*state.links_of.get(incident_id, ()), link_id)
+    state.unlinked.get(integration_id, {}).pop(incident_id, None)
+    return Link(id=link_id, integration_id=integration_id, incident_id=incident_id, created_at_s=record.at_s)
+
+
+def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
+    link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
+    enqueue(state, record, link)
+    mark(state, record, event.incident_id)
+
+
+def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
+    link = state.links.get(event.link_id)
+    if link is None:
+        link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
+    seen = event.observation
+    link = links.with_observation(
+        link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled
+    )
+    link = links.with_halves(link, event.settled, record.at_s, "joined")
+    put_link(
+        state,
+        replace(
+            link,
+            state="active",
+            reason="",
+            external_id=seen.external_id,
+            last_synced_at_s=record.at_s,
+            in_flight=None,
+            unsettled=(),
+            outbox=None,
+            held={},
+        ),
+    )
+    state.link_of_record[event.integration_id, seen.external_id] = link.id
+    state.kept_apart.pop((event.incident_id, seen.external_id), None)
+    state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    _clear_letters(state, link, frozenset(), "create")
+    mark(state, record, event.incident_id)
+
+
+def link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
+    link = state.links[event.link_id]
+    state.kept_apart[link.incident_id, link.external_id] = None
+    drop_link(state, link, "unlinked")
+    mark(state, record, link.incident_id)
+
+
+def observed(state: State, record: e.Record, event: e.Observed) -> None:
+    link = links.after_observed(state.links[event.link_id], event, record.position)
+    state.links[link.id] = link
+    state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    mark(state, record, link.incident_id)
+
+
+def merged(state: State, record: e.Record, event: e.Merged) -> None:
+    link = links.after_merged(state.links[event.link_id], event, record.at_s, record.trace)
+    put_link(state, link)
+    changes: dict[str, str | None] = {
+        one.field: one.value for one in event.decided if not isinstance(one.value, UnsetType)
+    }
+    if changes:
+        change_incident(state, record, link.incident_id, changes)
+    met = {one.field for one in event.decided if one.reason == "converged" or one.field in changes}
+    for letter in [one for one in state.dead_letters.values() if one.link_id == link.id and met.issuperset(one.fields)]:
+        del state.dead_letters[letter.id]  # the difference it stood for is gone
+    link = state.links[link.id]
+    if met & link.held.keys():
+        put_link(state, replace(link, held={f: held for f, held in link.held.items() if f not in met}))
+    for conflict in event.conflicts:
+        state.last_number += conflict.id not in state.conflicts
+        state.conflicts[conflict.id] = conflict
+        if conflict.status == "pending":
+            state.waiting[link.id, conflict.field] = conflict.id
+        else:
+            state.waiting.pop((link.id, conflict.field), None)
+    state.dirty.get(link.integration_id, {}).pop(link.id, None)
+    if event.decided or event.conflicts:
+        mark(state, record, link.incident_id)
+
+
+def send_started(state: State, record: e.Record, event: e.SendStarted) -> None:
+    link = links.after_started(state.links[event.link_id], event)
+    put_link(state, link)
+    mark(state, record, link.incident_id)
+
+
+def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
+    before = state.links[event.link_id]
+    link = links.after_settled(before, event, record.position, record.at_s)
+    put_link(state, link)
+    state.link_of_record[link.integration_id, link.external_id] = link.id
+    integration = state.integrations[link.integration_id]
+    learned = integration
+    if not learned.account and event.observation.updated_by:
+        learned = replace(learned, account=event.observation.updated_by)
+    if before.state == "pending":
+        learned = replace(learned, drops_correlation=not event.observation.correlation_id)
+    state.integrations[integration.id] = learned
+    _clear_letters(state, link, frozenset(event.halves), "create" if before.state == "pending" else "update")
+    if not integration.settings.runs:  # nothing is decided now; the merge of this echo waits for its time
+        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    mark(state, record, link.incident_id)
+
+
+def _clear_letters(state: State, link: Link, fields: frozenset[str], operation: str) -> None:
+    """A later success clears what stood in the way."""
+    for letter in list(state.dead_letters.values()):
+        mine = letter.link_id == link.id and letter.operation == operation
+        if mine and (operation == "create" or fields.issuperset(letter.fields)):
+            del state.dead_letters[letter.id]
+
+
+def send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:
+    link = links.after_failed(state.links[event.link_id], event, record.at_s, record.trace)
+    put_link(state, link)
+    mark(state, record, link.incident_id)
+
+
+def send_cleared(state: State, _: e.Record, event: e.SendCleared) -> None:
+    put_link(state, links.after_cleared(state.links[event.link_id]))
+
+
+def dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None:
+    letter = event.letter
+    if letter.id not in state.dead_letters:
+        state.last_number += 1
+    state.dead_letters[letter.id] = letter
+    link = state.links[letter.link_id]
+    if event.hold:
+        if letter.error.kind == "unconfirmed":
+            link = links.after_cleared(link)  # it may still have happened
+        link = replace(link, held=link.held | dict.fromkeys(letter.fields, letter.id), in_flight=None, outbox=None)
+        put_link(state, link)
+        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace  # other groups may still be waiting
+    mark(state, record, letter.incident_id)
+
+
+def letter_retried(state: State, record: e.Record, event: e.DeadLetterRetried) -> None:
+    letter = state.dead_letters[event.letter_id]
+    link = state.links[letter.link_id]
+    link = replace(link, held={field: held for field, held in link.held.items() if held != letter.id})
+    if letter.operation == "create":
+        drops = state.integrations[link.integration_id].drops_correlation
+        enqueue(state, record, replace(link, unsettled=()) if drops else link)  # a person has looked for the record
+    else:
+        put_link(state, links.without_platform_half(link, letter.fields))
+        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    mark(state, record, letter.incident_id)
+
+
+def letter_discarded(state: State, record: e.Record, event: e.DeadLetterDiscarded) -> None:
+    letter = state.dead_letters.pop(event.letter_id)
+    mark(state, record, letter.incident_id)
+
+
+def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -> None:
+    conflict = state.conflicts[event.conflict_id]
+    state.conflicts[conflict.id] = replace(
+        conflict,
+        status="resolved" if event.winner else "ignored",
+        decided=event.winner or "",
+        version=conflict.version + 1,
+        resolved_at_s=record.at_s,
+        resolved_by=record.by,
+    )
+    link = state.links.get(name_of(conflict.integration_id, conflict.incident_id))
+    state.waiting.pop((name_of(conflict.integration_id, conflict.incident_id), conflict.field), None)
+    if link is not None:
+        state.links[link.id] = links.after_verdict(
+            link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
+        )
+        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    if not isinstance(event.value, UnsetType):
+        change_incident(state, record, conflict.incident_id, {conflict.field: event.value})
+    mark(state, record, conflict.incident_id)
