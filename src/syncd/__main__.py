@@ -17,7 +17,7 @@ from syncd.demo import run_demo
 from syncd.errors import JournalFailed, StartRefused, SyncdError
 from syncd.seams import SystemClock
 from syncd.simulator.main import main as simulator_main
-from syncd.telemetry import configure_logging
+from syncd.telemetry import configure_logging, log
 
 FAULT = 70  # an error of our own; systemd starts the daemon again
 
@@ -86,6 +86,9 @@ def serve(  # noqa: PLR0913 one for each flag
         trio.run(run_daemon, settings, lambda: read().log_level)
     except* (StartRefused, JournalFailed) as group:
         failures.append(_first(group))
+    except* Exception:  # noqa: BLE001 the last one to see it
+        log.exception("an error of our own ended the daemon")
+        failures.append(SyncdError("an error of our own ended the daemon", hint="the log has it; please report it"))
     return _told(failures[0]) if failures else 0
 
 

@@ -6,6 +6,7 @@ either, one request goes first; what had left before the way was closed says not
 restart the first request finds out.
 """
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -17,6 +18,7 @@ from syncd.core.backoff import CAP_S_FRESH, RETRY_AFTER_S_MAX, delay_s
 from syncd.errors import ExternalFailed
 
 T = TypeVar("T")
+log: Final = logging.getLogger("syncd.actors")
 
 OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
@@ -25,10 +27,15 @@ ONCE_MORE_AFTER_S: Final = 1.0
 
 
 class Breaker:
-    """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once."""
+    """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once.
 
-    def __init__(self, rng: Random, concurrency: int) -> None:
+    ``name``: what the log calls it.
+    """
+
+    def __init__(self, rng: Random, concurrency: int, name: str = "") -> None:
         self._rng = rng
+        self._name = name
+        self._told = "closed"
         self._slots = trio.CapacityLimiter(concurrency)
         self._probe = trio.Lock()
         self._until = -1.0
@@ -107,6 +114,7 @@ class Breaker:
             self._outages = self._refusals = 0
             self._until = -1.0
             self.last_failure = None
+            self._tell()
 
     def _failed(self, error: ExternalFailed, *, is_news: bool) -> None:
         """A request ended in ``error``; closes the way when that says something about the whole instance."""
@@ -134,3 +142,11 @@ class Breaker:
     def _close_for(self, pause_s: float) -> None:
         self._closings += 1
         self._until = max(self._until, trio.current_time() + pause_s)
+        self._tell()
+
+    def _tell(self) -> None:
+        """One line in the log for each change between well, left alone and paused."""
+        if self.state != self._told:
+            self._told = self.state
+            reason = self.last_failure.message if self.last_failure is not None else "it answers again"
+            log.warning("way to ServiceNow", extra={"who": self._name, "state": self._told, "reason": reason})

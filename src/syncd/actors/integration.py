@@ -36,7 +36,7 @@ class RunningIntegration:
         self._rng: Random = ids.rng
         self._clock = clock
         self._intake_bell, self._router_bell, self._sender_bell = Doorbell(), Doorbell(), Doorbell()
-        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency)
+        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
@@ -85,4 +85,5 @@ class RunningIntegration:
             throttled=breaker.throttled,
             errors=breaker.errors,
             last_reconcile_at_s=last.finished_at_s if last is not None else None,
+            missing=last.missing if last is not None else 0,
         )

@@ -22,7 +22,8 @@ def narrate(records: Sequence[e.Record]) -> None:
             trace(record.trace, type(event).__name__, position=record.position, link=link, **told)
             if told:
                 where = {"trace": record.trace, "link": link} if link else {"trace": record.trace}
-                log.info(_WORDS[type(event)], extra={**where, **told})
+                level = logging.WARNING if isinstance(event, e.SendFailed | e.DeadLettered) else logging.INFO
+                log.log(level, _WORDS[type(event)], extra={**where, **told})
 
 
 _WORDS: Final[dict[type, str]] = {

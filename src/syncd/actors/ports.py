@@ -105,6 +105,7 @@ class ReconcileResult(Struct, frozen=True):
     observed: int
     started_at_s: float
     finished_at_s: float
+    missing: int = 0
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
     ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
-    ``last_reconcile_at_s``: when the last pass ended.
+    ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
     """
 
     halted: str = ""
@@ -123,6 +124,7 @@ class Health(Struct, frozen=True, kw_only=True):
     errors: int = 0
     remaining_budget: float | None = None
     last_reconcile_at_s: float | None = None
+    missing: int = 0
 
 
 class Integrations(Protocol):

@@ -27,10 +27,11 @@ SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
 
 
 class Swept(Struct, frozen=True):
-    """A finished sweep: links read, and records that showed something new."""
+    """A finished sweep: links read, records that showed something new, and linked records that were not shown."""
 
     checked: int
     observed: int
+    missing: int = 0
 
 
 class Reader:
@@ -96,11 +97,13 @@ class Reader:
             return Swept(0, 0)
         begun_s = clock.now_s()
         names = [link.external_id for link in self._journal.state.links_under(integration.id) if link.external_id]
-        observed = 0
+        observed = shown = 0
         for start in range(0, len(names), HINTS_A_READ):
             page = names[start : start + HINTS_A_READ]
             asked = self._journal.state.position
-            observed += await self._feed(asked, (), await self.rows(page), trace=trace)
+            rows = await self.rows(page)
+            shown += len(rows)
+            observed += await self._feed(asked, (), rows, trace=trace)
         found = await self._look_for_new(integration, trace)
         if found is not None:
             observed += found
@@ -108,7 +111,7 @@ class Reader:
             await self._journal.transact(
                 lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace
             )
-        return Swept(len(names), observed)
+        return Swept(len(names), observed, len(names) - shown)
 
     async def _look_for_new(self, integration: Integration, trace: str) -> int | None:
         """Walk through records created since the last sweep; None when new ones are not wanted, and stay unlooked."""

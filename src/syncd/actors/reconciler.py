@@ -86,5 +86,5 @@ class Reconciler:
     async def _sweep(self) -> ReconcileResult:
         started_at_s = self._clock.now_s()
         found = await self._reader.sweep(self._clock, self._ids.word())
-        self.last = ReconcileResult(found.checked, found.observed, started_at_s, self._clock.now_s())
+        self.last = ReconcileResult(found.checked, found.observed, started_at_s, self._clock.now_s(), found.missing)
         return self.last

@@ -313,7 +313,13 @@ def _letter(
     before = state.letter_for(link.id, fields, operation)
     entry = link.outbox or OutboxEntry(at_s, "")
     remedy = _REMEDY[failure.kind]
-    if "mandatory" in failure.detail:
+    code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
+    if "mandatory" in failure.detail and code:
+        remedy = (
+            f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
+            f"{link.incident_id} --resolution-code, or in external_defaults"
+        )
+    elif "mandatory" in failure.detail:
         remedy = "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
     letter = DeadLetter(
         id=before.id if before is not None else f"entry-{state.last_number + 1}",
