@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from syncd.core import mapping
-from syncd.core.model import SYNCED_FIELDS, Integration, Link
+from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
 from syncd.core.state import State
 from syncd.core.views import optional_time
 
 REASONS_MAX = 20
+NO_FAILURE = Failure("", "")
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class Counts(Struct, frozen=True, kw_only=True):
     errors: int = 0
     remaining_budget: float | None = None
     last_reconcile_at_s: float | None = None
+    missing: int = 0
     last_webhook_at_s: float | None = None
     accepted: int = 0
     rejected: int = 0
@@ -130,6 +132,12 @@ def _reasons(
         degraded.append(f"{letters} dead letters; see: im integration dlq {handle}")
     if pending:
         degraded.append(f"{pending} conflicts wait for a person; see: im conflict list --integration {handle}")
+    gone = sum(one.outbox is not None and (one.outbox.failure or NO_FAILURE).kind == "gone" for one in links)
+    if missing := max(counts.missing, gone):
+        degraded.append(
+            f"{missing} linked records are not shown by ServiceNow: deleted there, or hidden from our account; "
+            f"im incident timeline tells of each, im integration unlink {handle} ends a link"
+        )
     if parked := sum(link.state == "parked" for link in links):
         degraded.append(f"{parked} links are parked; see: im integration links {handle}")
     degraded += _unmapped(links)

@@ -158,6 +158,7 @@ def _counts(desk: Desk, integration_id: str) -> status.Counts:
         errors=health.errors,
         remaining_budget=health.remaining_budget,
         last_reconcile_at_s=health.last_reconcile_at_s,
+        missing=health.missing,
         last_webhook_at_s=webhooks.last_at_s,
         accepted=webhooks.accepted,
         rejected=webhooks.rejected,
