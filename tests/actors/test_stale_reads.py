@@ -1,0 +1,29 @@
+"""A write rests on a read that is fresh when it leaves, and never on one that a webhook has overtaken."""
+
+import trio
+
+from tests.actors.stage import declared, edit, edit_record, in_world, link
+from tests.simulation.world import World
+
+
+@in_world(max_concurrency=1, conflict_window="1s")
+async def test_edits_in_servicenow_while_writes_wait_for_their_turn_are_not_overwritten(world: World) -> None:
+    incidents = [await declared(world, f"incident {number}") for number in range(6)]
+    world.instance.arm("slow", 2)
+    for incident in incidents:
+        await edit(world, incident, title=f"{incident} by an engineer")
+    await trio.sleep(7)  # the first writes are under way, the last ones wait behind them
+    late = incidents[3:]
+    for incident in late:
+        external_id = link(world, incident).external_id
+        row = world.instance.record(external_id)
+        if row["short_description"].endswith("by an engineer"):
+            continue
+        edit_record(world, incident, short_description=f"{incident} by an agent")
+    world.instance.disarm()
+    await trio.sleep(90)
+    for incident in late:
+        title = world.state.incidents[incident].title
+        shown = world.instance.record(link(world, incident).external_id)["short_description"]
+        assert shown == title
+        assert title == f"{incident} by an agent", "the later edit was overwritten"
