@@ -12,7 +12,7 @@ async def test_edits_in_servicenow_while_writes_wait_for_their_turn_are_not_over
     world.instance.arm("slow", 2)
     for incident in incidents:
         await edit(world, incident, title=f"{incident} by an engineer")
-    await trio.sleep(7)  # the first writes are under way, the last ones wait behind them
+    await trio.sleep(15)  # all have been read, the first writes are under way, the last ones wait behind them
     late = incidents[3:]
     for incident in late:
         external_id = link(world, incident).external_id
