@@ -1,11 +1,13 @@
 """What the API shows of State: the contract's names, no secrets, times that people and programs read."""
 
 import msgspec
+import pytest
 
-from syncd.core import status, views
-from syncd.core.events import DeadLetterRetried, LinkRemoved, Observed
+from syncd.core import deciding, finding, status, views
+from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
 from syncd.core.model import Token
 from syncd.core.status import Counts
+from syncd.errors import Unknown
 from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture, seen
 
 URL = f"https://example.service-now.com/nav_to.do?uri=incident.do?sys_id={SYS_ID}"
@@ -123,4 +125,30 @@ def test_a_state_without_a_mapping_is_shown_and_does_not_hide_what_is_worse() ->
     state = apply(picture(), Observed(LINK, seen(state="99")))
     shown = status.status(state, state.integrations[INT], Counts(breaker="open"), AT_S)
     assert shown.state == "down"
-    assert "1 records have status '99', which has no mapping: left alone" in shown.reasons
+    assert "1 record with status '99', which has no mapping: left alone" in shown.reasons
+
+
+def test_status_counts_in_plain_words_and_rounds_what_nobody_needs() -> None:
+    state = picture()
+    shown = status.status(state, state.integrations[INT], Counts(), AT_S + 100.123456)
+    assert any(reason.startswith("2 dead letters; see") for reason in shown.reasons)
+    assert any(reason.startswith("1 conflict waits for a person") for reason in shown.reasons)
+    apply(state, DeadLetterDiscarded("entry-2"))
+    shown = status.status(state, state.integrations[INT], Counts(), AT_S)
+    assert any(reason.startswith("1 dead letter; see") for reason in shown.reasons)
+    apply(state, DeadLetterRetried("entry-3"), IncidentEdited(INC, {"title": "Other", "severity": "SEV-1"}))
+    merge = deciding.merge_link(state, AT_S + 50, LINK)
+    apply(state, *merge.events, stream=merge.stream)
+    age_s = status.status(state, state.integrations[INT], Counts(), AT_S + 500.123456).queue.oldest_age_s
+    assert age_s is not None
+    assert age_s == round(age_s, 1)
+
+
+def test_a_slip_in_a_handle_is_answered_with_the_one_that_is_near() -> None:
+    state = picture()
+    with pytest.raises(Unknown) as caught:
+        finding.integration(state, "prdo")
+    assert caught.value.hint == "did you mean prod? Or list them: im integration list"
+    with pytest.raises(Unknown) as caught:
+        finding.integration(state, "production-servicenow")
+    assert caught.value.hint.endswith("im integration configure prod --handle production-servicenow")

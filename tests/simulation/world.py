@@ -35,7 +35,16 @@ STATE_DIR = Path("/state")
 URL = "http://127.0.0.1:8080"
 INSTANCE_HOST = "127.0.0.1:9999"
 WEBHOOK_SECRET = "the-webhook-secret-of-this-world"
-STATUS_SHOWN = {"1": "open", "2": "open", "3": "mitigated", "4": "mitigated", "5": "mitigated", "6": "resolved", "7": "closed", "8": "canceled"}
+STATUS_SHOWN = {
+    "1": "open",
+    "2": "open",
+    "3": "mitigated",
+    "4": "mitigated",
+    "5": "mitigated",
+    "6": "resolved",
+    "7": "closed",
+    "8": "canceled",
+}
 SEVERITY_SHOWN = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
 COLUMN = {"title": "short_description", "description": "description", "severity": "priority", "status": "state"}
 CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import pytest
 
 from syncd.simulator.wire import Response
-from tests.simulator.snow import USER, Snow, body_of, refusal_of
+from tests.simulator.snow import USER, Snow, basic, body_of, refusal_of
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 CLIENT = {"client_id": "sync-client", "client_secret": "sync-client-secret"}
@@ -39,6 +39,13 @@ def test_item_68_each_grant_gives_a_token_that_opens_the_api() -> None:
     for given in (first, own):
         assert asked_with(snow, given["access_token"]).status == 200
     assert body_of(token(snow, grant_type="client_credentials", **CLIENT))["access_token"] == own["access_token"]
+
+
+@pytest.mark.parametrize(("secret", "status"), [("sync-client-secret", 200), ("wrong", 401)])
+def test_item_68_a_client_may_name_itself_in_a_basic_header_instead(secret: str, status: int) -> None:
+    body = urlencode({"grant_type": "client_credentials"}).encode()
+    headers = (FORM, basic("sync-client", secret))
+    assert Snow().ask("POST", "/oauth_token.do", body, headers=headers, login=None).status == status
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from syncd.simulator.wire import Request
-from tests.simulator.snow import AGENT_SYS_ID, TABLE, USER, Snow, basic, body_of, links, refusal_of
+from tests.simulator.snow import AGENT_SYS_ID, NETWORK, TABLE, USER, Snow, basic, body_of, links, refusal_of
 
 NOT_FOUND = "Record doesn't exist or ACL restricts the record retrieval"
 
@@ -239,3 +239,11 @@ def test_a_login_is_found_in_the_request_log() -> None:
     snow.instance.handle(request)
     assert [(line.status, line.user_name, line.at_s) for line in snow.instance.requests] == [(200, USER, snow.now_s)]
     assert (snow.instance.counts["GET incident"], snow.instance.writes()) == (1, 0)
+
+
+def test_flags_in_parameters_are_read_in_any_case_as_some_clients_write_them() -> None:
+    snow = Snow()
+    sys_id = snow.create(assignment_group=NETWORK)["sys_id"]
+    plain = snow.get(sys_id, display_value="True", exclude_reference_link="True")
+    assert (plain["state"], plain["assignment_group"]) == ("New", "Network")
+    assert snow.get(sys_id, display_value="ALL")["state"] == {"display_value": "New", "value": "1"}

@@ -134,7 +134,7 @@ class Integrations(Protocol):
         """Read both sides and heal, now; ``Busy`` when it cannot start, ``WrongState`` when it is not running."""
         ...
 
-    async def link(self, integration_id: str, incident_id: str, external_id: str) -> None:
+    async def link(self, integration_id: str, incident_id: str, external_id: str, *, by: str, trace: str) -> None:
         """Read the record and join the pair; returns when the link is durable.
 
         ``Unknown`` when ServiceNow does not show the record, ``Exists`` when one of the two was linked meanwhile,

@@ -4,6 +4,7 @@ An integration is named by id, handle, or its display name where that is unique 
 """
 
 import re
+from difflib import get_close_matches
 from typing import Final
 
 from syncd.core.fields import shown
@@ -56,6 +57,8 @@ def _nothing_called(state: State, word: str) -> tuple[str, str]:
     message = f"there is no integration {shown(word)}; the handles are {listed}"
     if not HANDLE.fullmatch(word):
         return message, "give one of these handles, or list them: im integration list"
+    if near := get_close_matches(word, handles, n=1, cutoff=0.7):
+        return message, f"did you mean {near[0]}? Or list them: im integration list"
     return message, f"give one of these, or rename one: im integration configure {handles[0]} --handle {word}"
 
 

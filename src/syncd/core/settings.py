@@ -24,7 +24,14 @@ HANDLE_LETTERS_MAX: Final = 63
 CREDENTIAL_NAMES: Final = ("username", "password", "client_id", "client_secret", "api_key")
 OAUTH_NAMES: Final = frozenset({"client_id", "client_secret"})
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
-NOT_YET: Final = ("poll_interval", "closed_policy")  # of the contract, but not of this version
+NOT_YET: Final = (  # known by name, but not of this version
+    "poll_interval",
+    "closed_policy",
+    "field_ownership",
+    "field_mapping",
+    "status_mapping",
+    "reconcile_schedule",
+)
 # Words that follow `im integration`: an integration of that name could never be meant.
 RESERVED_HANDLES: Final = frozenset(
     [

@@ -99,7 +99,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         queue=Queue(
             outbox=len(waiting),
             inflight=sum(link.in_flight is not None for link in links),
-            oldest_age_s=max(0.0, at_s - min(one.since_s for one in waiting)) if waiting else None,
+            oldest_age_s=round(max(0.0, at_s - min(one.since_s for one in waiting)), 1) if waiting else None,
         ),
         lag={"inbound": None, "outbound": None},
         dlq=letters,
@@ -129,9 +129,12 @@ def _reasons(
     down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
     degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
     if letters:
-        degraded.append(f"{letters} dead letters; see: im integration dlq {handle}")
+        degraded.append(f"{_count(letters, 'dead letter')}; see: im integration dlq {handle}")
     if pending:
-        degraded.append(f"{pending} conflicts wait for a person; see: im conflict list --integration {handle}")
+        waits = "waits" if pending == 1 else "wait"
+        degraded.append(
+            f"{_count(pending, 'conflict')} {waits} for a person; see: im conflict list --integration {handle}"
+        )
     gone = sum(one.outbox is not None and (one.outbox.failure or NO_FAILURE).kind == "gone" for one in links)
     if missing := max(counts.missing, gone):
         degraded.append(
@@ -139,9 +142,13 @@ def _reasons(
             f"im incident timeline tells of each, im integration unlink {handle} ends a link"
         )
     if parked := sum(link.state == "parked" for link in links):
-        degraded.append(f"{parked} links are parked; see: im integration links {handle}")
+        degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
     degraded += _unmapped(links)
     return paused, down, degraded
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _unmapped(links: list[Link]) -> Iterator[str]:
@@ -154,4 +161,4 @@ def _unmapped(links: list[Link]) -> Iterator[str]:
                 if raw:
                     found[field, raw] += 1
     for (field, raw), count in found.most_common(5):
-        yield f"{count} records have {field} {raw[:40]!r}, which has no mapping: left alone"
+        yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone"

@@ -160,7 +160,7 @@ def unlink(word: str, incident_id: str) -> Decide[Link]:
 
 
 def check_pair(state: State, within: Integration, pair: Pair) -> None:
-    """``Unknown``, ``Invalid`` or ``Exists`` when this pair cannot be linked; whether the record exists is not known."""
+    """``Unknown``, ``Invalid`` or ``Exists`` when our side does not allow this pair; the record is not looked at."""
     incident, handle = finding.incident(state, pair.incident_id), within.settings.handle
     if incident.organization_id != within.settings.organization_id:
         message = (

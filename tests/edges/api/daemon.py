@@ -88,7 +88,9 @@ class FakeIntegrations:
         self.reconciled.append(integration_id)
         return ReconcileResult(3, 1, AT_S, AT_S + 2)
 
-    async def link(self, integration_id: str, incident_id: str, external_id: str) -> None:
+    async def link(
+        self, integration_id: str, incident_id: str, external_id: str, *, by: str = "person", trace: str = ""
+    ) -> None:
         def join(state: State, _at_s: float) -> Change[None]:
             name = link_id(integration_id, incident_id)
             joined = LinkJoined(name, integration_id, incident_id, Observation(external_id, {}, number="INC0010001"))
@@ -96,7 +98,7 @@ class FakeIntegrations:
 
         if self.failure is not None:
             raise self.failure
-        await self._journal.transact(join, by="integration", trace="link")
+        await self._journal.transact(join, by=by, trace=trace)
 
     def health(self, integration_id: str) -> Health:
         return self.health_now

@@ -1,7 +1,10 @@
 """Who may call what: every route against every kind of caller, and what a browser must not be able to do."""
 
+import grp
+import pwd
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -9,6 +12,7 @@ from quart import Response
 from trio.testing import MockClock
 
 from syncd.core.tokens import SCOPES
+from syncd.edges.api.access import USERS_KEPT_MAX, LocalUsers
 from syncd.edges.api.answers import answer
 from syncd.edges.api.app import build_quart
 from syncd.edges.api.routes import Routes
@@ -230,3 +234,54 @@ async def test_answers_are_not_kept_by_browsers_and_name_their_trace() -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-trace-id"]
+
+
+class Databases:
+    """Users and groups as pwd and grp would give them, counting the look-ups, each of which may block for long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        monkeypatch.setattr(pwd, "getpwuid", self.user)
+        monkeypatch.setattr(grp, "getgrgid", self.group)
+
+    def user(self, uid: int) -> SimpleNamespace:
+        self.asked.append(f"user {uid}")
+        if uid == 1002:
+            raise KeyError(uid)
+        return SimpleNamespace(pw_name=f"user{uid}")
+
+    def group(self, gid: int) -> SimpleNamespace:
+        self.asked.append(f"group {gid}")
+        return SimpleNamespace(gr_mem=["user1000"])
+
+
+async def test_root_and_the_daemon_s_own_user_are_known_without_asking_the_user_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    databases = Databases(monkeypatch)
+    users = LocalUsers(500, 700)
+    assert databases.asked == ["user 500"]  # before anybody waits
+    for _ in range(3):
+        assert (users.name_of(0), users.name_of(500)) == ("root", "user500")
+        assert users.may_use_socket(0, 0)
+        assert users.may_use_socket(500, 500)
+    assert databases.asked == ["user 500"]
+
+
+async def test_another_user_is_looked_up_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    databases = Databases(monkeypatch)
+    users = LocalUsers(500, 700)
+    databases.asked.clear()
+    for _ in range(3):
+        assert (users.name_of(1000), users.may_use_socket(1000, 100)) == ("user1000", True)
+        assert (users.name_of(1001), users.may_use_socket(1001, 100)) == ("user1001", False)
+        assert (users.name_of(1002), users.may_use_socket(1002, 700)) == ("1002", True)
+    assert databases.asked == ["user 1000", "group 700", "user 1001", "group 700", "user 1002"]
+    await trio.sleep(61)
+    assert users.may_use_socket(1000, 100)
+    assert databases.asked[5:] == ["user 1000", "group 700"]
+    for uid in range(2000, 10_000):
+        users.name_of(uid)
+    assert users.kept <= USERS_KEPT_MAX

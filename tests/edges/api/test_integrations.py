@@ -1,6 +1,7 @@
 """Integrations over HTTP: settings as the contract names them, and no secret that comes back."""
 
 import logging
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -144,6 +145,7 @@ async def test_secrets_are_sealed_for_their_slots_in_the_journal() -> None:
         ({"webhook_secret": ""}, "webhook_secret"),
         ({"poll_interval": "1m"}, "poll_interval"),
         ({"closed_policy": "park"}, "closed_policy"),
+        ({"field_ownership": {}}, "field_ownership"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -306,6 +308,27 @@ async def test_the_list_is_filtered_and_paged() -> None:
         assert "next" not in rest.links
 
 
+@pytest.mark.parametrize("name", ["日本 snow", 'a>b"; x', "50% off, really"])
+async def test_the_next_page_of_a_list_is_a_link_whatever_the_name(name: str) -> None:
+    async with running() as daemon:
+        await daemon.configure(name=name, handle="prod")
+        await daemon.configure(name="Other", handle="other")
+        for _ in range(2):
+            await daemon.declare()
+        state = daemon.journal.state
+        for one in state.integrations.values():
+            for incident_id in state.incidents:
+                await daemon.integrations.link(one.id, incident_id, incident_id.lower())
+        answer = await daemon.socket.get(f"{PATH}/{quote(name)}/links", params={"limit": 1})
+        target, _, rest = answer.headers["link"].partition(">")
+        assert target.isascii()
+        assert not {" ", '"'} & set(target)
+        assert rest == '; rel="next"'
+        following = await daemon.socket.get(target.removeprefix("<"))
+        assert len(following.json()) == 1
+        assert following.json() != answer.json()
+
+
 async def status_of(daemon: Daemon, handle: str) -> dict[str, object]:
     status: dict[str, object] = (await daemon.socket.get(f"{PATH}/{handle}/sync-status")).json()
     return status
@@ -418,3 +441,23 @@ async def test_an_unexpected_error_is_a_500_that_names_its_trace_and_nothing_els
         assert answer.headers["content-type"] == "application/problem+json"
         assert "internal detail" not in answer.text
         assert answer.headers["x-trace-id"] in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("POST", "/test"),
+        ("POST", "/import"),
+        ("GET", "/field-ownership"),
+        ("PUT", "/field-mapping/title"),
+        ("GET", "/reconcile/history"),
+        ("POST", "/reconcile/schedule"),
+    ],
+)
+async def test_a_path_of_another_version_is_refused_by_name(method: str, rest: str) -> None:
+    async with running() as daemon:
+        await daemon.configure(handle="prod")
+        answer = await daemon.socket.request(method, f"{PATH}/prod{rest}", json={})
+        assert answer.status_code == 404
+        assert f"{rest.split('/')[1]}" in answer.json()["detail"]
+        assert "is not in this version of syncd" in answer.json()["detail"]

@@ -31,6 +31,8 @@ async def test_an_existing_pair_is_linked_and_shown() -> None:
         shown = answer.json()
         assert (shown["incident_id"], shown["external_id"], shown["state"]) == (incident_id, SYS_ID, "active")
         assert await listed(daemon) == [shown]
+        (record,) = (await daemon.journal.since(0, 100))[-1:]
+        assert (record.by, record.trace) == ("user:root", answer.headers["x-trace-id"])
 
 
 def daemon_id(daemon: Daemon) -> str:

@@ -267,7 +267,7 @@ async def test_a_webhook_secret_is_opened_once_and_again_when_the_secrets_change
     async with running() as daemon:
         await daemon.configure(handle="prod", webhook_secret=SECRET)
         vault = CountingVault(daemon.desk.vault)
-        daemon.api.webhooks = WebhookDoor(replace(daemon.desk, vault=vault))  # type: ignore[arg-type]
+        daemon.api.webhooks = WebhookDoor(replace(daemon.desk, vault=vault))
         for secret in (SECRET, "wrong", SECRET):
             await send(daemon, CHANGE, secret=secret)
         assert vault.opened == 1

@@ -186,17 +186,6 @@ DEAD_LETTER: dict[str, Json] = {
     "last_attempt_at": "2026-11-24T09:00:01Z",
     "next_attempt_at": None,
 }
-DRIFT: dict[str, Json] = {
-    "incident_id": "INC-4Q7ZK2M9XD",
-    "external_id": "a" * 32,
-    "field": "title",
-    "platform": "Checkout is down",
-    "external": "Checkout",
-    "base": "Checkout is down",
-    "cause": "external-changed",
-    "action": "write-platform",
-    "healed": False,
-}
 TOKEN: dict[str, Json] = {
     "id": "tok_1",
     "name": "deploy-bot",
@@ -207,19 +196,20 @@ TOKEN: dict[str, Json] = {
 }
 
 
-def run_of(mode: str, *drifts: Json, status: str = "finished") -> dict[str, Json]:
+def run_of(*, checked: int = 42, observed: int = 0, status: str = "finished") -> dict[str, Json]:
     """A reconcile run."""
     return {
         "id": "run-17",
         "integration_id": "int_1",
-        "mode": mode,
+        "mode": "heal",
         "trigger": "manual",
         "status": status,
         "reason": None,
         "started_at": "2026-11-24T09:14:00Z",
         "finished_at": "2026-11-24T09:14:01Z",
-        "checked": 42,
-        "drifts": list(drifts),
+        "checked": checked,
+        "observed": observed,
+        "drifts": [],
     }
 
 
@@ -260,7 +250,9 @@ ANSWERS: dict[tuple[str, str], Canned] = {
             "last_reconcile": None,
         }
     ),
-    ("POST", "/api/v1/integrations/prod-snow/links"): Canned(201, {"incident_id": "INC-1", "external_number": "INC0010023"}),
+    ("POST", "/api/v1/integrations/prod-snow/links"): Canned(
+        201, {"incident_id": "INC-1", "external_number": "INC0010023"}
+    ),
     ("DELETE", "/api/v1/integrations/prod-snow/links/INC-1"): Canned(204),
     ("GET", "/api/v1/integrations/prod-snow/links"): Canned(
         body=[
@@ -282,7 +274,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ("POST", "/api/v1/integrations/prod-snow/webhook-secret/rotate"): Canned(
         body={"webhook_secret": "wh-new", "previous_valid_until": "2026-11-25T09:14:06Z"}
     ),
-    ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(body=run_of("report")),
+    ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(body=run_of()),
     ("GET", "/api/v1/integrations/prod-snow/dlq"): Canned(body=[DEAD_LETTER]),
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
     ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body={"queued": 1, "entries": ["entry-17"]}),

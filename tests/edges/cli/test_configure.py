@@ -57,9 +57,9 @@ def test_the_command_of_the_product_page_creates(im: Run, socket_path: Path) -> 
 def test_every_setting_has_a_flag(im: Run, socket_path: Path) -> None:
     with FakeDaemon(nothing_there, socket_path) as daemon:
         line = "prod-snow --name N --base-url http://127.0.0.1:1 --webhook-secret -s --conflict-strategy manual-review"
-        line += " --conflict-window always --no-create-external --create-platform --import-query active=true^EQ"
+        line += " --conflict-window always --no-create-external --create-platform --import-query active=true"
         line += ' --external-defaults {"caller_id":"im"} --rate-limit 2.5 --max-concurrency 2 --transaction-quota 90s'
-        line += " --no-enabled --client-id c --client-secret d --api-key e"
+        line += " --no-enabled --api-key e"
         assert configure(im, daemon, *line.split(), "--format", "json").code == 0
     assert sent(daemon) == {
         "integration_type": "servicenow",
@@ -71,13 +71,13 @@ def test_every_setting_has_a_flag(im: Run, socket_path: Path) -> None:
         "conflict_window": "always",
         "create_external": False,
         "create_platform": True,
-        "import_query": "active=true^EQ",
+        "import_query": "active=true",
         "external_defaults": {"caller_id": "im"},
         "rate_limit": 2.5,
         "max_concurrency": 2,
         "transaction_quota": "90s",
         "enabled": False,
-        "credentials": {"client_id": "c", "client_secret": "d", "api_key": "e"},
+        "credentials": {"api_key": "e"},
     }
 
 
@@ -86,7 +86,9 @@ def test_the_same_command_again_changes_and_does_not_move_anything(im: Run, daem
     outcome = configure(im, daemon, *line)
     assert (daemon.heard[-1].method, daemon.heard[-1].path) == ("PATCH", "/api/v1/integrations/int_1")
     assert sent(daemon) == {"name": "Production ServiceNow", "rate_limit": 5}
-    assert outcome.out == "prod-snow updated (int_1, bidirectional, enabled)\n"
+    assert outcome.out == (
+        "prod-snow updated (int_1, bidirectional, enabled)\nnext: im integration sync-status prod-snow\n"
+    )
 
 
 def test_a_handle_is_renamed(im: Run, daemon: FakeDaemon) -> None:
@@ -121,6 +123,42 @@ def test_a_password_comes_from_standard_input(im: Run, daemon: FakeDaemon) -> No
     assert sent(daemon) == {"credentials": {"username": "u", "password": "-pw"}}
 
 
+@pytest.mark.parametrize(
+    ("flag", "body"),
+    [
+        ("--api-key-file", {"credentials": {"api_key": "s3cret"}}),
+        ("--webhook-secret-file", {"webhook_secret": "s3cret"}),
+        ("--password-file", {"credentials": {"username": "u", "password": "s3cret"}}),
+    ],
+)
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_each_secret_comes_from_a_file_or_from_standard_input(
+    im: Run, daemon: FakeDaemon, tmp_path: Path, flag: str, body: dict[str, Json], source: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"s3cret\n")
+    where = "-" if source == "-" else str(tmp_path / "file")
+    user = ["--username", "u"] if flag == "--password-file" else []
+    assert configure(im, daemon, "prod-snow", *user, flag, where, stdin=b"s3cret\r\n").code == 0
+    assert sent(daemon) == body
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("--client-id c --client-secret d", "--client-id"),
+        ("--client-secret d", "--client-secret"),
+        ("--poll-interval 5s", "--poll-interval"),
+        ("--closed-policy park", "--closed-policy"),
+    ],
+)
+def test_a_setting_of_another_version_is_refused_by_name(im: Run, daemon: FakeDaemon, line: str, named: str) -> None:
+    outcome = configure(im, daemon, "prod-snow", "--rate-limit", "5", *line.split())
+    assert (outcome.code, outcome.out, daemon.heard) == (1, "", [])
+    assert outcome.err.startswith(f"im: {named} is not in this version of syncd")
+    assert outcome.err.count("\n") == 1
+    assert named not in im("integration", "configure", "--help").out
+
+
 def test_a_password_is_asked_for_at_a_terminal(im: Run, daemon: FakeDaemon) -> None:
     asked: list[str] = []
 
@@ -142,6 +180,12 @@ def test_a_password_is_asked_for_at_a_terminal(im: Run, daemon: FakeDaemon) -> N
         "--password p --password-stdin",
         "--password-stdin",
         "--password-file /nonexistent/pw",
+        "--api-key a --api-key-file b",
+        "--api-key-file /nonexistent/key",
+        "--webhook-secret a --webhook-secret-file b",
+        "--webhook-secret-file -",
+        "--api-key-file - --webhook-secret-file -",
+        "--username u --password-stdin --webhook-secret-file -",
         "--external-defaults [1]",
         "--external-defaults {broken",
     ],

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+from syncd.edges.cli.client import Json
 from tests.edges.cli.conftest import Run
 from tests.edges.cli.fake_daemon import Canned, FakeDaemon
 
@@ -55,3 +56,37 @@ def test_deleting_prints_json_too(im: Run, daemon: FakeDaemon) -> None:
 def test_a_name_with_blanks_reaches_its_integration(im: Run, daemon: FakeDaemon) -> None:
     im("integration", "get", "Production ServiceNow", "--socket", daemon.address)
     assert daemon.heard[0].path == "/api/v1/integrations/Production%20ServiceNow"
+
+
+def test_linking_and_unlinking_say_what_was_done(im: Run, daemon: FakeDaemon) -> None:
+    line = ["--socket", daemon.address]
+    assert im("integration", "link", "prod-snow", "INC-1", "a" * 32, *line).out == "INC-1 linked to INC0010023\n"
+    outcome = im("integration", "unlink", "prod-snow", "INC-1", *line)
+    assert outcome.out == "INC-1 unlinked; both sides stay as they are, and apart until you link them again\n"
+    as_json = im("integration", "unlink", "prod-snow", "INC-1", "--format", "json", *line)
+    assert json.loads(as_json.out) == {"unlinked": True}
+
+
+def test_discarding_says_how_long_the_difference_stays(im: Run, daemon: FakeDaemon) -> None:
+    assert "until the next edit of those fields" in " ".join(im("integration", "dlq-discard", "--help").out.split())
+    outcome = im("integration", "dlq-discard", "prod-snow", "entry-17", "--socket", daemon.address)
+    assert outcome.out == "entry-17 discarded; its fields stay different until the next edit of them\n"
+
+
+def test_the_reasons_of_a_status_are_a_line_each(im: Run, socket_path: Path) -> None:
+    body: Json = {"state": "paused", "reasons": ["disabled; run: x", "1 dead letter; see: y"], "known": ["a", "b"]}
+    with FakeDaemon(lambda heard: Canned(body=body), socket_path) as daemon:
+        lines = im("integration", "sync-status", "prod-snow", "--socket", daemon.address).out.splitlines()
+    assert lines == [
+        "state    paused",
+        "reasons  disabled; run: x",
+        "         1 dead letter; see: y",
+        "known    a, b",
+    ]
+
+
+def test_a_filtered_list_that_is_empty_does_not_say_that_there_is_nothing(im: Run, socket_path: Path) -> None:
+    with FakeDaemon(lambda heard: Canned(body=[]), socket_path) as daemon:
+        line = ["integration", "list", "--socket", daemon.address]
+        assert im(*line).out == "no integrations; make one: im integration configure\n"
+        assert im(*line, "--type", "jira").out == "no integrations of that kind; see all: im integration list\n"

@@ -1,58 +1,62 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from syncd.edges.cli import reconcile
-from syncd.edges.cli.client import Json
 from tests.edges.cli.conftest import Run
-from tests.edges.cli.fake_daemon import DRIFT, Canned, FakeDaemon, Heard, run_of
+from tests.edges.cli.fake_daemon import Canned, FakeDaemon, run_of
 
-HEALED: Json = {**DRIFT, "healed": True}
+LINE = ["integration", "reconcile", "prod-snow"]
 
 
 @pytest.mark.parametrize(
-    ("flags", "run", "code"),
+    ("checked", "observed", "said"),
     [
-        ("--dry-run", run_of("dry-run"), 0),
-        ("--dry-run", run_of("dry-run", DRIFT), 3),
-        ("", run_of("report"), 0),
-        ("", run_of("report", DRIFT), 3),
-        ("--auto-heal", run_of("heal"), 0),
-        ("--auto-heal", run_of("heal", HEALED), 0),
-        ("--auto-heal", run_of("heal", HEALED, DRIFT), 1),
-        ("--auto-heal", run_of("heal", status="stopped"), 1),
-        ("--dry-run", run_of("dry-run", status="interrupted"), 1),
+        (42, 3, "run-17 finished: 42 links checked, 3 had something new"),
+        (1, 1, "run-17 finished: 1 link checked, 1 had something new"),
+        (0, 0, "run-17 finished: 0 links checked, none had something new"),
     ],
 )
-@pytest.mark.parametrize("output_format", ["table", "json"])
-def test_the_exit_code_says_what_was_found(
-    im: Run, socket_path: Path, flags: str, run: Json, code: int, output_format: str
+def test_the_report_says_what_was_checked_and_what_was_new(
+    im: Run, socket_path: Path, checked: int, observed: int, said: str
 ) -> None:
-    with FakeDaemon(lambda heard: Canned(body=run), socket_path) as daemon:
-        line = ["integration", "reconcile", "prod-snow", *flags.split(), "--format", output_format]
-        assert im(*line, "--socket", daemon.address).code == code
+    with FakeDaemon(lambda heard: Canned(body=run_of(checked=checked, observed=observed)), socket_path) as daemon:
+        outcome = im(*LINE, "--auto-heal", "--socket", daemon.address)
+    assert (outcome.code, outcome.out) == (0, said + "\n")
 
 
-def test_the_report_shows_each_drift(im: Run, socket_path: Path) -> None:
-    run = run_of("heal", HEALED, DRIFT)
-    with FakeDaemon(lambda heard: Canned(body=run), socket_path) as daemon:
-        outcome = im("integration", "reconcile", "prod-snow", "--auto-heal", "--socket", daemon.address)
-    head, *rows = outcome.out.splitlines()
-    assert head == "run-17 finished (heal): 42 links checked, 2 drifts, 1 healed"
-    assert "INC-4Q7ZK2M9XD  title  external-changed" in rows[1]
+def test_json_is_the_run_as_the_daemon_tells_it(im: Run, daemon: FakeDaemon) -> None:
+    shown = json.loads(im(*LINE, "--auto-heal", "--format", "json", "--socket", daemon.address).out)
+    assert (shown["checked"], shown["observed"], shown["drifts"]) == (42, 0, [])
 
 
-def test_a_run_that_goes_on_is_followed(im: Run, socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "POLL_S", 0.001)
-    asked: list[str] = []
+@pytest.mark.parametrize("status", ["stopped", "interrupted", "running"])
+def test_a_run_that_did_not_finish_is_1(im: Run, socket_path: Path, status: str) -> None:
+    with FakeDaemon(lambda heard: Canned(body=run_of(status=status)), socket_path) as daemon:
+        assert im(*LINE, "--auto-heal", "--socket", daemon.address).code == 1
 
-    def answers(heard: Heard) -> Canned:
-        asked.append(f"{heard.method} {heard.path}")
-        return Canned(
-            202 if len(asked) == 1 else 200, run_of("report", status="running" if len(asked) < 3 else "finished")
-        )
 
-    with FakeDaemon(answers, socket_path) as daemon:
-        assert im("integration", "reconcile", "prod-snow", "--socket", daemon.address).code == 0
-    history = "GET /api/v1/integrations/prod-snow/reconcile/history/run-17"
-    assert asked == ["POST /api/v1/integrations/prod-snow/reconcile", history, history]
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ([], "reconcile without --auto-heal"),
+        (["--dry-run"], "--dry-run"),
+        (["--dry-run", "--auto-heal"], "--dry-run"),
+        (["--auto-heal", "--force"], "--force"),
+    ],
+)
+def test_runs_that_only_report_are_refused_by_name_in_the_words_of_the_shell(
+    im: Run, daemon: FakeDaemon, flags: list[str], named: str
+) -> None:
+    outcome = im(*LINE, *flags, "--socket", daemon.address)
+    assert (outcome.code, outcome.out, daemon.heard) == (1, "", [])
+    assert f"{named} is not in this version of syncd" in outcome.err
+    assert "im integration reconcile prod-snow --auto-heal" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_the_help_shows_what_works_and_nothing_else(im: Run) -> None:
+    shown = im("integration", "reconcile", "--help").out
+    assert "Example: im integration reconcile prod-snow --auto-heal" in " ".join(shown.split())
+    for word in ("--dry-run", "--force", "Exit code 3"):
+        assert word not in shown

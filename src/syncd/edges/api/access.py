@@ -1,8 +1,8 @@
 """Who may call: peers of the Unix socket by the kernel's word, bearer tokens on TCP, and nobody's browser.
 
 It owns the rules for ``Host``, ``Origin`` and ``Sec-Fetch-Site``, scopes, and the count of wrong tokens. It reads the
-request's headers and State, and changes nothing. A browser page can make this machine connect to us; it cannot choose
-our ``Host`` or hide its ``Origin``, so these two are checked whatever else is right.
+request's headers, State and the user databases, and changes nothing. A browser page can make this machine connect to
+us; it cannot choose our ``Host`` or hide its ``Origin``, so these two are checked whatever else is right.
 """
 
 import grp
@@ -28,6 +28,8 @@ LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 WRONG_TOKENS_MAX: Final = 20
 WRONG_TOKENS_WINDOW_S: Final = 60.0
 ADDRESSES_MAX: Final = 4096
+USERS_KEPT_S: Final = 60.0
+USERS_KEPT_MAX: Final = 1024
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
@@ -49,26 +51,62 @@ class Users(Protocol):
         ...
 
 
+class _KnownUser(Struct):
+    """What the databases said of a user, and when on Trio's clock; ``is_member`` None: not asked yet."""
+
+    name: str
+    at: float
+    is_member: bool | None = None
+
+
 class LocalUsers:
-    """The users of the password and group databases. ``socket_gid``: the group that owns the socket file."""
+    """The users of the password and group databases. ``socket_gid``: the group that owns the socket file.
+
+    A look-up blocks, for long where users come over the network; so root and the daemon's own user need none, and what
+    was said of another one holds for a minute.
+    """
 
     def __init__(self, own_uid: int, socket_gid: int) -> None:
-        self._own_uid = own_uid
+        self._always = {0: "root"}
+        self._always.setdefault(own_uid, _user_name(own_uid) if own_uid else "root")
         self._socket_gid = socket_gid
+        self._known: OrderedDict[int, _KnownUser] = OrderedDict()
+
+    @property
+    def kept(self) -> int:
+        """Users that are remembered at this moment."""
+        return len(self._known)
 
     def name_of(self, uid: int) -> str:
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return str(uid)
+        return self._always.get(uid) or self._user(uid).name
 
     def may_use_socket(self, uid: int, gid: int) -> bool:
-        if uid in {0, self._own_uid} or gid == self._socket_gid:
+        if uid in self._always or gid == self._socket_gid:
             return True
-        try:  # SO_PEERCRED tells the primary group only
-            return self.name_of(uid) in grp.getgrgid(self._socket_gid).gr_mem
-        except KeyError:
-            return False
+        user = self._user(uid)
+        if user.is_member is None:
+            try:  # SO_PEERCRED tells the primary group only
+                user.is_member = user.name in grp.getgrgid(self._socket_gid).gr_mem
+            except KeyError:
+                user.is_member = False
+        return user.is_member
+
+    def _user(self, uid: int) -> _KnownUser:
+        now = trio.current_time()
+        user = self._known.get(uid)
+        if user is None or now - user.at > USERS_KEPT_S:
+            self._known.pop(uid, None)
+            self._known[uid] = user = _KnownUser(_user_name(uid), now)
+            while len(self._known) > USERS_KEPT_MAX:
+                self._known.popitem(last=False)
+        return user
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 class Caller(Struct, frozen=True):

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
@@ -179,7 +179,7 @@ def paged(
     if len(chosen) > page.limit:
         chosen.pop()
         query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-        target = f"{request.path}?{urlencode([*query, ('cursor', _cursor_of(key(chosen[-1])))])}"
+        target = f"{quote(request.path)}?{urlencode([*query, ('cursor', _cursor_of(key(chosen[-1])))])}"
         headers["Link"] = f'<{target}>; rel="next"'
     return answer([show(one) for one in chosen], headers=headers)
 

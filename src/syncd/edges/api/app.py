@@ -5,6 +5,7 @@ after it (problem+json). Handlers never own durable work: a client that leaves t
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
@@ -28,6 +29,11 @@ from syncd.telemetry import trace
 BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
+
+_NOT_YET = re.compile(
+    r"/api/v1/(integrations/[^/]+/(test|import|(field-ownership|field-mapping)(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
+    r"|incidents/[^/]+/explain|events|openapi\.json)|/metrics|/docs"
+)
 
 log = logging.getLogger("syncd.http")
 
@@ -142,6 +148,8 @@ def _add_error_handlers(app: QuartTrio) -> None:
 def _framework_refused(error: Exception, code: int) -> Response:
     path = request.path[:PATH_LETTERS_SHOWN]
     match code:
+        case 404 if _NOT_YET.fullmatch(request.path):
+            return problem(Unknown(f"{path} is not in this version of syncd", hint="see docs/http.md for the paths"))
         case 404:
             return problem(Unknown(f"there is nothing at {path}", hint="see docs/http.md for the paths"))
         case 405:

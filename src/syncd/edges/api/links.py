@@ -13,7 +13,7 @@ from syncd.core.model import Link
 from syncd.core.requests import read_pair
 from syncd.core.state import link_id
 from syncd.edges.api.answers import answer, body, filters, nothing, paged, wanted_page
-from syncd.edges.api.desk import RETRY_AFTER_S, Desk
+from syncd.edges.api.desk import RETRY_AFTER_S, Desk, caller, trace_id
 from syncd.edges.api.routes import Routes
 from syncd.errors import Busy
 
@@ -36,7 +36,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         verdicts.check_pair(desk.state, one, pair)
         await desk.settled()
         with trio.move_on_after(LINK_S_MAX):
-            await desk.integrations.link(one.id, pair.incident_id, pair.external_id)
+            await desk.integrations.link(one.id, pair.incident_id, pair.external_id, by=caller().by, trace=trace_id())
             made = desk.state.links.get(link_id(one.id, pair.incident_id))
             if made is not None:
                 shown = views.link(desk.state, made)

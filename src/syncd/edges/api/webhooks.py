@@ -31,6 +31,7 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_S_MAX: Final = 10.0
 _SIGNATURE, _TIMESTAMP = b"x-servicenow-signature", b"x-servicenow-timestamp"
 
+
 class WrongMethod(Refused):
     """Webhooks are POSTed."""
 

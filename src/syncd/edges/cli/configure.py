@@ -1,8 +1,8 @@
 """`im integration configure [HANDLE]`: make an integration, or change it if it is there.
 
-Owns the flags for the settings and the ways to hand over a password. It decides between create and change by asking
-the daemon, never by remembering. A secret given on the command line is visible to other users of the machine while `im`
-runs, which is why there are three other ways.
+Owns the flags for the settings and the ways to hand over a secret. It decides between create and change by asking the
+daemon, never by remembering. A secret given on the command line is visible to other users of the machine while `im`
+runs, and stays in the shell's history, so each can also come from a file or from standard input.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,15 @@ import msgspec
 from cyclopts import Parameter
 
 from syncd.edges.cli.client import Json, RequestRefused, path_of, read
+from syncd.edges.cli.not_yet import refused
 from syncd.edges.cli.session import Flag, FreeText, Injected, Session
 from syncd.edges.cli.shapes import Integration
 from syncd.edges.cli.transport import WrongUsage
 
 SECRET_BYTES_MAX = 65_536
+STDIN = "-"
+_SEEN = "Other users of this machine can see it; prefer"
+_FROM_FILE = "Read it from this file; - is standard input."
 
 
 @Parameter(name="*")
@@ -28,13 +32,13 @@ class Settings:
     name: Annotated[FreeText, Parameter(help="Display name, unique in the organization.")] = None
     handle: Annotated[str | None, Parameter(help="Rename the handle to this.")] = None
     integration_type: Annotated[str | None, Parameter(name="--type", help="servicenow, which is the default.")] = None
-    organization_id: Annotated[str | None, Parameter(name="--org")] = None
+    organization_id: Annotated[str | None, Parameter(name="--org", help="Whose incidents it syncs.")] = None
     base_url: Annotated[str | None, Parameter(help="Such as https://example.service-now.com.")] = None
     sync_direction: Annotated[
-        Literal["none", "inbound", "outbound", "bidirectional"] | None, Parameter(name="--direction")
+        Literal["none", "inbound", "outbound", "bidirectional"] | None,
+        Parameter(name="--direction", help="inbound: ServiceNow to us; outbound: us to ServiceNow; none: nothing."),
     ] = None
     enabled: bool | None = None
-    webhook_secret: Annotated[FreeText, Parameter(help="Made for you if you give none.")] = None
     conflict_strategy: Literal["last-write-wins", "ownership-priority", "manual-review"] | None = None
     conflict_window: Annotated[str | None, Parameter(help="A duration such as 5s, or always.")] = None
     create_external: Annotated[bool | None, Parameter(help="A new incident makes a ServiceNow record.")] = None
@@ -46,9 +50,15 @@ class Settings:
     rate_limit: Annotated[float | None, Parameter(help="Requests a second.")] = None
     max_concurrency: Annotated[int | None, Parameter(help="Requests at once.")] = None
     transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s.")] = None
+    poll_interval: Annotated[str | None, Parameter(show=False)] = None
+    closed_policy: Annotated[str | None, Parameter(show=False)] = None
 
     def body(self) -> dict[str, Json]:
-        """The settings that were given, under their API names; raises WrongUsage."""
+        """The settings that were given, under their API names; raises WrongUsage and NotInThisVersion."""
+        if self.poll_interval is not None:
+            raise refused("--poll-interval", "let cron or a systemd timer run: im integration reconcile I --auto-heal")
+        if self.closed_policy is not None:
+            raise refused("--closed-policy", "leave it out")
         given: dict[str, Json] = {key: value for key, value in vars(self).items() if value is not None}
         if self.external_defaults is not None:
             given["external_defaults"] = _json_object(self.external_defaults)
@@ -60,40 +70,63 @@ class Settings:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """How we log in to ServiceNow; None: not given."""
+    """How we log in to ServiceNow, and how it signs; None: not given."""
 
     username: FreeText = None
-    password: Annotated[FreeText, Parameter(help="Other users of this machine can see it; prefer the next two.")] = None
-    password_file: Annotated[str | None, Parameter(help="Read it from this file.")] = None
+    password: Annotated[FreeText, Parameter(help=f"{_SEEN} --password-file.")] = None
+    password_file: Annotated[str | None, Parameter(help=_FROM_FILE, allow_leading_hyphen=True)] = None
     password_stdin: Annotated[Flag, Parameter(help="Read it from standard input.")] = False
-    client_id: Annotated[FreeText, Parameter(help="OAuth 2.0.")] = None
-    client_secret: FreeText = None
-    api_key: FreeText = None
+    api_key: Annotated[FreeText, Parameter(help=f"{_SEEN} --api-key-file.")] = None
+    api_key_file: Annotated[str | None, Parameter(help=_FROM_FILE, allow_leading_hyphen=True)] = None
+    webhook_secret: Annotated[
+        FreeText, Parameter(help=f"Made for you if you give none. {_SEEN} --webhook-secret-file.")
+    ] = None
+    webhook_secret_file: Annotated[str | None, Parameter(help=_FROM_FILE, allow_leading_hyphen=True)] = None
+    client_id: Annotated[FreeText, Parameter(show=False)] = None
+    client_secret: Annotated[FreeText, Parameter(show=False)] = None
 
     def body(self, session: Session) -> dict[str, Json]:
-        """The ``credentials`` object, possibly empty; asks for a password when only a user is given."""
+        """``credentials`` and ``webhook_secret`` as far as they were given; asks for a password when only a user is."""
+        for name, value in (("--client-id", self.client_id), ("--client-secret", self.client_secret)):
+            if value is not None:
+                raise refused(name, "OAuth comes later: give --username and --password-file, or --api-key-file")
+        password_file = self.password_file
+        if self.password_stdin:
+            self._check_once(
+                "the password", self.password, password_file, "--password, --password-file, --password-stdin"
+            )
+            password_file = STDIN
+        if [password_file, self.api_key_file, self.webhook_secret_file].count(STDIN) > 1:
+            raise WrongUsage("standard input holds one secret", hint="read the other from a file")
         given = {
             "username": self.username,
-            "password": self._password(session),
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
-            "api_key": self.api_key,
+            "password": self._secret(session, "--password", self.password, password_file),
+            "api_key": self._secret(session, "--api-key", self.api_key, self.api_key_file),
         }
-        return {key: value for key, value in given.items() if value is not None}
+        if self.username is not None and given["password"] is None:
+            given["password"] = self._typed(session)
+        credentials: dict[str, Json] = {key: value for key, value in given.items() if value is not None}
+        body: dict[str, Json] = {"credentials": credentials} if credentials else {}
+        secret = self._secret(session, "--webhook-secret", self.webhook_secret, self.webhook_secret_file)
+        return body if secret is None else {**body, "webhook_secret": secret}
 
-    def _password(self, session: Session) -> str | None:
-        if (self.password is not None, self.password_file is not None, self.password_stdin).count(True) > 1:
-            raise WrongUsage(
-                "the password is given twice", hint="give one of --password, --password-file, --password-stdin"
-            )
-        if self.password is not None:
-            return self.password
-        if self.password_file is not None:
-            return _secret(_read_file(self.password_file), f"--password-file {self.password_file}")
-        if self.password_stdin:
-            return _secret(session.world.read_stdin(), "--password-stdin")
-        if self.username is None:
+    @staticmethod
+    def _check_once(what: str, bare: str | None, file: str | None, flags: str) -> None:
+        if bare is not None or file is not None:
+            raise WrongUsage(f"{what} is given twice", hint=f"give one of {flags}")
+
+    def _secret(self, session: Session, flag: str, bare: str | None, file: str | None) -> str | None:
+        """A secret by one of its two flags; raises WrongUsage for both."""
+        if bare is None and file is None:
             return None
+        if bare is not None:
+            self._check_once(flag, None, file, f"{flag}, {flag}-file")
+            return bare
+        if file == STDIN:
+            return _secret(session.world.read_stdin(), f"standard input for {flag}")
+        return _secret(_read_file(f"{flag}-file", str(file)), f"{flag}-file {file}")
+
+    def _typed(self, session: Session) -> str:
         if session.world.ask_password is None:
             raise WrongUsage(
                 f"--username {self.username} has no password", hint="give --password-file F or --password-stdin"
@@ -121,8 +154,8 @@ def configure(
     if handle is None and wanted.name is None:
         raise WrongUsage("which integration is meant is not clear", hint="give its HANDLE, or --name")
     body = wanted.body()
-    if account is not None and (credentials := account.body(session)):
-        body["credentials"] = credentials
+    if account is not None:
+        body |= account.body(session)
     if not body:
         raise WrongUsage("nothing to change", hint="give a setting, such as --enabled or --conflict-strategy")
     present = _by_reference(session, handle, wanted) if handle is not None else _by_name(session, wanted)
@@ -177,7 +210,10 @@ def _change(session: Session, present: Integration, body: dict[str, Json]) -> in
 
     def confirmation() -> list[str]:
         changed = read(answer.body, Integration)
-        return [f"{changed.handle} updated ({_summary(changed)})"]
+        return [
+            f"{changed.handle} updated ({_summary(changed)})",
+            f"next: im integration sync-status {changed.handle}",
+        ]
 
     session.confirm(answer.body, confirmation)
     return 0
@@ -195,22 +231,22 @@ def _json_object(text: str) -> dict[str, Json]:
         raise WrongUsage(f"--external-defaults {text}: {error}", hint=hint) from error
 
 
-def _read_file(path: str) -> bytes:
+def _read_file(flag: str, path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
             return file.read(SECRET_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        raise WrongUsage(f"--password-file {path} cannot be read: {error}", hint="check its path and mode") from error
+        raise WrongUsage(f"{flag} {path} cannot be read: {error}", hint="check its path and mode") from error
 
 
 def _secret(raw: bytes, source: str) -> str:
     """Without the line end that editors and echo put behind it."""
     if len(raw) > SECRET_BYTES_MAX:
-        raise WrongUsage(f"{source} holds more than {SECRET_BYTES_MAX} bytes", hint="give the password alone")
+        raise WrongUsage(f"{source} holds more than {SECRET_BYTES_MAX} bytes", hint="give the secret alone")
     try:
         secret = raw.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise WrongUsage(f"{source} is not UTF-8 text", hint="give the password alone") from error
+        raise WrongUsage(f"{source} is not UTF-8 text", hint="give the secret alone") from error
     if not secret:
-        raise WrongUsage(f"{source} is empty", hint="put the password there")
+        raise WrongUsage(f"{source} is empty", hint="put the secret there")
     return secret

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, Listing, path_of, read
+from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import age, facts, table, tree, when
 from syncd.edges.cli.session import All, FreeText, Injected, Session
 from syncd.edges.cli.shapes import CloudEvent, Incident, IncidentLink, Note
@@ -19,18 +20,26 @@ Severity = Annotated[str | None, Parameter(name=["--severity", "--sev"], help="S
 IfMatch = Annotated[int | None, Parameter(help="Only if the incident still has this version.")]
 
 app = App(name="incident", help="Show and change incidents.")
+refuse(
+    app,
+    "explain",
+    command="incident explain",
+    instead="im incident timeline INC tells each decision with its reason",
+)
 
 
 def declare(
     *,
     title: Annotated[str, Parameter(allow_leading_hyphen=True)],
     severity: Annotated[str, Parameter(name=["--sev", "--severity"], help="SEV-1 to SEV-4, or 1 to 4.")],
-    service: FreeText = None,
+    service: Annotated[FreeText, Parameter(help="What is affected.")] = None,
     description: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="A single - reads standard input.")
     ] = None,
-    org: str | None = None,
-    assigned_to: FreeText = None,
+    org: Annotated[
+        str | None, Parameter(help="Its organization, else `default`; only integrations of the same one sync it.")
+    ] = None,
+    assigned_to: Annotated[FreeText, Parameter(help="Email or user name; not synced in this version.")] = None,
     idempotency_key: Annotated[
         str | None, Parameter(help="The same key declares once, however often it is sent.")
     ] = None,
@@ -159,7 +168,9 @@ class Edit:
     ] = None
     severity: Severity = None
     status: Status | None = None
-    assigned_to: Annotated[FreeText, Parameter(help='Email or user name; "" clears it.')] = None
+    assigned_to: Annotated[
+        FreeText, Parameter(help='Email or user name, not synced in this version; "" clears it.')
+    ] = None
     service: Annotated[FreeText, Parameter(help='"" clears it.')] = None
     resolution_code: FreeText = None
     resolution_notes: FreeText = None
@@ -242,7 +253,7 @@ def note(
     author: FreeText = None,
     session: Injected,
 ) -> int:
-    """Add a work note; notes are only ever added.
+    """Add a work note; notes are only ever added. In this version they stay on the platform.
 
     Example: im incident note INC-4Q7ZK2M9XD "Failed over to the second region"
     """

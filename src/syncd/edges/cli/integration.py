@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
+from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, facts, table, tree, when
 from syncd.edges.cli.session import All, Flag, Injected, Session
@@ -18,6 +19,13 @@ from syncd.edges.cli.transport import WrongUsage
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
 app.command(configure)
 app.command(reconcile)
+for _name, _instead in (
+    ("test", "im integration sync-status INTEGRATION says how the connection does, and why"),
+    ("import", "new records come in by themselves; for an older one: im integration link INTEGRATION INC SYS_ID"),
+    ("field-ownership", "the owners of docs/sync.md apply; im integration configure … --conflict-strategy chooses"),
+    ("field-mapping", "the mapping of docs/sync.md applies"),
+):
+    refuse(app, _name, command=f"integration {_name}", instead=_instead)
 
 
 @app.command(name="list")
@@ -36,7 +44,10 @@ def list_(
     found = session.client.pages(
         path_of("integrations"), {"org": org, "type": type_}, limit=None if everything else limit
     )
-    session.show_list(found, lambda: _integrations(found), empty="no integrations; make one: im integration configure")
+    empty = "no integrations; make one: im integration configure"
+    if org or type_:
+        empty = "no integrations of that kind; see all: im integration list"
+    session.show_list(found, lambda: _integrations(found), empty=empty)
     return 0
 
 
@@ -88,7 +99,14 @@ def sync_status(integration: str, /, *, session: Injected) -> int:
 
 def _show_tree(session: Session, path: str) -> int:
     answer = session.client.get(path)
-    session.show(answer.body, lambda: facts(tree(read(answer.body, dict[str, Json]), session.now_s)))
+
+    def lines() -> str:
+        shown = read(answer.body, dict[str, Json])
+        if isinstance(reasons := shown.get("reasons"), list) and reasons:
+            shown["reasons"] = "\n".join(map(str, reasons))  # sentences, so a line each
+        return facts(tree(shown, session.now_s))
+
+    session.show(answer.body, lines)
     return 0
 
 
@@ -117,6 +135,35 @@ def links(integration: str, /, *, limit: int = 100, everything: All = False, ses
         )
 
     session.show_list(found, rows, empty="no links")
+    return 0
+
+
+@app.command
+def link(integration: str, incident_id: str, external_id: str, /, *, session: Injected) -> int:
+    """Link an incident with a ServiceNow record that exists, given by its sys_id; the two are then merged.
+
+    Example: im integration link prod-snow INC-4Q7ZK2M9XD 9d385017c611228701d22104cc95c371
+    """
+    body: dict[str, Json] = {"incident_id": incident_id, "external_id": external_id}
+    answer = session.client.call("POST", path_of("integrations", integration, "links"), body=body)
+
+    def confirmation() -> list[str]:
+        made = read(answer.body, Link)
+        return [f"{made.incident_id} linked to {made.external_number or made.external_id}"]
+
+    session.confirm(answer.body, confirmation)
+    return 0
+
+
+@app.command
+def unlink(integration: str, incident_id: str, /, *, session: Injected) -> int:
+    """Part an incident from its ServiceNow record; both stay as they are, and apart until you link them again.
+
+    Example: im integration unlink prod-snow INC-4Q7ZK2M9XD
+    """
+    answer = session.client.call("DELETE", path_of("integrations", integration, "links", incident_id))
+    done = f"{incident_id} unlinked; both sides stay as they are, and apart until you link them again"
+    session.confirm(answer.body or b'{"unlinked":true}', lambda: [done])
     return 0
 
 
@@ -224,10 +271,12 @@ def dlq_retry(
 
 @app.command
 def dlq_discard(integration: str, entry: str, /, *, session: Injected) -> int:
-    """Give a dead letter up; the two sides stay different until the next edit or reconcile.
+    """Give a dead letter up; the two sides stay different until the next edit of those fields.
+
+    A reconcile does not write them either.
 
     Example: im integration dlq-discard prod-snow entry-17
     """
     answer = session.client.call("POST", path_of("integrations", integration, "dlq", entry, "discard"))
-    session.confirm(answer.body, lambda: [f"{entry} discarded"])
+    session.confirm(answer.body, lambda: [f"{entry} discarded; its fields stay different until the next edit of them"])
     return 0

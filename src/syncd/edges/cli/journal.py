@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 from syncd.config import read_config
 from syncd.core.events import Event, Record
 from syncd.edges.cli.client import Json, read
+from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import facts, table, tree, when
 from syncd.edges.cli.session import Injected, Session
 from syncd.edges.cli.transport import WrongUsage
@@ -32,6 +33,13 @@ StateDir = Annotated[
 ]
 
 app = App(name="journal", help="Look into the journal's files, daemon or not.")
+refuse(app, "replay", command="journal replay", instead="im journal tail and im journal show POSITION print records")
+refuse(
+    app,
+    "repair",
+    command="journal repair",
+    instead="im journal verify says what is wrong; docs/operations.md says how to restore a backup",
+)
 
 
 @app.command

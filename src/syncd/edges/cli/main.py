@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from syncd import __version__
+from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import safe
 from syncd.edges.cli.session import STDIN_BYTES_MAX, Options, OutputFormat, Session, World
 from syncd.edges.cli.transport import WrongUsage
@@ -43,6 +44,7 @@ def build(world: World) -> App:
     app.command(f"{rooms}.journal:app", name="journal", help="Look into the journal's files, daemon or not.")
     app.command(f"{rooms}.token:app", name="token", help="Make and revoke the tokens for calls over TCP.")
     app.command(f"{rooms}.status:status", name="status", help="Show whether the daemon is alive and ready.")
+    refuse(app, "watch", command="watch", instead="im incident timeline INC and im journal tail show what happened")
 
     @app.command
     def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
@@ -95,12 +97,15 @@ def run(argv: Sequence[str], world: World) -> int:
         code = build(world).meta(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         error.verbose = False
-        return _fail(
-            str(error).strip().rstrip("."), f"see {' '.join(['im', *(error.command_chain or ())])} --help", WRONG_USAGE
-        )
+        return _fail(_said(error), f"see {' '.join(['im', *(error.command_chain or ())])} --help", WRONG_USAGE)
     except SyncdError as error:
         return _fail(str(error), error.hint, error.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def _said(error: CycloptsError) -> str:
+    """The parser's words, without its list of commands, which it cuts short."""
+    return str(error).partition(" Available commands:")[0].strip().rstrip(".")
 
 
 def _fail(message: str, hint: str, code: int) -> int:

@@ -27,4 +27,5 @@ def refuse(app: App, name: str, *, command: str, instead: str = "") -> None:
     def absent(*_words: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> NoReturn:
         raise refused(f"im {command}", instead)
 
-    app.command(absent, name=name, show=False, help_flags=(), version_flags=())
+    text = f"im {command} {VERSION_WORDS}."
+    app.command(absent, name=name, help=f"{text}\n\nInstead: {instead}." if instead else text, show=False)

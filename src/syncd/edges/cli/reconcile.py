@@ -1,25 +1,33 @@
-"""`im integration reconcile INTEGRATION`: look for drift, and heal it on request.
+"""`im integration reconcile INTEGRATION --auto-heal`: read every link's record now, and make the two sides agree.
 
 A group with a default, so that words such as `history` can stand beside an integration's name.
 """
 
-import time
 from typing import Annotated
 
-import msgspec
 from cyclopts import App, Parameter
 
-from syncd.edges.cli.client import Client, Json, path_of, read
-from syncd.edges.cli.render import plain, safe, table
+from syncd.edges.cli.client import Json, path_of, read
+from syncd.edges.cli.not_yet import refuse, refused
+from syncd.edges.cli.render import safe
 from syncd.edges.cli.session import Flag, Injected
 from syncd.edges.cli.shapes import Run
-from syncd.edges.cli.transport import Answer, Unreachable
 
 RUN_S_MAX = 3600.0
-POLL_S = 1.0
-DRIFT_FOUND = 3
 
 app = App(name="reconcile")
+refuse(
+    app,
+    "history",
+    command="integration reconcile history",
+    instead="im integration sync-status INTEGRATION shows the last run",
+)
+refuse(
+    app,
+    "schedule",
+    command="integration reconcile schedule",
+    instead="let cron or a systemd timer run: im integration reconcile INTEGRATION --auto-heal",
+)
 
 
 @app.default
@@ -27,72 +35,39 @@ def reconcile(
     integration: str,
     /,
     *,
-    dry_run: Annotated[Flag, Parameter(help="Change nothing.")] = False,
-    auto_heal: Annotated[Flag, Parameter(help="Write what is needed to make the sides agree.")] = False,
-    force: Annotated[Flag, Parameter(help="Go on where the brake against mass changes stops.")] = False,
+    auto_heal: Annotated[Flag, Parameter(help="Needed: runs that only report are not in this version.")] = False,
+    dry_run: Annotated[Flag, Parameter(show=False)] = False,
+    force: Annotated[Flag, Parameter(show=False)] = False,
     session: Injected,
 ) -> int:
-    """Compare every link of an integration with ServiceNow, and heal drift on request.
+    """Read the record of every link now, and make the two sides agree where they differ.
 
-    Exit code 3: drift was found and not to be healed; with --auto-heal 1: not all of it could be healed.
+    What had something new is merged as if a webhook had told of it; `im integration sync-status` shows what still
+    waits to be written.
 
-    Example: im integration reconcile prod-snow --dry-run
+    Example: im integration reconcile prod-snow --auto-heal
     """
-    body: dict[str, Json] = {"dry_run": dry_run, "auto_heal": auto_heal}
-    if force:
-        body["force"] = True
+    _check(integration, auto_heal=auto_heal, dry_run=dry_run, force=force)
+    body: dict[str, Json] = {"auto_heal": True}
     path = path_of("integrations", integration, "reconcile")
     answer = session.client.call("POST", path, query={"wait": "true"}, body=body, answer_s_max=RUN_S_MAX)
-    answer = _finished(session.client, integration, answer)
     run = read(answer.body, Run)
     session.show(answer.body, lambda: _report(run))
-    if run.status != "finished":
-        return 1
-    if auto_heal:
-        return 0 if all(drift.healed for drift in run.drifts) else 1
-    return DRIFT_FOUND if run.drifts else 0
+    return 0 if run.status == "finished" else 1
 
 
-def _finished(client: Client, integration: str, answer: Answer) -> Answer:
-    """Follow a run that the daemon did not want to wait for; raises Unreachable after an hour."""
-    ends_at = time.monotonic() + RUN_S_MAX
-    while (run := read(answer.body, Run)).status == "running":
-        if time.monotonic() > ends_at:
-            raise Unreachable(f"{run.id} is still running after {RUN_S_MAX:g} s", hint="look again later")
-        time.sleep(POLL_S)
-        answer = client.get(path_of("integrations", integration, "reconcile", "history", run.id))
-    return answer
+def _check(integration: str, *, auto_heal: bool, dry_run: bool, force: bool) -> None:
+    """Refuse by name what this version cannot do, before anything is sent."""
+    instead = f"run: im integration reconcile {integration} --auto-heal"
+    if dry_run:
+        raise refused("--dry-run", instead)
+    if force:
+        raise refused("--force", instead)
+    if not auto_heal:
+        raise refused("reconcile without --auto-heal", instead)
 
 
 def _report(run: Run) -> str:
-    healed = sum(drift.healed for drift in run.drifts)
-    said = f"{len(run.drifts)} drifts" if len(run.drifts) != 1 else "1 drift"
-    summary = f"{safe(run.id)} {safe(run.status)} ({safe(run.mode)}): {run.checked} links checked, {said}"
-    if run.mode == "heal":
-        summary += f", {healed} healed"
-    if run.reason:
-        summary += f"\nreason: {safe(run.reason)}"
-    if not run.drifts:
-        return summary
-    rows = table(
-        ["INCIDENT", "FIELD", "CAUSE", "ACTION", "HEALED", "PLATFORM | EXTERNAL"],
-        (
-            [
-                drift.incident_id or drift.external_id,
-                drift.field,
-                drift.cause,
-                drift.action,
-                "yes" if drift.healed else "no",
-                f"{_value(drift.platform)} | {_value(drift.external)}",
-            ]
-            for drift in run.drifts
-        ),
-        wraps=True,
-    )
-    return f"{summary}\n{rows}"
-
-
-def _value(value: Json) -> str:
-    if isinstance(value, str) and value:
-        return value
-    return plain(value, 0) or "(empty)" if not isinstance(value, dict) else msgspec.json.encode(value).decode()
+    links = "1 link" if run.checked == 1 else f"{run.checked} links"
+    summary = f"{safe(run.id)} {safe(run.status)}: {links} checked, {run.observed or 'none'} had something new"
+    return f"{summary}\nreason: {safe(run.reason)}" if run.reason else summary

@@ -92,29 +92,14 @@ class Link(Struct):
     last_synced_at: str | None = None
 
 
-class Drift(Struct):
-    """One field of one link that differs."""
-
-    incident_id: str | None = None
-    external_id: str | None = None
-    field: str | None = None
-    platform: Json = None
-    external: Json = None
-    base: Json = None
-    cause: str | None = None
-    action: str | None = None
-    healed: bool = False
-
-
 class Run(Struct):
-    """A reconcile run."""
+    """A reconcile run. ``observed``: records that showed something new."""
 
     id: str
-    mode: str = ""
     status: str = ""
     reason: str | None = None
     checked: int = 0
-    drifts: list[Drift] = []
+    observed: int = 0
 
 
 class DeliveryError(Struct):
