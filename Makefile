@@ -6,7 +6,6 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
-SOURCES = $$(find src tests -name '*.py')
 # Every function of ours that nursery.start() may call, for ASYNC113: a start_soon() of one inside a context manager.
 STARTABLE = $$(grep -rhzoP --include='*.py' 'async def \K\w+(?=\([^)]*\btask_status\b)' src tests | tr '\0' '\n' | sort -u | paste -sd,)
 WORKERS ?= 2
@@ -15,7 +14,7 @@ ARGS ?=
 # A candidate is run, not only found: version managers leave shims that fail.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv demo test fmt format-check lint types async unit lock clean
+.PHONY: help venv demo test also fmt format-check lint types async unit lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -53,6 +52,18 @@ demo: .venv/.run ## Show a first synced incident: make demo, or make demo ARGS=-
 
 test: format-check lint async types unit ## Run every check
 
+# The newest Python that is supported, if it is at hand: everything but the worlds and the real processes.
+also: ## pytest on Python 3.13 as well, where there is one
+	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
+	  if "$$python" -c '$(FITS)' >/dev/null 2>&1; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then echo "== no Python 3.13 at hand"; exit 0; fi; \
+	echo "== pytest on $$("$$found" --version)"; \
+	[ -x .venv-3.13/bin/python ] || "$$found" -m venv .venv-3.13; \
+	pip=".venv-3.13/bin/python -m pip --disable-pip-version-check --no-input -qq install"; \
+	$$pip --require-hashes -r requirements/dev.txt && $$pip --no-deps --no-build-isolation --editable . && \
+	.venv-3.13/bin/pytest -q -n $(WORKERS) --ignore tests/simulation --ignore tests/crash
+
 fmt: .venv/.dev ## Format the sources and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format .
@@ -69,8 +80,8 @@ lint: .venv/.dev ## ruff: style, likely bugs, banned calls
 # route may ask for; and "use httpx2" (ASYNC127): the gate in front of the pool closes the gap that would be the reason.
 async: .venv/.dev ## flake8-async: cancellation and nurseries
 	@echo "== flake8-async"
-	@$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC9,ASYNC124,ASYNC127 \
-	  --startable-in-context-manager="$(STARTABLE)" $(SOURCES)
+	@find src tests -name '*.py' | xargs -P $(WORKERS) -n 24 $(BIN)/flake8-async --enable=ASYNC \
+	  --disable=ASYNC9,ASYNC124,ASYNC127 --startable-in-context-manager="$(STARTABLE)"
 
 types: .venv/.dev ## mypy --strict over src and tests
 	@echo "== mypy"
@@ -93,5 +104,5 @@ lock: .venv/.dev ## Resolve requirements/*.txt anew from pyproject.toml
 	@! grep -nE '[a-z]+://' requirements/*.txt || { echo "A lock names a host; see the lines above." >&2; exit 1; }
 
 clean: ## Remove .venv and every cache
-	@rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-3.13 build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
