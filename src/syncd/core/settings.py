@@ -200,7 +200,7 @@ def handle_fault(handle: str) -> str | None:
 
 
 def url_fault(url: str, allowed_hosts: Collection[str]) -> str | None:
-    """Why an address is not one that we may talk to; None when it is. Connections are held to the same rule."""
+    """Why an address is not one that we may talk to; None when it is. Checked when it is set, not at each connect."""
     shape = "write https://<instance>.service-now.com"
     try:
         parts = urlsplit(url)
