@@ -93,7 +93,7 @@ unit: .venv/.dev ## pytest; narrow it down with ARGS="tests/core -k merge"
 
 # One lock serves 3.11 to 3.13. Nothing in it names an index, so any mirror will do; the hashes say what is accepted.
 COMPILE = env -u UV_INDEX_URL UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
-  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+  --python-version 3.11 --generate-hashes
 
 lock: .venv/.dev ## Resolve requirements/*.txt anew from pyproject.toml
 	@$(COMPILE) pyproject.toml --upgrade --output-file requirements/run.txt >/dev/null

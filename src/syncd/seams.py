@@ -222,18 +222,26 @@ class SystemDisk:
             os.close(fd)
 
     def lock(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                raise AlreadyRunning(path, holder) from error
-            raise
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
-        self._locks.append(fd)
+        self._locks.append(hold_lock(path, path))
+
+
+def hold_lock(path: Path, held: Path) -> int:
+    """Lock a file until the returned descriptor is closed; ``AlreadyRunning`` when another process has it.
+
+    ``held`` is what the lock stands for, to be named in the message.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise AlreadyRunning(held, holder) from error
+        raise
+    os.ftruncate(fd, 0)
+    os.write(fd, f"{os.getpid()}\n".encode())
+    return fd
 
 
 class ThreadWork:

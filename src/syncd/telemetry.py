@@ -1,18 +1,18 @@
 """Log lines: one record, one line, no secrets.
 
-It owns the format (``time level logger message key=value ...``), which loggers speak, and the redaction of headers,
-URLs and free text. It never asks a clock (``now`` is handed in, so that a simulation logs its own time), never writes
+It owns the format (``time level logger message key=value ...``), which loggers speak, and the redaction of URLs
+and free text. It never asks a clock (``now`` is handed in, so that a simulation logs its own time), never writes
 to anything but the stream it was given, and holds no state: what is on or off is the levels of the loggers.
 
 Fields are passed as ``extra={"incident": "INC-1"}``; messages are constants, so that they can be searched and counted.
-Redaction has two layers. A field or header with a telling name shows as ``***`` whatever it holds, and every text, also
+Redaction has two layers. A field with a telling name shows as ``***`` whatever it holds, and every text, also
 a traceback of a library's exception, loses query strings, user names in URLs, bearer words and API tokens.
 """
 
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
 from urllib.parse import urlsplit
@@ -42,10 +42,6 @@ _RECORD_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime
 _TELLING_WORDS = frozenset({"authorization", "cookie", "credentials", "password", "secret", "signature", "token"})
 _TELLING_ENDS = ("api_key", "apikey", "master_key", "private_key", "idempotency_key")
 _TELLING_NOT = ("_id", "_at", "_s", "_scope", "_name", "_count", "_until")  # about a secret, but not the secret
-_HARMLESS_HEADER = re.compile(
-    r"accept(-encoding)?|connection|content-(encoding|length|type)|date|etag|host|if-match|location|retry-after|server"
-    r"|transfer-encoding|user-agent|x-ratelimit-[a-z-]+|x-servicenow-timestamp|x-total-count"
-)
 
 _PLAIN = re.compile(r"[^\s\"=\\]+")
 # What would break a line, move the cursor or reverse the text on a terminal, and what cannot be written as UTF-8.
@@ -118,22 +114,6 @@ class LineFormatter(logging.Formatter):
             text = redact_text(self.formatException(record.exc_info))
             parts.append(f"traceback={_quoted(_cut(text, _TRACEBACK_LETTERS_MAX))}")
         return " ".join(parts)
-
-
-def redact_headers(
-    headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]],
-) -> dict[str, str]:
-    """Headers for a trace, names in lower case. Only headers known to be harmless keep their value."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    shown: dict[str, str] = {}
-    for raw_name, raw_value in pairs:
-        name, value = _text(raw_name).lower(), _text(raw_value)
-        if name == "location":
-            value = redact_url(value)
-        elif not _HARMLESS_HEADER.fullmatch(name):
-            value = HIDDEN
-        shown[name] = f"{shown[name]}, {value}" if name in shown else value
-    return shown
 
 
 def redact_url(url: str) -> str:
@@ -215,7 +195,3 @@ def _quoted(text: str) -> str:
 
 def _cut(text: str, letters_max: int) -> str:
     return text if len(text) <= letters_max else f"{text[:letters_max]}... ({len(text)} letters)"
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("latin-1")

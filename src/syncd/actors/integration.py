@@ -13,13 +13,14 @@ import trio
 from syncd.actors.breaker import Breaker
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.intake import run_intake
-from syncd.actors.ports import External, Health, Journal, ReconcileResult
+from syncd.actors.ports import External, Journal, ReconcileResult
 from syncd.actors.reading import Reader
 from syncd.actors.reconciler import Reconciler
 from syncd.actors.router import run_router
 from syncd.actors.sender import Sender
 from syncd.actors.supervisor import RestartPolicy, supervise
 from syncd.core.model import Integration
+from syncd.core.status import Health
 from syncd.seams import Clock, Ids
 
 POLICY: Final = RestartPolicy()

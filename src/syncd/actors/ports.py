@@ -13,6 +13,7 @@ from syncd.core.model import Cursor, Note, Observation
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
 from syncd.core.state import State
+from syncd.core.status import Health
 from syncd.core.views import IncidentView
 
 T = TypeVar("T")
@@ -105,25 +106,6 @@ class ReconcileResult(Struct, frozen=True):
     observed: int
     started_at_s: float
     finished_at_s: float
-    missing: int = 0
-
-
-class Health(Struct, frozen=True, kw_only=True):
-    """How an integration's connection does, as its actors know it since the start of the daemon.
-
-    ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
-    ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
-    ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
-    """
-
-    halted: str = ""
-    trouble: str = ""
-    breaker: str = "closed"
-    requests: int = 0
-    throttled: int = 0
-    errors: int = 0
-    remaining_budget: float | None = None
-    last_reconcile_at_s: float | None = None
     missing: int = 0
 
 

@@ -13,9 +13,10 @@ from msgspec import Struct
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.integration import RunningIntegration
-from syncd.actors.ports import Health, Journal, ReconcileResult
+from syncd.actors.ports import Journal, ReconcileResult
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record
 from syncd.core.model import Integration, SealedSecret, Settings
+from syncd.core.status import Health
 from syncd.errors import JournalFailed, WrongState
 
 log: Final = logging.getLogger("syncd.actors")

@@ -17,8 +17,13 @@ REASONS_MAX = 20
 NO_FAILURE = Failure("", "")
 
 
-class Counts(Struct, frozen=True, kw_only=True):
-    """What is known of an integration beside State, since the start of the daemon. Times are Unix seconds."""
+class Health(Struct, frozen=True, kw_only=True):
+    """How an integration's connection does, as its actors know it since the start of the daemon.
+
+    ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
+    ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
+    ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
+    """
 
     halted: str = ""
     trouble: str = ""
@@ -26,9 +31,13 @@ class Counts(Struct, frozen=True, kw_only=True):
     requests: int = 0
     throttled: int = 0
     errors: int = 0
-    remaining_budget: float | None = None
     last_reconcile_at_s: float | None = None
     missing: int = 0
+
+
+class Counts(Health, frozen=True, kw_only=True):
+    """The connection's health and the webhook door's counts: what is known of an integration beside State."""
+
     last_webhook_at_s: float | None = None
     accepted: int = 0
     rejected: int = 0
@@ -53,7 +62,7 @@ class Webhooks(Struct, frozen=True):
 
 
 class Api(Struct, frozen=True):
-    """Requests to ServiceNow since the start of the daemon."""
+    """Requests to ServiceNow since the daemon started; ``remaining_budget`` is null: ServiceNow does not tell it."""
 
     requests: int
     throttled: int
@@ -105,7 +114,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         dlq=letters,
         conflicts=pending,
         webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
-        api=Api(counts.requests, counts.throttled, counts.errors, counts.remaining_budget, counts.breaker),
+        api=Api(counts.requests, counts.throttled, counts.errors, None, counts.breaker),
         last_reconcile=optional_time(counts.last_reconcile_at_s),
         next_reconcile=None,
     )

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import httpx
 import trio
 
-from syncd.actors.ports import Health, ReconcileResult
+from syncd.actors.ports import ReconcileResult
 from syncd.core.events import Change, DaemonBorn, LinkJoined
 from syncd.core.model import Observation
 from syncd.core.state import State, link_id
+from syncd.core.status import Health
 from syncd.credentials import Vault
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api

@@ -6,8 +6,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from syncd.actors.ports import Health
 from syncd.core import registry
+from syncd.core.status import Health
 from syncd.errors import Busy, SyncdError
 from tests.edges.api.daemon import SNOW, Daemon, running
 

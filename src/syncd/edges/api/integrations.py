@@ -6,6 +6,7 @@ Secrets of a request are sealed here, before a decision sees them; the only one 
 from base64 import urlsafe_b64encode
 from typing import Final
 
+import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 from quart import Response, request
@@ -150,15 +151,7 @@ def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSe
 def _counts(desk: Desk, integration_id: str) -> status.Counts:
     health, webhooks = desk.integrations.health(integration_id), desk.webhook_counts.of(integration_id)
     return status.Counts(
-        halted=health.halted,
-        trouble=health.trouble,
-        breaker=health.breaker,
-        requests=health.requests,
-        throttled=health.throttled,
-        errors=health.errors,
-        remaining_budget=health.remaining_budget,
-        last_reconcile_at_s=health.last_reconcile_at_s,
-        missing=health.missing,
+        **msgspec.structs.asdict(health),
         last_webhook_at_s=webhooks.last_at_s,
         accepted=webhooks.accepted,
         rejected=webhooks.rejected,

@@ -7,8 +7,6 @@ cannot both take it. The lock file itself stays: removing it would open that rac
 This module accepts nothing; that is ``serve.py``.
 """
 
-import errno
-import fcntl
 import os
 import socket
 import stat
@@ -19,6 +17,7 @@ from typing import Final
 import trio
 
 from syncd.errors import AlreadyRunning, BadConfig
+from syncd.seams import hold_lock
 
 UNIX_PATH_BYTES_MAX: Final = 107  # sun_path holds 108 with its closing NUL, unix(7)
 BACKLOG: Final = 1024
@@ -55,7 +54,7 @@ def open_unix(path: Path, mode: int = 0o660) -> "UnixListener":
             hint="set socket ($INCIDENTS_SOCKET) to a shorter path, such as /run/syncd/syncd.sock",
         )
     try:
-        lock_fd = _lock(path)
+        lock_fd = hold_lock(Path(f"{path}.lock"), path)
         try:
             _clear_stale(path)
             return UnixListener(path, _bind(path, mode), lock_fd)
@@ -104,21 +103,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _lock(path: Path) -> int:
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        if error.errno in (errno.EAGAIN, errno.EACCES):
-            raise AlreadyRunning(path, holder) from error
-        raise
-    os.ftruncate(fd, 0)
-    os.write(fd, f"{os.getpid()}\n".encode())
-    return fd
 
 
 def _clear_stale(path: Path) -> None:
