@@ -16,6 +16,7 @@ from syncd.core.hints import HINTS_A_READ, Read, join_pair, settle_read, swept, 
 from syncd.core.model import Cursor, Hint, Integration, Observation
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
+from syncd.telemetry import trace as tell
 
 T = TypeVar("T")
 log: Final = logging.getLogger("syncd.actors")
@@ -87,6 +88,8 @@ class Reader:
     async def read(self, hints: Sequence[Hint]) -> None:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
+        for hint in hints:
+            tell(hint.trace, "request", method="GET", record=hint.external_id)
         rows = await self.rows([hint.external_id for hint in hints])
         await self._feed(asked, tuple(hints), rows, trace=hints[0].trace)
 

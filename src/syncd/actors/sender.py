@@ -21,6 +21,7 @@ from syncd.core.outbox import due_links, next_due_at_s
 from syncd.core.state import State
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock, Ids
+from syncd.telemetry import trace as tell
 
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
 READ_AHEAD_MAX: Final = 50
@@ -87,6 +88,8 @@ class Sender:
             await self._release_after(links[0], self._create(links[0]))
             return
         asked, read_at = self._journal.state.position, trio.current_time()
+        for link in links:
+            tell(_trace(link), "request", method="GET", record=link.external_id)
         try:
             rows = {seen.external_id: seen for seen in await self._reader.rows([link.external_id for link in links])}
         except ExternalFailed as error:
@@ -180,6 +183,8 @@ class Sender:
         await self._journal.transact(settle, by=self._by, trace=_trace(link))
 
     async def _request(self, link: Link, attempt: Attempt) -> Observation:
+        method = "POST" if attempt.kind == "create" else "PATCH"
+        tell(_trace(link), "request", method=method, link=link.id, columns=",".join(attempt.columns))
         if attempt.kind == "create":
             return await self._external.create(attempt.columns)
         return await self._external.update(link.external_id, attempt.columns)
