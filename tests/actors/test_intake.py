@@ -223,6 +223,7 @@ class DeletedMeanwhile:
     """An instance whose integration is deleted while the answer to each request is on its way."""
 
     offset = Offset()
+    remaining_budget = None
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -252,6 +253,15 @@ class DeletedMeanwhile:
 
     async def update(self, external_id: str, columns: Mapping[str, str]) -> Observation:
         raise ExternalFailed("refused", "reads only")
+
+    async def add_note(self, external_id: str, text: str) -> Observation:
+        raise AssertionError("a reader writes nothing")
+
+    async def count_notes(self, external_id: str, text: str, author: str) -> int | None:
+        raise AssertionError("a reader counts no notes")
+
+    async def probe(self) -> None:
+        await self._delete()
 
 
 @pytest.mark.parametrize("has_links", [True, False])

@@ -117,7 +117,9 @@ def check_work_lists(state: State) -> None:
     links = state.links.values()
     for integration_id in {*state.integrations, *state.outbox, *state.dirty, *state.hints, *state.unlinked}:
         own = [link for link in links if link.integration_id == integration_id]
-        assert set(state.outbox.get(integration_id, {})) == {link.id for link in own if link.outbox is not None}
+        assert set(state.outbox.get(integration_id, {})) == {
+            link.id for link in own if link.outbox is not None or link.notes
+        }
         assert set(state.dirty.get(integration_id, {})) <= {link.id for link in own}
         waiting = state.unlinked.get(integration_id, {})
         assert not {link.incident_id for link in own} & set(waiting)
@@ -139,6 +141,11 @@ def check_work_lists(state: State) -> None:
     }
     assert state.waiting == pending
     assert {letter.link_id for letter in state.dead_letters.values()} <= set(state.links)
+    by_link = {one: set(names) for one, names in state.letters_of.items()}
+    assert by_link == {
+        link_id: {letter.id for letter in state.dead_letters.values() if letter.link_id == link_id}
+        for link_id in {letter.link_id for letter in state.dead_letters.values()}
+    }
     for link in links:
         assert (link.state == "pending") == (link.external_id == "")
         integration = state.integrations[link.integration_id]

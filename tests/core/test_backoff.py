@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.core.backoff import CAP_S, CAP_S_FRESH, FLOOR_S, FRESH_S, Bucket, delay_s
+from syncd.core.backoff import CAP_S, CAP_S_FRESH, FLOOR_S, FRESH_S, Bucket, HourlyBudget, delay_s
 
 jitters = st.floats(0.0, 1.0)
 
@@ -59,3 +59,31 @@ def test_no_span_of_time_holds_more_than_the_rate_and_one_burst(rate: float, gap
 def test_time_that_goes_back_gives_no_tokens() -> None:
     bucket, _ = Bucket(1.0, 100.0).take(100.0, 1.0)
     assert bucket.take(50.0, 1.0)[1] == 1.0
+
+
+@given(st.integers(1, 5000), st.floats(0, 3600))
+def test_an_hourly_rule_is_never_overrun_and_an_unused_one_slows_nobody(limit: int, begun_s: float) -> None:
+    reset_s, now_s, made = 3600.0, begun_s, 0
+    budget = HourlyBudget().after((limit, reset_s), throttled=False)
+    assert limit < 5 or budget.pause_s(now_s) == 0.0
+    while now_s < reset_s and made < 6000:
+        now_s += budget.pause_s(now_s) + 1e-6
+        if now_s >= reset_s:
+            break
+        made += 1
+        budget = budget.after((limit, reset_s), throttled=False)
+    assert made <= limit + 1
+    assert budget.left is not None
+    assert budget.left >= 0
+
+
+def test_a_new_hour_brings_a_new_budget_and_a_429_uses_up_the_old_one() -> None:
+    budget = HourlyBudget().after((100, 3600.0), throttled=False)
+    assert budget.left == 99
+    budget = budget.after((100, 3600.0), throttled=True)
+    assert budget.left == 0
+    assert budget.pause_s(3000.0) == 600.0
+    assert budget.pause_s(3600.0) == 0.0
+    assert budget.after((100, 7200.0), throttled=False).left == 99
+    assert budget.after(None, throttled=False) == budget
+    assert HourlyBudget().left is None

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from syncd.core import deciding, finding, status, views
+from syncd.core import events as e
 from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
-from syncd.core.model import Token
+from syncd.core.model import Failure, Token
 from syncd.core.status import Counts
 from syncd.errors import Unknown
 from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture, seen
@@ -54,6 +55,21 @@ def test_a_link_is_shown_as_the_contract_names_it() -> None:
         "reason": None,
         "created_at": "2026-09-21T14:13:24.000000Z",
         "last_synced_at": "2026-09-21T14:13:24.000000Z",
+        "delivery": None,
+    }
+
+
+def test_what_a_record_has_not_got_yet_is_shown_with_the_last_words_and_the_next_try() -> None:
+    state = picture()
+    apply(state, e.NoteAdded(INC, "note-1", "rolled back", "ann"))
+    apply(state, e.NoteSendFailed(LINK, "note-1", Failure("unavailable", "no answer"), AT_S + 60, ambiguous=False))
+    shown = as_json(views.link(state, state.links[LINK]))
+    assert shown["delivery"] == {
+        "waiting": ["note note-1"],
+        "since": "2026-09-21T14:13:29.000000Z",
+        "attempts": 1,
+        "next_attempt_at": "2026-09-21T14:14:20.000000Z",
+        "error": {"kind": "unavailable", "status": None, "message": "no answer", "detail": ""},
     }
 
 
@@ -96,6 +112,8 @@ def test_a_dead_letter_carries_servicenow_s_words_and_its_next_attempt() -> None
         "created_at": "2026-09-21T14:13:22.000000Z",
         "last_attempt_at": "2026-09-21T14:13:22.000000Z",
         "next_attempt_at": None,
+        "note_id": None,
+        "would_send": {},
     }
 
 

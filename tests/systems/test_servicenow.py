@@ -452,3 +452,69 @@ def test_a_clock_that_was_set_is_measured_anew() -> None:
     meter.add(1601.0, 1001.2, 1001.3)
     assert meter.offset.s == pytest.approx(600.25, abs=0.6)
     assert meter.offset.error_s <= 1.0
+
+
+# -- work notes and the hourly rule ------------------------------------------------------------------------------------
+
+
+def incident_id_of(instance: Instance) -> str:
+    return instance.incidents()[0]["sys_id"]
+
+
+async def test_notes_of_the_same_words_are_counted_by_author_and_by_all_of_their_text(
+    autojump_clock: MockClock,
+) -> None:
+    instance = instance_of()
+    one, sys_id = to(instance), incident_id_of(instance)
+    text = "ann:\nrolled back\n\n2026-11-23 01:31:07 - Beth Anglin (Work notes)\nno header"
+    assert await one.count_notes(sys_id, text, "svc.sync") == 0
+    for _ in range(2):
+        await one.add_note(sys_id, text)
+    await one.add_note(sys_id, "ann:\nrolled back")
+    instance.note_as("beth.anglin", sys_id, text)
+    assert await one.count_notes(sys_id, text, "svc.sync") == 2
+    assert await one.count_notes(sys_id, text, "") == 3
+    assert await one.count_notes(sys_id, "ann:\nrolled", "svc.sync") == 0
+
+
+async def test_where_the_journal_is_hidden_the_notes_in_the_record_are_counted(autojump_clock: MockClock) -> None:
+    instance = instance_of()
+    one, sys_id = to(instance), incident_id_of(instance)
+    await one.add_note(sys_id, "ann:\nrolled back\n\nto 4.2.1")
+    await one.add_note(sys_id, "ann:\nand forward")
+    account = instance.account("svc.sync")
+    account.roles -= {"audit_viewer"}
+    assert await one.count_notes(sys_id, "ann:\nrolled back\n\nto 4.2.1", "svc.sync") == 1
+    assert await one.count_notes(sys_id, "ann:\nand forward", "svc.sync") == 1
+    account.read_denied.add(("incident", "work_notes"))
+    assert await one.count_notes(sys_id, "ann:\nand forward", "svc.sync") is None
+
+
+async def test_a_probe_is_an_answer_without_rows_and_more_than_that_is_an_outage(autojump_clock: MockClock) -> None:
+    instance = instance_of()
+    await to(instance).probe()
+    instance.account("svc.sync").match_denied.add(("incident", "sys_id"))
+    with pytest.raises(ExternalFailed, match="does not match"):
+        await to(instance).probe()
+
+
+async def test_a_refusal_after_a_slow_call_may_have_been_carried_out(autojump_clock: MockClock) -> None:
+    words = b'{"error":{"message":"Operation Failed","detail":"x"},"status":"failure"}'
+    for takes_s, outcome in ((1.0, "refused"), (25.0, "ambiguous")):
+        transport = answering(words, status=403)
+        transport._takes_s = takes_s
+        assert (await write_fails(transport)).outcome == outcome
+
+
+async def test_what_is_left_of_an_hourly_rule_is_spread_over_its_hour(autojump_clock: MockClock) -> None:
+    instance = instance_of("rate_limit=60")
+    one = to(instance)
+    began = trio.current_time()
+    for _ in range(60):
+        await one.probe()
+    assert instance.counts["GET"] == 60  # and none of them met a 429
+    assert one.remaining_budget in {0, 1}
+    assert to(instance).remaining_budget is None
+    times = [line.at_s - EPOCH_S - began for line in instance.requests]
+    assert times[40] < 1  # most of the hour's budget is there for a burst
+    assert max(times) <= 3600

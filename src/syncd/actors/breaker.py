@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from syncd.core.backoff import CAP_S_FRESH, RETRY_AFTER_S_MAX, delay_s
+from syncd.core.backoff import RETRY_AFTER_S_MAX, delay_s
 from syncd.errors import ExternalFailed
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
 PROBE_AFTER_S: Final = 300.0
 ONCE_MORE_AFTER_S: Final = 1.0
+PAUSE_S_MAX: Final = 14.0  # an instance that is down is asked every 15 s, the prober's patience included
 
 
 class Breaker:
@@ -39,6 +40,7 @@ class Breaker:
         self._slots = trio.CapacityLimiter(concurrency)
         self._probe = trio.Lock()
         self._until = -1.0
+        self._doubtful = trio.Event()
         self._closings = 0
         self._outages = 0
         self._refusals = 0
@@ -62,6 +64,14 @@ class Breaker:
         if self.wait_s > 0 and self.last_failure is not None:
             raise self.last_failure
 
+    async def wait_doubtful(self) -> None:
+        """Return when it is in doubt whether the instance answers, and a request may leave to find out."""
+        while not self.is_in_doubt or self.wait_s > 0:
+            if self.is_in_doubt:
+                await trio.sleep_until(self._until)
+            else:
+                await self._doubtful.wait()
+
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make one request in its turn. Raises its ``ExternalFailed``."""
         async with self.turn():
@@ -79,7 +89,7 @@ class Breaker:
                     if not waits:
                         raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
                     await trio.sleep_until(self._until)
-                elif self._is_in_doubt:
+                elif self.is_in_doubt:
                     async with self._probe:
                         if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
                             yield
@@ -101,7 +111,7 @@ class Breaker:
         return found
 
     @property
-    def _is_in_doubt(self) -> bool:
+    def is_in_doubt(self) -> bool:
         """Only one request may find out whether all is well again."""
         return self._outages >= OUTAGES_UNTIL_OPEN or self._refusals > 0
 
@@ -137,11 +147,13 @@ class Breaker:
             self._outages += 1
             if self._outages >= OUTAGES_UNTIL_OPEN:
                 jitter = 0.5 + self._rng.random() / 2
-                self._close_for(min(CAP_S_FRESH, delay_s(self._outages - OUTAGES_UNTIL_OPEN, 0.0, jitter)))
+                self._close_for(min(PAUSE_S_MAX, delay_s(self._outages - OUTAGES_UNTIL_OPEN, 0.0, jitter)))
 
     def _close_for(self, pause_s: float) -> None:
         self._closings += 1
         self._until = max(self._until, trio.current_time() + pause_s)
+        self._doubtful.set()
+        self._doubtful = trio.Event()
         self._tell()
 
     def _tell(self) -> None:

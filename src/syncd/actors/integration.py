@@ -11,9 +11,11 @@ from typing import Final
 import trio
 
 from syncd.actors.breaker import Breaker
+from syncd.actors.dead_letters import run_dead_letters
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.intake import run_intake
 from syncd.actors.ports import External, Journal, ReconcileResult
+from syncd.actors.prober import run_prober
 from syncd.actors.reading import Reader
 from syncd.actors.reconciler import Reconciler
 from syncd.actors.router import run_router
@@ -36,7 +38,10 @@ class RunningIntegration:
         self._by = by
         self._rng: Random = ids.rng
         self._clock = clock
-        self._intake_bell, self._router_bell, self._sender_bell = Doorbell(), Doorbell(), Doorbell()
+        self._ids = ids
+        self._external = external
+        self._intake_bell, self._router_bell = Doorbell(), Doorbell()
+        self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
         self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
@@ -51,6 +56,8 @@ class RunningIntegration:
             self._router_bell.ring()
         if state.outbox.get(self._id):
             self._sender_bell.ring()
+        if state.dead_letters:
+            self._letters_bell.ring()
 
     async def run(self) -> None:
         """Run until cancelled; ``ActorGaveUp`` when one of the actors fails too often."""
@@ -59,6 +66,10 @@ class RunningIntegration:
             "router": lambda: run_router(self._id, self._by, self._journal, self._router_bell),
             "sender": self._sender.run,
             "reconciler": self._reconciler.run,
+            "dead letters": lambda: run_dead_letters(
+                self._id, self._by, self._journal, self._clock, self._ids, self._letters_bell
+            ),
+            "prober": lambda: run_prober(self._breaker, self._external),
         }
         async with trio.open_nursery() as nursery:
             for name, start in actors.items():
@@ -85,6 +96,7 @@ class RunningIntegration:
             requests=breaker.requests,
             throttled=breaker.throttled,
             errors=breaker.errors,
+            remaining_budget=self._external.remaining_budget,
             last_reconcile_at_s=last.finished_at_s if last is not None else None,
             missing=last.missing if last is not None else 0,
         )

@@ -22,7 +22,11 @@ def narrate(records: Sequence[e.Record]) -> None:
             trace(record.trace, type(event).__name__, position=record.position, link=link, **told)
             if told:
                 where = {"trace": record.trace, "link": link} if link else {"trace": record.trace}
-                level = logging.WARNING if isinstance(event, e.SendFailed | e.DeadLettered) else logging.INFO
+                level = (
+                    logging.WARNING
+                    if isinstance(event, e.SendFailed | e.NoteSendFailed | e.DeadLettered)
+                    else logging.INFO
+                )
                 log.log(level, _WORDS[type(event)], extra={**where, **told})
 
 
@@ -33,6 +37,9 @@ _WORDS: Final[dict[type, str]] = {
     e.Merged: "decided",
     e.SendSettled: "delivered",
     e.SendFailed: "delivery failed",
+    e.NoteSent: "note delivered",
+    e.NoteSendFailed: "note delivery failed",
+    e.DeadLetterRetried: "dead letter tried again",
     e.DeadLettered: "dead letter",
 }
 
@@ -51,6 +58,12 @@ def _told(event: e.Event) -> dict[str, object]:
         case e.SendSettled():
             crossed = {"unseen_writes": event.unseen_writes} if event.unseen_writes else {}
             return {"record": event.observation.number, "changed": ",".join(event.halves), **crossed}
+        case e.NoteSent():
+            return {"note": event.note_id}
+        case e.DeadLetterRetried():
+            return {"entry": event.letter_id}
+        case e.NoteSendFailed():
+            return {"note": event.note_id, "kind": event.failure.kind, "reason": event.failure.message}
         case e.SendFailed():
             return {"kind": event.failure.kind, "reason": event.failure.message, "ambiguous": event.ambiguous}
         case e.DeadLettered():

@@ -74,6 +74,11 @@ class External(Protocol):
         """The instance's clock minus ours, as measured so far."""
         ...
 
+    @property
+    def remaining_budget(self) -> int | None:
+        """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
+        ...
+
     async def read(self, external_ids: Sequence[str]) -> list[Observation]:
         """The records that are shown of these, at most 50."""
         ...
@@ -96,6 +101,21 @@ class External(Protocol):
 
     async def update(self, external_id: str, columns: Mapping[str, str]) -> Observation:
         """Change some columns; returns the echo."""
+        ...
+
+    async def add_note(self, external_id: str, text: str) -> Observation:
+        """Append a work note; returns the echo."""
+        ...
+
+    async def count_notes(self, external_id: str, text: str, author: str) -> int | None:
+        """How many work notes of a record say exactly this, written by ``author`` as far as that can be seen.
+
+        None when our account may not read them.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Ask for nothing, to find out whether the instance answers."""
         ...
 
 

@@ -13,13 +13,13 @@ import trio
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import External, Journal
 from syncd.actors.reading import Reader
-from syncd.core import sending
+from syncd.core import sending, worknotes
 from syncd.core.backoff import delay_s
 from syncd.core.events import Change
-from syncd.core.model import Attempt, Failure, Link, Observation
-from syncd.core.outbox import due_links, next_due_at_s
+from syncd.core.model import Attempt, Failure, Link, NoteAttempt, NoteEntry, Observation
+from syncd.core.outbox import due_links, due_note, next_due_at_s
 from syncd.core.state import State
-from syncd.errors import ExternalFailed
+from syncd.errors import ExternalFailed, Outcome
 from syncd.seams import Clock, Ids
 from syncd.telemetry import trace as tell
 
@@ -62,7 +62,7 @@ class Sender:
                 now_s = self._clock.now_s()
                 for batch in self._batches(now_s, frozenset(self._active)):
                     self._active.update(dict.fromkeys(link.id for link in batch))
-                    nursery.start_soon(self._write, batch)
+                    nursery.start_soon(self._write, batch, now_s)
                 # What is due and was not started waits for room, and whoever makes room rings.
                 next_at_s = next_due_at_s(
                     self._journal.state, self._integration_id, without=frozenset(self._active), after_s=now_s
@@ -70,7 +70,7 @@ class Sender:
                 await self._bell.wait(next_at_s - now_s)
 
     def _batches(self, now_s: float, active: frozenset[str]) -> list[list[Link]]:
-        """The next links to write: creates one by one, updates in one batch, as much as the budget takes in 2 s."""
+        """The next links to write: creates and notes one by one, updates in one batch, as much as 2 s allow."""
         integration = self._journal.state.integrations.get(self._integration_id)
         if integration is None or not integration.settings.writes:
             return []
@@ -78,14 +78,18 @@ class Sender:
         if room <= 0:
             return []
         due = due_links(self._journal.state, integration.id, now_s, room, without=active)
-        creates = [[link] for link in due if link.state == "pending"]
-        updates = [link for link in due if link.state == "active"]
-        return [*creates, updates] if updates else creates
+        updates = [link for link in due if link.state == "active" and due_note(link, now_s) is None]
+        alone = [[link] for link in due if link not in updates]
+        return [*alone, updates] if updates else alone
 
-    async def _write(self, links: list[Link]) -> None:
-        """Write one pending link, or a batch of active ones that are read together and then go their own ways."""
-        if links[0].state == "pending":
-            await self._release_after(links[0], self._create(links[0]))
+    async def _write(self, links: list[Link], now_s: float) -> None:
+        """Write one pending link, a link's next note, or a batch that is read together and then goes its own ways."""
+        first = links[0]
+        if first.state == "pending":
+            await self._release_after(first, self._create(first))
+            return
+        if (note := due_note(first, now_s)) is not None:
+            await self._release_after(first, self._note(first, note))
             return
         asked, read_at = self._journal.state.position, trio.current_time()
         for link in links:
@@ -151,12 +155,80 @@ class Sender:
         except ExternalFailed as error:
             await self._postpone(link, error)
 
+    async def _note(self, link: Link, entry: NoteEntry) -> None:
+        """Send the next work note of a link, or look for it, when it may have arrived already."""
+        try:
+            async with self._breaker.turn(waits=False):
+                attempt = await self._prepared_note(link, entry)
+                if attempt is not None:
+                    await self._send_note(link, entry, attempt)
+        except ExternalFailed as error:
+            next_at_s, failure = self._next_at_s(entry.attempts, entry.since_s, error), _failure(error)
+            await self._journal.transact(
+                lambda state, _: worknotes.postpone_note(state, link.id, entry.note_id, failure, next_at_s),
+                by=self._by,
+                trace=entry.trace,
+            )
+
+    async def _prepared_note(self, link: Link, entry: NoteEntry) -> NoteAttempt | None:
+        state, shown, looked_at_s = self._journal.state, None, self._clock.now_s()
+        if worknotes.must_look(state, link):
+            shown = await self._count_notes(link, entry, worknotes.wording_of(state, link))
+        next_at_s = self._look_again_at_s(entry.attempts)
+        return await self._journal.transact(
+            lambda state, at_s: worknotes.prepare_note(
+                state, at_s, link.id, entry.note_id, shown, looked_at_s=looked_at_s, next_at_s=next_at_s
+            ),
+            by=self._by,
+            trace=entry.trace,
+        )
+
+    async def _count_notes(self, link: Link, entry: NoteEntry, text: str) -> int | None:
+        account = self._journal.state.integrations[self._integration_id].account
+        tell(entry.trace, "request", method="GET", record=link.external_id, columns="work_notes")
+        return await self._breaker.made(partial(self._external.count_notes, link.external_id, text, account))
+
+    async def _send_note(self, link: Link, entry: NoteEntry, attempt: NoteAttempt) -> None:
+        tell(entry.trace, "request", method="PATCH", link=link.id, columns="work_notes")
+        shown = None
+        try:
+            echo = await self._breaker.made(partial(self._external.add_note, link.external_id, attempt.text))
+        except ExternalFailed as error:
+            await self._fail_note(link, entry, attempt, error, error.outcome)
+            return
+        if not worknotes.is_evident(self._journal.state.links.get(link.id), echo):
+            try:
+                shown = await self._count_notes(link, entry, attempt.text)
+            except ExternalFailed as error:
+                await self._fail_note(link, entry, attempt, error, "ambiguous")
+                return
+        offset = self._external.offset
+        await self._journal.transact(
+            lambda state, at_s: worknotes.settle_note(state, at_s, link.id, attempt.number, echo, offset, shown),
+            by=self._by,
+            trace=entry.trace,
+        )
+
+    async def _fail_note(
+        self, link: Link, entry: NoteEntry, attempt: NoteAttempt, error: ExternalFailed, outcome: Outcome
+    ) -> None:
+        failure, next_at_s = _failure(error), self._next_at_s(entry.attempts, entry.since_s, error)
+        await self._journal.transact(
+            lambda state, at_s: worknotes.fail_note(state, at_s, link.id, attempt.number, outcome, failure, next_at_s),
+            by=self._by,
+            trace=entry.trace,
+        )
+
+    def _look_again_at_s(self, tries: int) -> float:
+        """When to look again for what may have arrived."""
+        return self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
+
     async def _looked_up(self, link: Link) -> Attempt | None:
         looked_at_s = self._clock.now_s()
         found = await self._breaker.made(lambda: self._external.with_correlation(sending.correlation_id(link)))
         offset = self._external.offset
         tries = link.outbox.attempts if link.outbox is not None else 0
-        next_at_s = self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
+        next_at_s = self._look_again_at_s(tries)
         return await self._journal.transact(
             lambda state, at_s: sending.settle_lookup(
                 state, at_s, link.id, found, next_at_s, offset, looked_at_s=looked_at_s
@@ -173,7 +245,7 @@ class Sender:
             echo = await self._breaker.made(partial(self._request, link, attempt))
         except ExternalFailed as failed:
             error = failed
-        offset, failure, next_at_s = self._external.offset, _failure(error), self._next_at_s(link, error)
+        offset, failure, next_at_s = self._external.offset, _failure(error), self._link_next_at_s(link, error)
 
         def settle(state: State, at_s: float) -> Change[None]:
             if echo is not None:
@@ -190,16 +262,19 @@ class Sender:
         return await self._external.update(link.external_id, attempt.columns)
 
     async def _postpone(self, link: Link, error: ExternalFailed) -> None:
-        next_at_s, failure = self._next_at_s(link, error), _failure(error)
+        next_at_s, failure = self._link_next_at_s(link, error), _failure(error)
         await self._journal.transact(
             lambda state, _: sending.postpone(state, link.id, failure, next_at_s), by=self._by, trace=_trace(link)
         )
 
-    def _next_at_s(self, link: Link, error: ExternalFailed) -> float:
+    def _link_next_at_s(self, link: Link, error: ExternalFailed) -> float:
+        entry = link.outbox
+        attempts, since_s = (entry.attempts, entry.since_s) if entry is not None else (0, self._clock.now_s())
+        return self._next_at_s(attempts, since_s, error)
+
+    def _next_at_s(self, attempts: int, since_s: float, error: ExternalFailed) -> float:
         """When to try again. What failed with the whole instance is back soon after it is: the breaker paces that."""
         now_s = self._clock.now_s()
-        entry = link.outbox
-        attempts, since_s = (entry.attempts, entry.since_s) if entry is not None else (0, now_s)
         concerns_all = error.outcome in ("unavailable", "throttled", "paused")
         age_s = 0.0 if concerns_all else now_s - since_s
         return now_s + delay_s(attempts, age_s, self._ids.rng.random())

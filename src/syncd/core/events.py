@@ -17,6 +17,7 @@ from syncd.core.model import (
     Hint,
     Integration,
     KeptAnswer,
+    NoteAttempt,
     Observation,
     Settings,
     Severity,
@@ -241,6 +242,32 @@ class SendCleared(Struct, frozen=True, tag=True):
     link_id: str
 
 
+class NoteSendStarted(Struct, frozen=True, tag=True):
+    """A work note is on record before its request leaves."""
+
+    link_id: str
+    note_id: str
+    attempt: NoteAttempt
+
+
+class NoteSent(Struct, frozen=True, tag=True):
+    """The record has the note, once. ``mod_count``: what the echo showed; None when it was found by looking."""
+
+    link_id: str
+    note_id: str
+    mod_count: int | None = None
+
+
+class NoteSendFailed(Struct, frozen=True, tag=True):
+    """The note could not be sent. ``ambiguous``: it may be there all the same."""
+
+    link_id: str
+    note_id: str
+    failure: Failure
+    next_at_s: float
+    ambiguous: bool
+
+
 class DeadLettered(Struct, frozen=True, tag=True):
     """Refused for good. ``hold``: the fields are not sent again until something changes (else: kept otherwise)."""
 
@@ -293,6 +320,9 @@ Event: TypeAlias = (
     | SendSettled
     | SendFailed
     | SendCleared
+    | NoteSendStarted
+    | NoteSent
+    | NoteSendFailed
     | DeadLettered
     | DeadLetterRetried
     | DeadLetterDiscarded

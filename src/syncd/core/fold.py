@@ -1,7 +1,7 @@
 """The fold: ``evolve(state, record)`` is the only code that changes State.
 
 Start-up, replay, tests and the live daemon run it alike: no clock, no randomness, no input or output in it. What links
-do is in ``fold_links.py``.
+do is in ``fold_links.py``, what dead letters and work notes do in ``fold_letters.py`` and ``fold_notes.py``.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_links
-from syncd.core.fold_links import change_incident, drop_link, enqueue, mark
-from syncd.core.model import Incident, Note, Settings, Stamp
+from syncd.core import fold_letters, fold_links, fold_notes
+from syncd.core.fold_links import change_incident, drop_link, mark
+from syncd.core.model import Incident, Settings, Stamp
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
 
 WEBHOOKS_REMEMBERED_MAX = 100_000
@@ -71,12 +71,6 @@ def _edited(state: State, record: e.Record, event: e.IncidentEdited) -> None:
     mark(state, record, event.incident_id)
 
 
-def _note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
-    note = Note(event.note_id, event.text, event.author, record.at_s, event.origin)
-    state.notes[event.incident_id] = (*state.notes.get(event.incident_id, ()), note)
-    mark(state, record, event.incident_id)
-
-
 def _answer_kept(state: State, record: e.Record, event: e.AnswerKept) -> None:
     _forget(state.answers, record.at_s - ANSWERS_KEPT_S, lambda kept: kept.kept_at_s)
     state.answers[event.key] = event.kept
@@ -107,12 +101,8 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
     )
     # Whatever was refused under the old settings may pass under the new ones.
-    for link in state.links_under(event.integration_id):
-        if link.held:
-            state.links[link.id] = replace(link, held={})
-            state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
-        if link.state == "pending" and link.outbox is None:
-            enqueue(state, record, state.links[link.id])
+    refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
+    fold_letters.free(state, record, refused)
     for name, _ in state.waiting:  # another strategy may decide what waited for a person
         if (waits := state.links[name]).integration_id == event.integration_id:
             state.dirty.setdefault(waits.integration_id, {})[name] = record.trace
@@ -179,6 +169,19 @@ def _swept(state: State, _: e.Record, event: e.Swept) -> None:
     )
 
 
+def _observed(state: State, record: e.Record, event: e.Observed) -> None:
+    fold_links.observed(state, record, event)
+    # What the record's former state refused may pass now.
+    fold_letters.free(state, record, state.letters_under(event.link_id))
+
+
+def _send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
+    waiting = state.letters_under(event.link_id)
+    fold_links.send_settled(state, record, event)
+    delivered = [one for one in waiting if one.id not in state.dead_letters]
+    fold_letters.free(state, record, fold_letters.alike(state, delivered))
+
+
 # The argument types are checked by ``tests/core/test_state.py``: every kind of event has the fold of its own name.
 _FOLDS: dict[type, Callable[..., None]] = {
     e.DaemonBorn: _born,
@@ -186,7 +189,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.TokenRevoked: _token_revoked,
     e.IncidentDeclared: _declared,
     e.IncidentEdited: _edited,
-    e.NoteAdded: _note_added,
+    e.NoteAdded: fold_notes.note_added,
     e.AnswerKept: _answer_kept,
     e.IntegrationConfigured: _configured,
     e.IntegrationChanged: _integration_changed,
@@ -199,14 +202,17 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.LinkOpened: fold_links.link_opened,
     e.LinkJoined: fold_links.link_joined,
     e.LinkRemoved: fold_links.link_removed,
-    e.Observed: fold_links.observed,
+    e.Observed: _observed,
     e.Merged: fold_links.merged,
     e.SendStarted: fold_links.send_started,
-    e.SendSettled: fold_links.send_settled,
+    e.SendSettled: _send_settled,
     e.SendFailed: fold_links.send_failed,
     e.SendCleared: fold_links.send_cleared,
-    e.DeadLettered: fold_links.dead_lettered,
-    e.DeadLetterRetried: fold_links.letter_retried,
-    e.DeadLetterDiscarded: fold_links.letter_discarded,
+    e.NoteSendStarted: fold_notes.note_send_started,
+    e.NoteSent: fold_notes.note_sent,
+    e.NoteSendFailed: fold_notes.note_send_failed,
+    e.DeadLettered: fold_letters.dead_lettered,
+    e.DeadLetterRetried: fold_letters.letter_retried,
+    e.DeadLetterDiscarded: fold_letters.letter_discarded,
     e.ConflictSettled: fold_links.conflict_settled,
 }

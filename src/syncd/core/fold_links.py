@@ -1,15 +1,17 @@
-"""How a link's events change State: decisions, attempts, dead letters and conflicts, and the incidents they touch.
+"""How a link's events change State: decisions, attempts and conflicts, and the incidents they touch.
 
 Part of the fold (``fold.py``), with the same promise: no clock, no chance, no input or output. What an event does to
 the link alone is in ``links.py``; here it meets the rest of State.
 """
+
+from collections.abc import Iterable
 
 from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
-from syncd.core.model import Link, OutboxEntry, Stamp
+from syncd.core.model import DeadLetter, Link, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.state import State
 from syncd.core.state import link_id as name_of
 
@@ -56,15 +58,22 @@ def drop_link(state: State, link: Link, why: str) -> None:
         state.conflicts[number] = replace(state.conflicts[number], status="ignored", decided=why)
     for queue in (state.dirty, state.outbox):
         queue.get(link.integration_id, {}).pop(link.id, None)
-    for letter in [one.id for one in state.dead_letters.values() if one.link_id == link.id]:
-        del state.dead_letters[letter]
+    for letter in state.letters_under(link.id):
+        drop_letter(state, letter)
+
+
+def drop_letter(state: State, letter: DeadLetter) -> None:
+    del state.dead_letters[letter.id]
+    state.letters_of[letter.link_id].pop(letter.id)
+    if not state.letters_of[letter.link_id]:
+        del state.letters_of[letter.link_id]
 
 
 def put_link(state: State, link: Link) -> None:
     """Store a link and keep the outbox index true."""
     state.links[link.id] = link
     outbox = state.outbox.setdefault(link.integration_id, {})
-    if link.outbox is None:
+    if link.outbox is None and not link.notes:
         outbox.pop(link.id, None)
     else:
         outbox[link.id] = None
@@ -74,10 +83,19 @@ def enqueue(state: State, record: e.Record, link: Link) -> None:
     put_link(state, replace(link, outbox=OutboxEntry(record.at_s, record.trace, next_at_s=record.at_s)))
 
 
+def waiting_notes(state: State, record: e.Record, link: Link, notes: Iterable[Note]) -> tuple[NoteEntry, ...]:
+    """The entries for those of these work notes that the link's record is to get."""
+    if state.integrations[link.integration_id].settings.sync_direction == "inbound":
+        return ()  # like an edit that may not spread, they are settled on their own side
+    wanted = (note for note in notes if note.origin != link.integration_id)
+    return tuple(NoteEntry(note.id, record.at_s, record.trace, next_at_s=record.at_s) for note in wanted)
+
+
 def _new_link(state: State, record: e.Record, link_id: str, integration_id: str, incident_id: str) -> Link:
     state.links_of[incident_id] = (*state.links_of.get(incident_id, ()), link_id)
     state.unlinked.get(integration_id, {}).pop(incident_id, None)
-    return Link(id=link_id, integration_id=integration_id, incident_id=incident_id, created_at_s=record.at_s)
+    link = Link(id=link_id, integration_id=integration_id, incident_id=incident_id, created_at_s=record.at_s)
+    return replace(link, notes=waiting_notes(state, record, link, state.notes.get(incident_id, ())))
 
 
 def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
@@ -139,8 +157,9 @@ def merged(state: State, record: e.Record, event: e.Merged) -> None:
     if changes:
         change_incident(state, record, link.incident_id, changes)
     met = {one.field for one in event.decided if one.reason == "converged" or one.field in changes}
-    for letter in [one for one in state.dead_letters.values() if one.link_id == link.id and met.issuperset(one.fields)]:
-        del state.dead_letters[letter.id]  # the difference it stood for is gone
+    for letter in state.letters_under(link.id):
+        if met.issuperset(letter.fields):
+            drop_letter(state, letter)  # the difference it stood for is gone
     link = state.links[link.id]
     if met & link.held.keys():
         put_link(state, replace(link, held={f: held for f, held in link.held.items() if f not in met}))
@@ -182,10 +201,9 @@ def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
 
 def _clear_letters(state: State, link: Link, fields: frozenset[str], operation: str) -> None:
     """A later success clears what stood in the way."""
-    for letter in list(state.dead_letters.values()):
-        mine = letter.link_id == link.id and letter.operation == operation
-        if mine and (operation == "create" or fields.issuperset(letter.fields)):
-            del state.dead_letters[letter.id]
+    for letter in state.letters_under(link.id):
+        if letter.operation == operation and (operation == "create" or fields.issuperset(letter.fields)):
+            drop_letter(state, letter)
 
 
 def send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:
@@ -196,39 +214,6 @@ def send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:
 
 def send_cleared(state: State, _: e.Record, event: e.SendCleared) -> None:
     put_link(state, links.after_cleared(state.links[event.link_id]))
-
-
-def dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None:
-    letter = event.letter
-    if letter.id not in state.dead_letters:
-        state.last_number += 1
-    state.dead_letters[letter.id] = letter
-    link = state.links[letter.link_id]
-    if event.hold:
-        if letter.error.kind == "unconfirmed":
-            link = links.after_cleared(link)  # it may still have happened
-        link = replace(link, held=link.held | dict.fromkeys(letter.fields, letter.id), in_flight=None, outbox=None)
-        put_link(state, link)
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace  # other groups may still be waiting
-    mark(state, record, letter.incident_id)
-
-
-def letter_retried(state: State, record: e.Record, event: e.DeadLetterRetried) -> None:
-    letter = state.dead_letters[event.letter_id]
-    link = state.links[letter.link_id]
-    link = replace(link, held={field: held for field, held in link.held.items() if held != letter.id})
-    if letter.operation == "create":
-        drops = state.integrations[link.integration_id].drops_correlation
-        enqueue(state, record, replace(link, unsettled=()) if drops else link)  # a person has looked for the record
-    else:
-        put_link(state, links.without_platform_half(link, letter.fields))
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
-    mark(state, record, letter.incident_id)
-
-
-def letter_discarded(state: State, record: e.Record, event: e.DeadLetterDiscarded) -> None:
-    letter = state.dead_letters.pop(event.letter_id)
-    mark(state, record, letter.incident_id)
 
 
 def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -> None:

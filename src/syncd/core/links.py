@@ -169,6 +169,11 @@ def without_platform_half(link: Link, fields: Iterable[str]) -> Link:
     return replace(link, base=base)
 
 
+def without_note(link: Link, note_id: str) -> Link:
+    """The link without a work note that waits no more."""
+    return replace(link, notes=tuple(entry for entry in link.notes if entry.note_id != note_id))
+
+
 def after_verdict(link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 

@@ -14,6 +14,7 @@ Status: TypeAlias = Literal["open", "mitigated", "resolved", "closed", "canceled
 Direction: TypeAlias = Literal["none", "inbound", "outbound", "bidirectional"]
 Strategy: TypeAlias = Literal["last-write-wins", "ownership-priority", "manual-review"]
 LinkState: TypeAlias = Literal["pending", "active", "parked"]
+Operation: TypeAlias = Literal["create", "update", "note"]
 Half: TypeAlias = str | UnsetType
 
 SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
@@ -231,12 +232,39 @@ class OutboxEntry(Struct, frozen=True):
     separately: bool = False
 
 
+class NoteAttempt(Struct, frozen=True):
+    """A work note on its way. ``text``: as it is written there. ``ended_at_s``: when we gave it up, outcome unknown.
+
+    ``known``: so many notes of the record said exactly this before the first attempt.
+    """
+
+    number: int
+    text: str
+    started_at_s: float
+    known: int = 0
+    ended_at_s: float | None = None
+
+
+class NoteEntry(Struct, frozen=True):
+    """A work note that the record must get, once. ``in_flight``: begun. ``unsettled``: given up, outcome unknown."""
+
+    note_id: str
+    since_s: float
+    trace: str
+    attempts: int = 0
+    next_at_s: float = 0.0
+    failure: Failure | None = None
+    in_flight: NoteAttempt | None = None
+    unsettled: NoteAttempt | None = None
+
+
 class Link(Struct, frozen=True):
     """The pair (incident, record) under one integration, with its merge base.
 
     ``in_flight``: an attempt on record whose outcome is not. ``unsettled``: older ones that may still land late.
-    ``held``: fields whose write was refused, with the dead letter that says so.
+    ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
+    ``notes``: work notes that the record has not got yet, in their order.
     """
 
     id: str
@@ -256,6 +284,7 @@ class Link(Struct, frozen=True):
     in_flight: Attempt | None = None
     unsettled: tuple[Attempt, ...] = ()
     held: dict[str, str] = {}
+    notes: tuple[NoteEntry, ...] = ()
 
 
 class Hint(Struct, frozen=True):
@@ -295,20 +324,26 @@ class Conflict(Struct, frozen=True):
 
 
 class DeadLetter(Struct, frozen=True):
-    """A change that needs a person or a changed condition. ``fields`` move together and were refused together."""
+    """A change that needs a person or a changed condition. ``fields`` move together and were refused together.
+
+    ``note_id``: the work note it is about, for the operation ``note``. ``retry_at_s``: when it is tried again without
+    being asked, on a slow schedule; None: never.
+    """
 
     id: str
     integration_id: str
     link_id: str
     incident_id: str
     external_id: str
-    operation: Literal["create", "update"]
+    operation: Operation
     fields: tuple[str, ...]
     error: Failure
     remedy: str
     attempts: int
     created_at_s: float
     last_attempt_at_s: float
+    note_id: str = ""
+    retry_at_s: float | None = None
 
 
 class Token(Struct, frozen=True):

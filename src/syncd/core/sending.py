@@ -5,7 +5,7 @@ request leaves; the base moves only when the write is known to have happened. Cr
 before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct, UnsetType
 
@@ -23,6 +23,7 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
+from syncd.core.letters import columns_for, dead_letter
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
@@ -35,13 +36,15 @@ from syncd.core.model import (
     Integration,
     Link,
     Observation,
-    OutboxEntry,
+    Operation,
 )
 from syncd.core.state import State
 from syncd.errors import Outcome
 
 CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
+LOCKING_STATUSES: Final = frozenset({"closed", "canceled"})
+AFTER_NOTE_S: Final = 0.5
 NOTHING: Final = Change[None]("", (), result=None)
 
 
@@ -111,6 +114,13 @@ def prepare_update(
         return Change(_stream(integration), tuple(events), result=None)
     if merged.decided or merged.conflicts or events:
         events.append(merged)
+    if link.notes and incident.status in LOCKING_STATUSES:
+        fields = tuple(field for field in fields if field != "status")
+        if not fields:
+            waits = Failure("waiting", "a closed record takes no work notes, so those that wait go first")
+            next_at_s = max(at_s, link.notes[0].next_at_s) + AFTER_NOTE_S
+            events.append(SendFailed(name, waits, next_at_s, ambiguous=False))
+            return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
     attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
@@ -130,15 +140,7 @@ def _update(
     incident: Incident, integration: Integration, fields: tuple[str, ...], seen: Observation, number: int, at_s: float
 ) -> Attempt:
     sent = {field: incident.value(field) or "" for field in fields}
-    columns = mapping.put(sent, seen.columns)
-    if "status" in sent:
-        columns |= mapping.close_data(
-            sent["status"],
-            seen.columns,
-            integration.settings.external_defaults,
-            incident.resolution_code,
-            incident.resolution_notes,
-        )
+    columns = columns_for(fields, incident, integration, seen.columns)
     before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
@@ -146,13 +148,20 @@ def _update(
 def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
     """A record is created open; a status that has moved on follows as an update, with the close data it needs."""
     values = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
-    sent = {
-        field: value for field, value in values.items() if value
-    }  # an empty text is not sent: a template may fill it
+    sent = {field: value for field, value in values.items() if value}  # an empty text is not: a template may fill it
     columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
     columns |= mapping.put({field: value for field, value in sent.items() if field != "status"}, {})
     columns["correlation_id"] = correlation_id(link)
     return Attempt(number, "create", sent, columns, at_s)
+
+
+def would_send(state: State, letter: DeadLetter) -> dict[str, str]:
+    """The columns that a retry of a dead letter would send as things stand; empty when the difference has gone."""
+    link, incident = state.links[letter.link_id], state.incidents[letter.incident_id]
+    integration = state.integrations[letter.integration_id]
+    if letter.operation == "create":
+        return _create(link, incident, integration, 0, 0.0).columns
+    return columns_for(letter.fields, incident, integration, link.observed.columns if link.observed else {})
 
 
 def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | None]:
@@ -190,7 +199,12 @@ def settle_lookup(
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         return Change(_stream(integration), (adopt(link, first, offset),), result=None)
-    if link.in_flight is not None or not _is_over(link.unsettled[-1], integration, looked_at_s):
+    quota, last = integration.settings.transaction_quota, link.unsettled[-1] if link.unsettled else None
+    if (
+        link.in_flight is not None
+        or last is None
+        or not is_over(last.started_at_s, last.ended_at_s, quota, looked_at_s)
+    ):
         failure = Failure("unconfirmed", "the create got no clear answer; looking for the record before repeating it")
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
     if integration.drops_correlation:
@@ -203,11 +217,14 @@ def settle_lookup(
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
-def _is_over(attempt: Attempt, integration: Integration, looked_at_s: float) -> bool:
-    """A transaction lives for one quota: whatever the request was to make had been made when we looked."""
-    quota_s = duration_s(integration.settings.transaction_quota)
-    ended_at_s = attempt.started_at_s if attempt.ended_at_s is None else attempt.ended_at_s
-    return looked_at_s >= max(attempt.started_at_s + QUOTAS_LOOKED_UP * quota_s, ended_at_s + quota_s)
+def is_over(started_at_s: float, ended_at_s: float | None, transaction_quota: str, looked_at_s: float) -> bool:
+    """A transaction lives for one quota: whatever the request was to make had been made when we looked.
+
+    ``ended_at_s``: when we gave the request up.
+    """
+    quota_s = duration_s(transaction_quota)
+    given_up_s = started_at_s if ended_at_s is None else ended_at_s
+    return looked_at_s >= max(started_at_s + QUOTAS_LOOKED_UP * quota_s, given_up_s + quota_s)
 
 
 def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
@@ -298,41 +315,10 @@ def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Cha
     return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=False),), result=None)
 
 
-_REMEDY: Final = {
-    "refused": "correct the record, the incident or the integration's settings, then retry this entry",
-    "unconfirmed": "look for the record in ServiceNow; if it is not there, retry this entry",
-    "not-kept": "see what ServiceNow kept; edit the field again, or discard this entry to accept the difference",
-}
-
-
 def _letter(
     state: State, link: Link, fields: tuple[str, ...], failure: Failure, at_s: float, *, hold: bool
 ) -> DeadLettered:
     is_create = hold and link.state == "pending"  # what was created and not kept as sent is a matter of updates now
-    operation: Literal["create", "update"] = "create" if is_create else "update"
-    before = state.letter_for(link.id, fields, operation)
-    entry = link.outbox or OutboxEntry(at_s, "")
-    remedy = _REMEDY[failure.kind]
-    code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
-    if "mandatory" in failure.detail and code:
-        remedy = (
-            f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
-            f"{link.incident_id} --resolution-code, or in external_defaults"
-        )
-    elif "mandatory" in failure.detail:
-        remedy = "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
-    letter = DeadLetter(
-        id=before.id if before is not None else f"entry-{state.last_number + 1}",
-        integration_id=link.integration_id,
-        link_id=link.id,
-        incident_id=link.incident_id,
-        external_id=link.external_id,
-        operation=operation,
-        fields=fields,
-        error=failure,
-        remedy=remedy,
-        attempts=(before.attempts if before is not None else 0) + entry.attempts + 1,
-        created_at_s=before.created_at_s if before is not None else at_s,
-        last_attempt_at_s=at_s,
-    )
-    return DeadLettered(letter, hold)
+    operation: Operation = "create" if is_create else "update"
+    attempts = link.outbox.attempts + 1 if link.outbox is not None else 1
+    return dead_letter(state, link, operation, fields, failure, at_s, attempts=attempts, hold=hold)

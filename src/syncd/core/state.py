@@ -34,6 +34,7 @@ class State:
         self.conflicts: dict[str, Conflict] = {}
         self.waiting: dict[tuple[str, str], str] = {}
         self.dead_letters: dict[str, DeadLetter] = {}
+        self.letters_of: dict[str, dict[str, None]] = {}
         self.tokens: dict[str, Token] = {}
         self.answers: dict[str, KeptAnswer] = {}
         self.seen: dict[str, dict[str, float]] = {}
@@ -56,12 +57,16 @@ class State:
         fields = [field for one, field in self.waiting if one == link_id] if self.waiting else []
         return {field: self.conflicts[self.waiting[link_id, field]] for field in fields}
 
-    def letter_for(self, link_id: str, fields: tuple[str, ...], operation: str) -> DeadLetter | None:
-        """The open dead letter of this group of fields, which keeps its id over failed retries."""
-        for letter in self.dead_letters.values():
-            if letter.link_id == link_id and letter.fields == fields and letter.operation == operation:
+    def letter_for(self, link_id: str, fields: tuple[str, ...], operation: str, note_id: str = "") -> DeadLetter | None:
+        """The open dead letter of this group of fields, or this note, which keeps its id over failed retries."""
+        for letter in self.letters_under(link_id):
+            if (letter.fields, letter.operation, letter.note_id) == (fields, operation, note_id):
                 return letter
         return None
+
+    def letters_under(self, link_id: str) -> list[DeadLetter]:
+        """The open dead letters of a link, oldest first."""
+        return [self.dead_letters[one] for one in self.letters_of.get(link_id, ())]
 
 
 def link_id(integration_id: str, incident_id: str) -> str:

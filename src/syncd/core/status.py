@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from syncd.core import mapping
 from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
+from syncd.core.outbox import entries_of
 from syncd.core.state import State
 from syncd.core.views import optional_time
 
@@ -31,6 +32,7 @@ class Health(Struct, frozen=True, kw_only=True):
     requests: int = 0
     throttled: int = 0
     errors: int = 0
+    remaining_budget: int | None = None
     last_reconcile_at_s: float | None = None
     missing: int = 0
 
@@ -62,12 +64,15 @@ class Webhooks(Struct, frozen=True):
 
 
 class Api(Struct, frozen=True):
-    """Requests to ServiceNow since the daemon started; ``remaining_budget`` is null: ServiceNow does not tell it."""
+    """Requests to ServiceNow since the daemon started.
+
+    ``remaining_budget``: what its hourly rule has left for us, by our own count; null where there is no rule.
+    """
 
     requests: int
     throttled: int
     errors: int
-    remaining_budget: float | None
+    remaining_budget: int | None
     breaker: str
 
 
@@ -94,9 +99,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
     links = list(state.links_under(integration.id))
     letters = sum(one.integration_id == integration.id for one in state.dead_letters.values())
     pending = sum(state.conflicts[one].integration_id == integration.id for one in state.waiting.values())
-    waiting = [
-        entry for name in state.outbox.get(integration.id, ()) if (entry := state.links[name].outbox) is not None
-    ]
+    waiting = [entry for name in state.outbox.get(integration.id, ()) for entry in entries_of(state.links[name])]
     paused, down, degraded = _reasons(integration, links, counts, letters, pending)
     by_state = Counter(link.state for link in links)
     return StatusView(
@@ -107,14 +110,16 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},
         queue=Queue(
             outbox=len(waiting),
-            inflight=sum(link.in_flight is not None for link in links),
+            inflight=sum(
+                (link.in_flight is not None) + sum(note.in_flight is not None for note in link.notes) for link in links
+            ),
             oldest_age_s=round(max(0.0, at_s - min(one.since_s for one in waiting)), 1) if waiting else None,
         ),
         lag={"inbound": None, "outbound": None},
         dlq=letters,
         conflicts=pending,
         webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
-        api=Api(counts.requests, counts.throttled, counts.errors, None, counts.breaker),
+        api=Api(counts.requests, counts.throttled, counts.errors, counts.remaining_budget, counts.breaker),
         last_reconcile=optional_time(counts.last_reconcile_at_s),
         next_reconcile=None,
     )

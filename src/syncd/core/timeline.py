@@ -147,20 +147,27 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
             }
             yield "sync.sent", {**told, **_seen(event.observation)}
         case e.SendFailed():
-            failure = event.failure
-            yield (
-                "sync.failed",
-                {
-                    "kind": failure.kind,
-                    "message": failure.message,
-                    "status": failure.status,
-                    "detail": failure.detail,
-                    "ambiguous": event.ambiguous,
-                    "next_attempt_at": rfc3339(event.next_at_s),
-                },
-            )
+            yield "sync.failed", _failed(event)
+        case e.NoteSendStarted():
+            yield "sync.note_started", {"note_id": event.note_id, "text": event.attempt.text}
+        case e.NoteSent():
+            yield "sync.note_sent", {"note_id": event.note_id, "found": event.mod_count is None}
+        case e.NoteSendFailed():
+            yield "sync.note_failed", {"note_id": event.note_id, **_failed(event)}
         case _:
             return
+
+
+def _failed(event: e.SendFailed | e.NoteSendFailed) -> dict[str, Json]:
+    failure = event.failure
+    return {
+        "kind": failure.kind,
+        "message": failure.message,
+        "status": failure.status,
+        "detail": failure.detail,
+        "ambiguous": event.ambiguous,
+        "next_attempt_at": rfc3339(event.next_at_s),
+    }
 
 
 def _merged(event: e.Merged) -> Iterator[Found]:

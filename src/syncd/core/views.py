@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from syncd.core.model import Conflict, DeadLetter, Incident, Integration, Link, Note, Token
+from syncd.core import sending, worknotes
+from syncd.core.model import Conflict, DeadLetter, Failure, Incident, Integration, Link, Note, NoteEntry, Token
+from syncd.core.outbox import entries_of
 from syncd.core.state import State
 
 
@@ -55,8 +57,18 @@ class NoteView(Struct, frozen=True):
     origin: str
 
 
+class DeliveryView(Struct, frozen=True):
+    """What a link's record has not got yet. ``error``: what the last attempt met, in ServiceNow's own words."""
+
+    waiting: list[str]
+    since: str
+    attempts: int
+    next_attempt_at: str
+    error: "DeliveryErrorView | None"
+
+
 class LinkView(Struct, frozen=True):
-    """Contract section 9, "Link"."""
+    """Contract section 9, "Link". ``delivery`` is null when nothing waits."""
 
     incident_id: str
     external_id: str | None
@@ -66,6 +78,7 @@ class LinkView(Struct, frozen=True):
     reason: str | None
     created_at: str
     last_synced_at: str | None
+    delivery: DeliveryView | None
 
 
 class IntegrationView(Struct, frozen=True):
@@ -141,7 +154,7 @@ class DeliveryErrorView(Struct, frozen=True):
 
 
 class DeadLetterView(Struct, frozen=True):
-    """Contract section 9, "Dead letter"."""
+    """Contract section 9, "Dead letter". ``would_send``: what a retry would send as things stand, by column."""
 
     id: str
     incident_id: str
@@ -154,6 +167,8 @@ class DeadLetterView(Struct, frozen=True):
     created_at: str
     last_attempt_at: str
     next_attempt_at: str | None
+    note_id: str | None
+    would_send: dict[str, str]
 
 
 class TokenView(Struct, frozen=True):
@@ -257,7 +272,27 @@ def link(state: State, one: Link) -> LinkView:
         reason=one.reason or None,
         created_at=rfc3339(one.created_at_s),
         last_synced_at=optional_time(one.last_synced_at_s),
+        delivery=_delivery(one),
     )
+
+
+def _delivery(one: Link) -> DeliveryView | None:
+    entries = list(entries_of(one))
+    if not entries:
+        return None
+    fields = "create" if one.state == "pending" else "fields"
+    last = next((entry for entry in entries if entry.failure is not None), entries[0])
+    return DeliveryView(
+        waiting=[f"note {entry.note_id}" if isinstance(entry, NoteEntry) else fields for entry in entries],
+        since=rfc3339(min(entry.since_s for entry in entries)),
+        attempts=last.attempts,
+        next_attempt_at=rfc3339(last.next_at_s),
+        error=None if last.failure is None else _error(last.failure),
+    )
+
+
+def _error(failure: Failure) -> DeliveryErrorView:
+    return DeliveryErrorView(failure.kind, failure.status, failure.message, failure.detail)
 
 
 def integration(one: Integration) -> IntegrationView:
@@ -319,9 +354,7 @@ def conflict(one: Conflict) -> ConflictView:
 
 
 def dead_letter(state: State, one: DeadLetter) -> DeadLetterView:
-    """A dead letter; ``next_attempt_at`` while it is queued again."""
-    behind = state.links.get(one.link_id)
-    waits = behind is not None and behind.outbox is not None and one.id not in behind.held.values()
+    """A dead letter; ``next_attempt_at``: when it is tried again by itself, null when only a person may."""
     return DeadLetterView(
         id=one.id,
         incident_id=one.incident_id,
@@ -329,12 +362,22 @@ def dead_letter(state: State, one: DeadLetter) -> DeadLetterView:
         operation=one.operation,
         fields=list(one.fields),
         attempts=one.attempts,
-        error=DeliveryErrorView(one.error.kind, one.error.status, one.error.message, one.error.detail),
+        error=_error(one.error),
         remedy=one.remedy,
         created_at=rfc3339(one.created_at_s),
         last_attempt_at=rfc3339(one.last_attempt_at_s),
-        next_attempt_at=rfc3339(behind.outbox.next_at_s) if waits and behind and behind.outbox else None,
+        next_attempt_at=optional_time(_next_attempt_at_s(state.links[one.link_id], one)),
+        note_id=one.note_id or None,
+        would_send=worknotes.would_send(state, one) if one.note_id else sending.would_send(state, one),
     )
+
+
+def _next_attempt_at_s(link: Link, letter: DeadLetter) -> float | None:
+    """While it is queued again, when its turn comes; else when its slow schedule does."""
+    if letter.note_id:
+        return next((entry.next_at_s for entry in link.notes if entry.note_id == letter.note_id), letter.retry_at_s)
+    is_queued = link.outbox is not None and letter.id not in link.held.values()
+    return link.outbox.next_at_s if is_queued and link.outbox is not None else letter.retry_at_s
 
 
 def token(one: Token, last_used_at_s: float | None = None) -> TokenView:

@@ -25,6 +25,8 @@ _HALF_PAIR: Final = re.compile(
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 )
 DIGITS_MAX: Final = 15
+NOTE_CUT_LETTERS_MIN: Final = 1000
+_NOTE_HEADER: Final = re.compile(r"^\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\)\n", re.MULTILINE)
 
 Row = dict[str, object]
 
@@ -165,6 +167,25 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     return _whole(headers.get("retry-after", "").strip())
 
 
+def rate_rule(headers: Mapping[str, str]) -> tuple[int, float] | None:
+    """An hourly rule's limit, and when its hour ends on the instance's clock; None when no rule covers the answer."""
+    limit, reset_s = _whole(headers.get("x-ratelimit-limit", "")), _whole(headers.get("x-ratelimit-reset", ""))
+    return (limit, float(reset_s)) if limit and reset_s is not None else None
+
+
+def notes_shown(text: str) -> list[str]:
+    """The notes in a journal field's display value, newest first, each under a header line such as
+    ``2026-11-23 01:31:07 - Beth Anglin (Work notes)``, whose form depends on the reader's language.
+    """
+    return [part.rstrip() for part in _NOTE_HEADER.split(text.replace("\r\n", "\n"))[1:]]
+
+
+def is_same_note(shown: str, sent: str) -> bool:
+    """ServiceNow shows what was sent, or what a column limit left of it."""
+    shown = shown.replace("\r\n", "\n").rstrip()
+    return shown == sent or (len(shown) >= NOTE_CUT_LETTERS_MIN and sent.startswith(shown))
+
+
 def _whole(text: str) -> int | None:
     """A count or a number of seconds; None for anything else, and for what no clock or counter could show."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX else None
@@ -194,7 +215,7 @@ def stamp_text(at_s: float) -> str:
 
 def observation(row: Row, columns: tuple[str, ...]) -> Observation | None:
     """What a row shows, of ``columns``; None for a row without a ``sys_id`` (every field of it hidden)."""
-    shown = {name: _plain(value) for name, value in row.items()}
+    shown = {name: plain(value) for name, value in row.items()}
     if not shown.get("sys_id"):
         return None
     return Observation(
@@ -210,7 +231,7 @@ def observation(row: Row, columns: tuple[str, ...]) -> Observation | None:
     )
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """A value in any of the shapes the Table API uses: text, or an object with ``value``."""
     if isinstance(value, dict):
         value = value.get("value", "")

@@ -15,13 +15,24 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from syncd.core.backoff import Bucket
+from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 from syncd.seams import Clock
-from syncd.systems.answers import Answer, Row, date_s, observation, rows_of, stamp_text
+from syncd.systems.answers import (
+    Answer,
+    Row,
+    date_s,
+    is_same_note,
+    notes_shown,
+    observation,
+    plain,
+    rate_rule,
+    rows_of,
+    stamp_text,
+)
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 CONNECT_S_MAX: Final = 10.0
@@ -41,6 +52,10 @@ SYSTEM_COLUMNS: Final = (
     "correlation_id",
 )
 TABLE: Final = "/api/now/v2/table/incident"
+JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
+NOTES_READ_MAX: Final = 500  # the newest ones; what is looked for was written a few minutes ago at most
+NO_RECORD: Final = "0" * 32
+SLOW_REFUSAL_S: Final = 20.0
 
 
 class Credentials(Struct, frozen=True):
@@ -106,6 +121,8 @@ class ServiceNow:
         # In front of the pool: a request cancelled while it waits inside httpx's pool wedges that pool for good.
         self._slots = trio.CapacityLimiter(concurrency)
         self._meter = OffsetMeter()
+        self._budget = HourlyBudget()
+        self._next_at = 0.0
 
     @property
     def offset(self) -> Offset:
@@ -166,14 +183,38 @@ class ServiceNow:
             raise ExternalFailed("ambiguous", f"the answer shows record {echo.external_id} instead of {external_id}")
         return echo
 
+    async def add_note(self, external_id: str, text: str) -> Observation:
+        """Append a work note, and nothing else: fields may be sent again, a note may not."""
+        return await self.update(external_id, {"work_notes": text})
+
+    async def count_notes(self, external_id: str, text: str, author: str) -> int | None:
+        """How many work notes of a record say exactly this; None when our account may not read them.
+
+        Counts the rows of the journal table that ``author`` wrote (empty: anybody). That table is hidden from many
+        accounts, which looks like a record without notes; then the notes in the record itself are counted, which name
+        nobody's account.
+        """
+        query = f"element_id={external_id}^element=work_notes^ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
+        parameters = _list_parameters(query, ("element_id", "element", "value", "sys_created_by"), NOTES_READ_MAX)
+        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, READ_S_MAX)
+        if any(plain(row.get("element_id")) != external_id for row in rows):
+            raise _widened("element_id")
+        if rows:
+            written = [row for row in rows if not author or plain(row.get("sys_created_by")) == author]
+            return sum(is_same_note(plain(row.get("value")), text) for row in written)
+        parameters = _list_parameters(f"sys_id={external_id}", ("sys_id", "work_notes"), 1)
+        shown = await self._exchange("GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, READ_S_MAX)
+        if len(shown) != 1 or plain(shown[0].get("sys_id")) != external_id or "work_notes" not in shown[0]:
+            return None
+        return sum(is_same_note(note, text) for note in notes_shown(plain(shown[0]["work_notes"])))
+
+    async def probe(self) -> None:
+        """Ask for a record that cannot be there, which must give no rows."""
+        if await self._list(f"sys_id={NO_RECORD}", 1):
+            raise _widened("sys_id")
+
     async def _list(self, query: str, limit: int) -> list[Observation]:
-        parameters = {
-            "sysparm_query": query,
-            "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *READ_COLUMNS)),
-            "sysparm_limit": str(limit),
-            "sysparm_exclude_reference_link": "true",
-            "sysparm_no_count": "true",
-        }
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), limit)
         rows = await self._exchange("GET", TABLE, parameters, None, READ_S_MAX)
         return [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
 
@@ -209,16 +250,30 @@ class ServiceNow:
         writes = body is not None
         async with self._slots:
             await self._take_token()
-            left_at_s = self._clock.now_s()
+            left_at_s, left_at = self._clock.now_s(), trio.current_time()
             answer = await self._ask(request, deadline_s, writes=writes)
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
-        return rows_of(answer, writes=writes)
+        self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
+        try:
+            return rows_of(answer, writes=writes)
+        except ExternalFailed as error:
+            if writes and error.outcome == "refused" and trio.current_time() - left_at >= SLOW_REFUSAL_S:
+                error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
+            raise
 
     async def _take_token(self) -> None:
-        self._bucket, wait_s = self._bucket.take(trio.current_time(), self._rate)
-        if wait_s > 0:
-            await trio.sleep(wait_s)
+        now = trio.current_time()
+        self._bucket, wait_s = self._bucket.take(now, self._rate)
+        # What is left of an hourly rule is spread over what is left of its hour, in the instance's time.
+        pause_s = self._budget.pause_s(self._clock.now_s() + self._meter.offset.s)
+        self._next_at = max(now + wait_s, self._next_at + pause_s if pause_s else 0.0)
+        await trio.sleep_until(self._next_at)
+
+    @property
+    def remaining_budget(self) -> int | None:
+        """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
+        return self._budget.left
 
     async def _ask(self, request: httpx.Request, deadline_s: float, *, writes: bool) -> Answer:
         unclear: Outcome = "ambiguous" if writes else "unavailable"
@@ -264,6 +319,16 @@ async def _bounded(response: httpx.Response, unclear: Outcome) -> bytes:
                 with trio.move_on_after(1, shield=True):
                     await chunks.aclose()
     return bytes(body)
+
+
+def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:
+    return {
+        "sysparm_query": query,
+        "sysparm_fields": ",".join(columns),
+        "sysparm_limit": str(limit),
+        "sysparm_exclude_reference_link": "true",
+        "sysparm_no_count": "true",
+    }
 
 
 def _widened(column: str) -> ExternalFailed:

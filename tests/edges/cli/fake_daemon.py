@@ -185,6 +185,7 @@ DEAD_LETTER: dict[str, Json] = {
     "created_at": "2026-11-24T09:00:00Z",
     "last_attempt_at": "2026-11-24T09:00:01Z",
     "next_attempt_at": None,
+    "would_send": {"state": "6"},
 }
 TOKEN: dict[str, Json] = {
     "id": "tok_1",

@@ -24,8 +24,8 @@ def test_the_webhook_script_is_printed_as_it_came(im: Run, daemon: FakeDaemon) -
 def test_a_dead_letter_shows_the_words_of_servicenow_and_the_remedy(im: Run, daemon: FakeDaemon) -> None:
     outcome = im("integration", "dlq", "prod-snow", "--socket", daemon.address)
     words = " ".join(outcome.out.split())
-    assert "entry-17 INC-4Q7ZK2M9XD update 1 14 min ago HTTP 403: refused: Operation Failed" in words
-    assert "then retry" in words
+    assert "entry-17 INC-4Q7ZK2M9XD status 1 14 min ago - HTTP 403: refused: Operation Failed" in words
+    assert "then retry -> would send state=6" in words
 
 
 def test_retrying_says_what_is_queued(im: Run, daemon: FakeDaemon) -> None:

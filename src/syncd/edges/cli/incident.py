@@ -253,7 +253,7 @@ def note(
     author: FreeText = None,
     session: Injected,
 ) -> int:
-    """Add a work note; notes are only ever added. In this version they stay on the platform.
+    """Add a work note; notes are only ever added, and go to the work notes of the linked records.
 
     Example: im incident note INC-4Q7ZK2M9XD "Failed over to the second region"
     """

@@ -11,9 +11,9 @@ from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
 from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.reconcile import app as reconcile
-from syncd.edges.cli.render import age, facts, table, tree, when
+from syncd.edges.cli.render import age, clip, facts, table, tree, when
 from syncd.edges.cli.session import All, Flag, Injected, Session
-from syncd.edges.cli.shapes import DeadLetter, Integration, Link, Requeued, RotatedSecret
+from syncd.edges.cli.shapes import DeadLetter, DeliveryError, Integration, Link, Requeued, RotatedSecret
 from syncd.edges.cli.transport import WrongUsage
 
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
@@ -120,14 +120,14 @@ def links(integration: str, /, *, limit: int = 100, everything: All = False, ses
 
     def rows() -> str:
         return table(
-            ["INCIDENT", "EXTERNAL", "STATE", "SYNCED", "REASON"],
+            ["INCIDENT", "EXTERNAL", "STATE", "SYNCED", "WHY"],
             (
                 [
                     link.incident_id,
                     link.external_number or link.external_id,
                     link.state,
                     age(link.last_synced_at, session.now_s),
-                    link.reason,
+                    _waits(link, session.now_s) or link.reason,
                 ]
                 for link in read(found.body, list[Link])
             ),
@@ -136,6 +136,16 @@ def links(integration: str, /, *, limit: int = 100, everything: All = False, ses
 
     session.show_list(found, rows, empty="no links")
     return 0
+
+
+def _waits(link: Link, now_s: float) -> str | None:
+    """What the record has not got yet, after how many tries, when the next one is, and what the last one met."""
+    if (delivery := link.delivery) is None:
+        return None
+    words = f"waiting: {', '.join(delivery.waiting)}"
+    if delivery.error is not None:
+        words += f"; tries: {delivery.attempts}, next {age(delivery.next_attempt_at, now_s)}: {_said(delivery.error)}"
+    return words
 
 
 @app.command
@@ -217,14 +227,15 @@ def dlq(integration: str, /, *, limit: int = 100, everything: All = False, sessi
 
     def rows() -> str:
         return table(
-            ["ENTRY", "INCIDENT", "OPERATION", "TRIES", "LAST TRY", "ERROR"],
+            ["ENTRY", "INCIDENT", "WHAT", "TRIES", "SINCE", "NEXT TRY", "WHY"],
             (
                 [
                     entry.id,
                     entry.incident_id,
-                    entry.operation,
+                    ", ".join(entry.fields) if entry.operation == "update" else entry.operation,
                     str(entry.attempts),
-                    age(entry.last_attempt_at, session.now_s),
+                    age(entry.created_at, session.now_s),
+                    age(entry.next_attempt_at, session.now_s),
                     _why(entry),
                 ]
                 for entry in read(found.body, list[DeadLetter])
@@ -237,12 +248,17 @@ def dlq(integration: str, /, *, limit: int = 100, everything: All = False, sessi
 
 
 def _why(entry: DeadLetter) -> str:
-    words = []
-    if (error := entry.error) is not None:
-        status = f"HTTP {error.status}" if error.status else None
-        words = [word for word in (status, error.kind, error.message, error.detail) if word]
-    said = ": ".join(words) or "no reason given"
-    return f"{said} -> {entry.remedy}" if entry.remedy else said
+    """ServiceNow's words, the remedy, and what a retry would send now."""
+    parts = [_said(entry.error) if entry.error is not None else "no reason given", entry.remedy]
+    if entry.would_send is not None:
+        columns = ", ".join(f"{column}={clip(text, 40)}" for column, text in entry.would_send.items())
+        parts.append(f"would send {columns}" if columns else "nothing differs any more")
+    return " -> ".join(filter(None, parts))
+
+
+def _said(error: DeliveryError) -> str:
+    status = f"HTTP {error.status}" if error.status else None
+    return ": ".join(word for word in (status, error.kind, error.message, error.detail) if word)
 
 
 @app.command

@@ -90,6 +90,16 @@ class Link(Struct):
     state: str | None = None
     reason: str | None = None
     last_synced_at: str | None = None
+    delivery: "Delivery | None" = None
+
+
+class Delivery(Struct):
+    """What a link's record has not got yet."""
+
+    waiting: list[str] = []
+    attempts: int = 0
+    next_attempt_at: str | None = None
+    error: "DeliveryError | None" = None
 
 
 class Run(Struct):
@@ -118,10 +128,13 @@ class DeadLetter(Struct):
     incident_id: str | None = None
     external_id: str | None = None
     operation: str | None = None
+    fields: list[str] = []
     attempts: int = 0
     error: DeliveryError | None = None
     remedy: str | None = None
-    last_attempt_at: str | None = None
+    created_at: str | None = None
+    next_attempt_at: str | None = None
+    would_send: dict[str, str] | None = None
 
 
 class Requeued(Struct):

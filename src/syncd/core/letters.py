@@ -1,0 +1,111 @@
+"""Dead letters: changes that ServiceNow does not take, each with its words, a remedy, and what would be sent now.
+
+A letter stands for a group of fields, a create or a work note, never for a value: whoever tries it again reads and
+decides anew (docs/operations.md, "Dead letters"). What was refused is tried again by itself on a slow schedule, and at
+once when its cause may have gone (``fold_letters.py``).
+"""
+
+import math
+from typing import Final
+
+from syncd.core import mapping
+from syncd.core.events import Change, DeadLettered, DeadLetterRetried
+from syncd.core.model import DeadLetter, Failure, Incident, Integration, Link, Operation
+from syncd.core.state import State
+
+RETRY_FIRST_S: Final = 3600.0
+RETRY_CAP_S: Final = 24 * 3600.0
+RETRIES_A_STEP: Final = 50
+
+_REMEDY: Final = {
+    "refused": "correct the record, the incident or the integration's settings, then retry this entry",
+    "unconfirmed": "look for it in ServiceNow; if it is not there, retry this entry, else discard it",
+    "not-kept": "see what ServiceNow kept; edit the field again, or discard this entry to accept the difference",
+}
+
+
+def dead_letter(  # noqa: PLR0913 a letter has this many particulars
+    state: State,
+    link: Link,
+    operation: Operation,
+    fields: tuple[str, ...],
+    failure: Failure,
+    at_s: float,
+    *,
+    attempts: int,
+    hold: bool,
+    note_id: str = "",
+) -> DeadLettered:
+    """A letter for a change of this link, or the one it has already, renewed. ``attempts``: those of this round."""
+    before = state.letter_for(link.id, fields, operation, note_id)
+    created_at_s = before.created_at_s if before is not None else at_s
+    letter = DeadLetter(
+        id=before.id if before is not None else f"entry-{state.last_number + 1}",
+        integration_id=link.integration_id,
+        link_id=link.id,
+        incident_id=link.incident_id,
+        external_id=link.external_id,
+        operation=operation,
+        fields=fields,
+        error=failure,
+        remedy=_remedy(link, failure),
+        attempts=(before.attempts if before is not None else 0) + attempts,
+        created_at_s=created_at_s,
+        last_attempt_at_s=at_s,
+        note_id=note_id,
+        retry_at_s=_retry_at_s(created_at_s, at_s) if failure.kind == "refused" else None,
+    )
+    return DeadLettered(letter, hold)
+
+
+def _retry_at_s(created_at_s: float, at_s: float) -> float:
+    """After an hour, then twice as late each time, up to a day."""
+    return at_s + min(RETRY_CAP_S, max(RETRY_FIRST_S, at_s - created_at_s))
+
+
+def _remedy(link: Link, failure: Failure) -> str:
+    code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
+    if "mandatory" in failure.detail and code:
+        return (
+            f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
+            f"{link.incident_id} --resolution-code, or in external_defaults"
+        )
+    if "mandatory" in failure.detail:
+        return "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
+    return _REMEDY[failure.kind]
+
+
+def next_retry_at_s(state: State, integration_id: str) -> float:
+    """When the next letter is tried again by itself; infinite when none will be."""
+    letters = (one for one in state.dead_letters.values() if one.integration_id == integration_id)
+    return min((one.retry_at_s for one in letters if one.retry_at_s is not None), default=math.inf)
+
+
+def retry_due(state: State, integration_id: str, at_s: float) -> Change[int]:
+    """Try again those whose time has come, a few at a time; the result is their number."""
+    integration = state.integrations.get(integration_id)
+    if integration is None or not integration.settings.writes:
+        return Change("", (), result=0)
+    due = [
+        one.id
+        for one in state.dead_letters.values()
+        if one.integration_id == integration_id and one.retry_at_s is not None and one.retry_at_s <= at_s
+    ][:RETRIES_A_STEP]
+    events = tuple(DeadLetterRetried(letter_id) for letter_id in due)
+    return Change(integration.settings.organization_id, events, result=len(due))
+
+
+def columns_for(
+    fields: tuple[str, ...], incident: Incident, integration: Integration, record: mapping.Columns
+) -> dict[str, str]:
+    """The columns that make a record show the incident's present values of these fields."""
+    columns = mapping.put({field: incident.value(field) or "" for field in fields}, record)
+    if "status" in fields:
+        columns |= mapping.close_data(
+            incident.status,
+            record,
+            integration.settings.external_defaults,
+            incident.resolution_code,
+            incident.resolution_notes,
+        )
+    return columns
