@@ -78,6 +78,20 @@ async def test_linking_by_hand_brings_the_notes_over_once(world: World) -> None:
     assert entries(world, incident_id) == ["ann:\nbefore the link"]
 
 
+@in_world()
+async def test_a_pair_that_is_parted_and_linked_again_gets_no_note_twice(world: World) -> None:
+    incident_id = await declared(world)
+    for text in ("still down", "still down", "up again"):
+        await note(world, incident_id, text)
+    await trio.sleep(5)
+    sys_id, path = link(world, incident_id).external_id, f"/api/v1/integrations/{world.integration_id}/links"
+    await ask(world, "DELETE", f"{path}/{incident_id}", status=204)
+    await note(world, incident_id, "still down")
+    await ask(world, "POST", path, {"incident_id": incident_id, "external_id": sys_id}, status=201)
+    await trio.sleep(10)
+    assert entries(world, incident_id) == [f"ann:\n{text}" for text in ("still down",) * 2 + ("up again", "still down")]
+
+
 @pytest.mark.parametrize(
     "fault",
     [

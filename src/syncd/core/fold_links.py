@@ -14,6 +14,7 @@ from syncd.core import links
 from syncd.core.model import DeadLetter, Link, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.state import State
 from syncd.core.state import link_id as name_of
+from syncd.core.worknotes import maybe_there
 
 CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
 
@@ -108,6 +109,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     link = state.links.get(event.link_id)
     if link is None:
         link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
+        link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
     seen = event.observation
     link = links.with_observation(
         link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled

@@ -6,7 +6,11 @@ its record until it is there, or until no transaction that could have written it
 notes").
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
+
+from msgspec.structs import replace
 
 from syncd.core.events import Change, Event, NoteSendFailed, NoteSendStarted, NoteSent, Observed
 from syncd.core.letters import dead_letter
@@ -27,6 +31,20 @@ def wording(note: Note) -> str:
     """
     text = note.text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
     return f"{note.author}:\n{text}".replace("[code]", "[ code]").replace("[/code]", "[/ code]")
+
+
+def maybe_there(notes: Iterable[Note], entries: Iterable[NoteEntry]) -> tuple[NoteEntry, ...]:
+    """The entries for a record that existed before its link: it may have these notes from an earlier one.
+
+    Each is looked for before it is sent, as if an earlier attempt had gone without an answer.
+    """
+    wordings, before = {note.id: wording(note) for note in notes}, Counter[str]()
+    doubtful = []
+    for entry in entries:
+        text = wordings[entry.note_id]
+        doubtful.append(replace(entry, unsettled=NoteAttempt(0, text, 0.0, known=before[text], ended_at_s=0.0)))
+        before[text] += 1
+    return tuple(doubtful)
 
 
 def wording_of(state: State, link: Link) -> str:
