@@ -237,7 +237,13 @@ def test_no_tokens_are_possible_on_loopback(listen: str) -> None:
     assert config({"auth": "none", "listen": listen}).auth == "none"
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "[::]:80", "10.0.0.1:80", "myhost:80", "localhost.evil.example:80"])
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("0.0.0.0:8080", "[::]:80", "10.0.0.1:80", "[::ffff:127.0.0.1]:80", "127.1:80", "2130706433:80"),
+        *("myhost:80", "localhost.evil.example:80", "localhost.:80", "localhost.localdomain:80", "ip6-localhost:80"),
+    ],
+)
 def test_no_tokens_are_refused_elsewhere(listen: str) -> None:
     refused = refusal({"listen": listen}, {"INCIDENTS_AUTH": "none"})
     assert listen in str(refused)

@@ -17,12 +17,13 @@ import trio
 
 from syncd.config import Config
 from syncd.credentials import LocalKeyFiles, load_master_key
-from syncd.edges.api.access import Access, LocalUsers
+from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.gate import Gate
 from syncd.edges.api.listeners import open_tcp, open_unix
+from syncd.edges.api.peers import LocalUsers, PeerGate
 from syncd.edges.api.serve import serve
 from syncd.errors import BadConfig, StartRefused
 from syncd.house import House
@@ -91,24 +92,20 @@ async def _serve(config: Config, house: House, stop: trio.Event) -> None:
     tcp = await open_tcp(config.listen.host, config.listen.port)
     _make_folder(config.socket.parent, "socket", 0o755)
     unix = open_unix(config.socket)
+    users = LocalUsers(os.geteuid(), config.socket.stat().st_gid)
     desk = Desk(
         journal=house.journal,
         platform=platform,
         integrations=house.roster,
         vault=house.vault,
-        access=Access(
-            auth=config.auth,
-            public_host=config.public_host,
-            users=LocalUsers(os.geteuid(), config.socket.stat().st_gid),
-            now_s=house.seams.clock.now_s,
-        ),
+        access=Access(auth=config.auth, public_host=config.public_host, users=users, now_s=house.seams.clock.now_s),
         clock=house.seams.clock,
         ids=house.seams.ids,
         public_url=config.public_url,
         allowed_hosts=config.allowed_hosts,
         webhook_counts=WebhookCounts(),
     )
-    await serve(Gate(build_api(desk)), [*tcp, unix], stop=stop)
+    await serve(PeerGate(Gate(build_api(desk)), users), [*tcp, unix], stop=stop)
 
 
 def _make_folder(folder: Path, key: str, mode: int) -> None:

@@ -140,6 +140,7 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.DaemonBorn("j"),
         e.TokenCreated(Token("token-1", "ci", "read", "digest", 1.0)),
         e.TokenRevoked("token-1"),
+        e.TokenUsed("token-1"),
         e.IncidentDeclared("INC-1", "t", "SEV-1"),
         e.IncidentEdited("INC-1", {"title": "u", "service": None}),
         e.NoteAdded("INC-1", "note-1", "text", "ann"),

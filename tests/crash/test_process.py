@@ -330,10 +330,23 @@ def test_sighup_reads_the_level_again_and_a_broken_file_does_not_end_the_daemon(
         until(lambda: daemon.log().count(expected) > seen, expected)
         assert is_up(f"{daemon.url}/ready")
 
+    def told() -> int:
+        """A request that is refused by its size makes a line of level debug; how many there are."""
+        with socket.create_connection(("127.0.0.1", daemon.port)) as client:
+            client.sendall(b"POST /refused-by-size HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n")
+            assert b" 413 " in client.recv(1000)
+        return (installation.folder / "daemon.log").read_text().count("/refused-by-size")
+
     hang_up('log_level = "debug"\n', "level=debug")
+    assert told() == 1
     hang_up('log_level = "loud"\n', "loud")
+    assert told() == 2
     hang_up("log_level = \n", "is not TOML")
-    hang_up('log_level = "warning"\n', "level=warning")
+    assert told() == 3
+    hang_up('log_level = "warning"\nsync_trace = true\n', "level=warning")
+    assert told() == 3
+    installation.im("incident", "list")
+    assert "syncd.trace" not in (installation.folder / "daemon.log").read_text()
 
 
 def test_sigterm_with_idle_clients_ends_with_0_in_time_and_the_journal_stays_readable(tmp_path: Path) -> None:
@@ -375,6 +388,8 @@ def refusal(environ: dict[str, str], *words: str) -> tuple[int, str]:
         ({"INCIDENTS_LOG_LEVEL": "loud"}, ["log_level", "loud"]),
         ({"INCIDENTS_LISTEN": "8080"}, ["listen", "8080"]),
         ({"INCIDENTS_LISTEN": "0.0.0.0:8080"}, ["auth", "none", "0.0.0.0:8080"]),
+        ({"INCIDENTS_LISTEN": "[::]:8080"}, ["auth", "none", "[::]:8080"]),
+        ({"INCIDENTS_LISTEN": "localhost.localdomain:8080"}, ["auth", "none", "localhost.localdomain:8080"]),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_78_with_key_and_value(

@@ -16,11 +16,12 @@ from msgspec import UNSET, Struct
 from syncd.core.events import LinkJoined, Merged, SendSettled
 from syncd.core.model import Conflict, Settings
 from syncd.core.state import State, link_id
-from syncd.edges.api.access import Access, LocalUsers
+from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.gate import Gate
+from syncd.edges.api.peers import LocalUsers
 from syncd.errors import JournalFailed
 from syncd.house import House
 from syncd.seams import Seams

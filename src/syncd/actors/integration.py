@@ -21,6 +21,7 @@ from syncd.actors.reconciler import Reconciler
 from syncd.actors.router import run_router
 from syncd.actors.sender import Sender
 from syncd.actors.supervisor import RestartPolicy, supervise
+from syncd.core.events import Source
 from syncd.core.model import Integration
 from syncd.core.status import Health
 from syncd.seams import Clock, Ids
@@ -80,9 +81,9 @@ class RunningIntegration:
         """Sweep over all links now."""
         return await self._reconciler.reconcile()
 
-    async def link(self, incident_id: str, external_id: str, by: str, trace: str) -> None:
+    async def link(self, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None) -> None:
         """Join an incident and a record that a person named."""
-        await self._reader.link(incident_id, external_id, by, trace)
+        await self._reader.link(incident_id, external_id, by=by, trace=trace, source=source)
 
     @property
     def health(self) -> Health:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from syncd.core.events import Change, Record
+from syncd.core.events import Change, Record, Source
 from syncd.core.model import Cursor, Note, Observation
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
@@ -33,8 +33,8 @@ class Journal(Protocol):
         """The disk has no room."""
         ...
 
-    async def transact(self, decide: Decide[T], *, by: str, trace: str) -> T:
-        """Decide and evolve in one step; returns when what it rests on is durable."""
+    async def transact(self, decide: Decide[T], *, by: str, trace: str, source: Source | None = None) -> T:
+        """Decide and evolve in one step; returns when what it rests on is durable. ``source``: the caller, if any."""
         ...
 
     async def settled(self) -> None:
@@ -136,7 +136,9 @@ class Integrations(Protocol):
         """Read both sides and heal, now; ``Busy`` when it cannot start, ``WrongState`` when it is not running."""
         ...
 
-    async def link(self, integration_id: str, incident_id: str, external_id: str, *, by: str, trace: str) -> None:
+    async def link(
+        self, integration_id: str, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None
+    ) -> None:
         """Read the record and join the pair; returns when the link is durable.
 
         ``Unknown`` when ServiceNow does not show the record, ``Exists`` when one of the two was linked meanwhile,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External, Journal
 from syncd.core.backoff import CAP_S_FRESH
+from syncd.core.events import Source
 from syncd.core.hints import HINTS_A_READ, Read, join_pair, settle_read, swept, unlinked
 from syncd.core.model import Cursor, Hint, Integration, Observation
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
@@ -74,7 +75,7 @@ class Reader:
             self.breaker.last_failure = error  # a read that is refused is trouble, too: nothing comes in
             raise
 
-    async def link(self, incident_id: str, external_id: str, by: str, trace: str) -> None:
+    async def link(self, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None) -> None:
         """Join an incident and a record that a person named; ``Unknown`` when ServiceNow does not show the record."""
         rows = await self.rows([external_id])
         if not rows:
@@ -82,7 +83,10 @@ class Reader:
             raise Unknown(unseen, hint="give the record's sys_id; it may be hidden from the integration's account")
         offset = self._external.offset
         await self._journal.transact(
-            lambda state, _: join_pair(state, self._integration_id, incident_id, rows[0], offset), by=by, trace=trace
+            lambda state, _: join_pair(state, self._integration_id, incident_id, rows[0], offset),
+            by=by,
+            trace=trace,
+            source=source,
         )
 
     async def read(self, hints: Sequence[Hint]) -> None:

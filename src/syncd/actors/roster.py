@@ -14,7 +14,7 @@ from msgspec import Struct
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Journal, ReconcileResult
-from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record
+from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
 from syncd.core.model import Integration, SealedSecret, Settings
 from syncd.core.status import Health
 from syncd.errors import JournalFailed, WrongState
@@ -100,10 +100,10 @@ class Roster:
         return await self._actors(integration_id).reconcile()
 
     async def link(
-        self, integration_id: str, incident_id: str, external_id: str, *, by: str = "person", trace: str = ""
+        self, integration_id: str, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None
     ) -> None:
         """Join an incident and a record that a person named."""
-        await self._actors(integration_id).link(incident_id, external_id, by, trace)
+        await self._actors(integration_id).link(incident_id, external_id, by=by, trace=trace, source=source)
 
     def _actors(self, integration_id: str) -> RunningIntegration:
         running = self._running.get(integration_id)

@@ -50,6 +50,12 @@ class TokenRevoked(Struct, frozen=True, tag=True):
     token_id: str
 
 
+class TokenUsed(Struct, frozen=True, tag=True):
+    """A token was used; told at most once an hour for each."""
+
+    token_id: str
+
+
 class IncidentDeclared(Struct, frozen=True, tag=True):
     """A new incident. ``origin``: the integration whose record it came from, empty for one declared here."""
 
@@ -299,6 +305,7 @@ Event: TypeAlias = (
     DaemonBorn
     | TokenCreated
     | TokenRevoked
+    | TokenUsed
     | IncidentDeclared
     | IncidentEdited
     | NoteAdded
@@ -330,8 +337,21 @@ Event: TypeAlias = (
 )
 
 
-class Record(Struct, frozen=True, gc=False):
-    """One transaction. ``position`` is global and increases; ``stream`` is ``daemon`` or an organization."""
+class Source(Struct, frozen=True):
+    """Who asked for a change, by what nobody shares and nobody renames, and from where.
+
+    ``principal``: ``token-…``, ``uid:…``, ``webhook`` or ``anonymous``. ``address``: the client's, or ``pid:…`` here.
+    """
+
+    principal: str
+    address: str
+
+
+class Record(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One transaction. ``position`` is global and increases; ``stream`` is ``daemon`` or an organization.
+
+    ``by`` is the name that people read, ``source`` None where no caller asked for it.
+    """
 
     position: int
     stream: str
@@ -339,6 +359,7 @@ class Record(Struct, frozen=True, gc=False):
     by: str
     trace: str
     events: tuple[Event, ...]
+    source: Source | None = None
 
 
 class Change(Struct, Generic[T], frozen=True):

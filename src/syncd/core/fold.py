@@ -38,6 +38,11 @@ def _token_revoked(state: State, _: e.Record, event: e.TokenRevoked) -> None:
     state.tokens.pop(event.token_id, None)
 
 
+def _token_used(state: State, record: e.Record, event: e.TokenUsed) -> None:
+    if (token := state.tokens.get(event.token_id)) is not None:
+        state.tokens[token.id] = replace(token, last_used_at_s=record.at_s)
+
+
 def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None:
     stamp = Stamp(record.at_s, record.by)
     state.incidents[event.incident_id] = Incident(
@@ -187,6 +192,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.DaemonBorn: _born,
     e.TokenCreated: _token_created,
     e.TokenRevoked: _token_revoked,
+    e.TokenUsed: _token_used,
     e.IncidentDeclared: _declared,
     e.IncidentEdited: _edited,
     e.NoteAdded: fold_notes.note_added,

@@ -347,7 +347,7 @@ class DeadLetter(Struct, frozen=True):
 
 
 class Token(Struct, frozen=True):
-    """An API token; only its digest is kept."""
+    """An API token; only its digest is kept. ``last_used_at_s`` as far as it was journaled, seldom (``tokens.py``)."""
 
     id: str
     name: str
@@ -355,6 +355,7 @@ class Token(Struct, frozen=True):
     digest: str
     created_at_s: float
     expires_at_s: float | None = None
+    last_used_at_s: float | None = None
 
 
 class KeptAnswer(Struct, frozen=True):

@@ -7,7 +7,7 @@ the sync saw, decided and sent. Ids are ``<position>-<index>``, so the same even
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core import events as e
 from syncd.core.model import Half, Observation
@@ -19,7 +19,10 @@ Found: TypeAlias = tuple[str, dict[str, "Json"]]
 
 
 class CloudEvent(Struct, frozen=True, kw_only=True):
-    """CloudEvents 1.0, structured mode. ``position``, ``by`` and ``trace`` are extension attributes."""
+    """CloudEvents 1.0, structured mode. The extension attributes: ``position``, ``by``, ``trace``, and who asked.
+
+    ``principal`` and ``address`` are there when a caller asked for it: which token or user, and from where.
+    """
 
     specversion: str = "1.0"
     id: str
@@ -31,6 +34,8 @@ class CloudEvent(Struct, frozen=True, kw_only=True):
     position: int
     by: str
     trace: str
+    principal: str | UnsetType = UNSET
+    address: str | UnsetType = UNSET
     data: dict[str, Json]
 
 
@@ -62,6 +67,8 @@ def _entries(state: State, record: e.Record, incident_id: str, letters: Mapping[
                 position=record.position,
                 by=record.by,
                 trace=record.trace,
+                principal=record.source.principal if record.source else UNSET,
+                address=record.source.address if record.source else UNSET,
                 data=told,
             )
 

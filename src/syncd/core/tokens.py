@@ -1,11 +1,14 @@
-"""API tokens as decisions: made, revoked, and what a scope includes. Only digests come here, never the text."""
+"""API tokens as decisions: made, used, revoked, and what a scope includes. Only digests come here, never the text.
+
+That a token was used is journaled at most once an hour, so reading costs no write; in between the doors remember it.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Struct
 
-from syncd.core.events import DAEMON_STREAM, Change, TokenCreated, TokenRevoked
+from syncd.core.events import DAEMON_STREAM, Change, TokenCreated, TokenRevoked, TokenUsed
 from syncd.core.fields import Fields, given, shown
 from syncd.core.model import Token
 from syncd.core.state import State
@@ -16,6 +19,7 @@ Decide = Callable[[State, float], Change[T]]
 Scope: TypeAlias = Literal["read", "operate", "admin"]
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+USE_KEPT_EVERY_S: Final = 3600.0
 
 
 class NewToken(Struct, frozen=True):
@@ -58,6 +62,22 @@ def revoke(token_id: str) -> Decide[None]:
         return Change(DAEMON_STREAM, (TokenRevoked(token_id),), None)
 
     return decide
+
+
+def use(token_id: str) -> Decide[None]:
+    """A token was used; journals nothing when its last use is on record already, or when it is gone."""
+
+    def decide(state: State, at_s: float) -> Change[None]:
+        token = state.tokens.get(token_id)
+        events = (TokenUsed(token_id),) if token is not None and is_use_due(token, at_s) else ()
+        return Change(DAEMON_STREAM, events, None)
+
+    return decide
+
+
+def is_use_due(token: Token, at_s: float) -> bool:
+    """Whether a use at this time is to be journaled."""
+    return token.last_used_at_s is None or abs(at_s - token.last_used_at_s) >= USE_KEPT_EVERY_S
 
 
 def covers(scope: str, needed: str) -> bool:

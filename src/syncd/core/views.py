@@ -381,13 +381,13 @@ def _next_attempt_at_s(link: Link, letter: DeadLetter) -> float | None:
 
 
 def token(one: Token, last_used_at_s: float | None = None) -> TokenView:
-    """A token for a list."""
+    """A token for a list. ``last_used_at_s``: when this process saw it last, None: not yet."""
     return TokenView(
         one.id,
         one.name,
         one.scope,
         rfc3339(one.created_at_s),
-        optional_time(last_used_at_s),
+        optional_time(one.last_used_at_s if last_used_at_s is None else last_used_at_s),
         optional_time(one.expires_at_s),
     )
 

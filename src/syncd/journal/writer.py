@@ -21,7 +21,7 @@ from typing import NoReturn, Self, TypeVar
 
 import trio
 
-from syncd.core.events import Change, Record
+from syncd.core.events import Change, Record, Source
 from syncd.core.fold import evolve
 from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, Unknown
@@ -117,7 +117,9 @@ class Journal:
         """The oldest record that is kept, 0 if there is none."""
         return self._index.first_position
 
-    async def transact(self, decide: Callable[[State, float], Change[T]], *, by: str, trace: str) -> T:
+    async def transact(
+        self, decide: Callable[[State, float], Change[T]], *, by: str, trace: str, source: Source | None = None
+    ) -> T:
         """Give ``decide`` the newest state and the time; journal its events as one record; return its result.
 
         ``decide`` must not wait and must not keep the state. When it journals nothing, or raises, the answer still
@@ -135,7 +137,7 @@ class Journal:
             at_s = self._clock.now_s()
             change = decide(self._state, at_s)
             if change.events:
-                self._append(Record(self._position + 1, change.stream, at_s, by, trace, change.events))
+                self._append(Record(self._position + 1, change.stream, at_s, by, trace, change.events, source))
                 is_journaled = True
         except Exception as error:  # noqa: BLE001 raised again below: a refusal rests on the state, too
             refusal = error

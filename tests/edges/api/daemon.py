@@ -10,10 +10,11 @@ from random import Random
 from typing import Any, Literal
 
 import httpx
+import msgspec
 import trio
 
 from syncd.actors.ports import ReconcileResult
-from syncd.core.events import Change, DaemonBorn, LinkJoined
+from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.model import Observation
 from syncd.core.state import State, link_id
 from syncd.core.status import Health
@@ -22,6 +23,7 @@ from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
+from syncd.edges.api.listeners import Peer
 from syncd.errors import SyncdError
 from syncd.journal.writer import Journal
 from syncd.systems import platform
@@ -66,8 +68,8 @@ class FakeUsers:
     def name_of(self, uid: int) -> str:
         return {0: "root", 500: "syncd", 600: "alice"}.get(uid, str(uid))
 
-    def may_use_socket(self, uid: int, gid: int) -> bool:
-        return uid in {0, 500} or gid == 700
+    def may_use_socket(self, peer: Peer) -> bool:
+        return peer.uid in {0, 500} or peer.gid == 700
 
 
 class FakeIntegrations:
@@ -90,7 +92,14 @@ class FakeIntegrations:
         return ReconcileResult(3, 1, AT_S, AT_S + 2)
 
     async def link(
-        self, integration_id: str, incident_id: str, external_id: str, *, by: str = "person", trace: str = ""
+        self,
+        integration_id: str,
+        incident_id: str,
+        external_id: str,
+        *,
+        by: str = "person",
+        trace: str = "",
+        source: Source | None = None,
     ) -> None:
         def join(state: State, _at_s: float) -> Change[None]:
             name = link_id(integration_id, incident_id)
@@ -99,7 +108,7 @@ class FakeIntegrations:
 
         if self.failure is not None:
             raise self.failure
-        await self._journal.transact(join, by=by, trace=trace)
+        await self._journal.transact(join, by=by, trace=trace, source=source)
 
     def health(self, integration_id: str) -> Health:
         return self.health_now
@@ -163,11 +172,59 @@ class Daemon:
             receive: Callable[[], Awaitable[Any]],
             send: Callable[[Any], Awaitable[None]],
         ) -> None:
-            await self.api({**scope, "state": {"peer": peer}}, receive, send)  # type: ignore[arg-type]
+            await self.api({**scope, "state": {"peer": Peer(*peer) if peer else None}}, receive, send)  # type: ignore[arg-type]
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         transport = httpx.ASGITransport(app=app, client=(address, 1))
         return httpx.AsyncClient(transport=transport, base_url=f"http://{host}", headers=headers)
+
+    async def status(
+        self,
+        method: str,
+        path: str,
+        *headers: tuple[str, str],
+        body: object = None,
+        peer: tuple[int, int, int] | None = None,
+        address: str = "127.0.0.1",
+    ) -> int:
+        """The status alone, without a client library and without waiting for the end of a stream."""
+        found = 0
+        raw: bytes | None = b"" if body is None else msgspec.json.encode(body)
+        lines = [("host", "localhost"), *([] if body is None else [("content-type", "application/json")]), *headers]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in lines],
+            "client": (address, 1),
+            "server": ("127.0.0.1", 8080),
+            "state": {"peer": Peer(*peer) if peer else None},
+        }
+
+        async def receive() -> dict[str, Any]:
+            nonlocal raw
+            if raw is None:
+                await trio.sleep_forever()
+            whole, raw = raw, None
+            return {"type": "http.request", "body": whole, "more_body": False}
+
+        with trio.CancelScope() as told:
+
+            async def send(message: MutableMapping[str, Any]) -> None:
+                nonlocal found
+                if message["type"] == "http.response.start":
+                    found = message["status"]
+                    told.cancel()
+                await trio.lowlevel.checkpoint()
+
+            await self.api(scope, receive, send)  # type: ignore[arg-type]
+        return found
 
     async def declare(self, **fields: object) -> dict[str, Any]:
         """An incident, as its answer shows it."""
@@ -209,7 +266,11 @@ def born(state: State, at_s: float) -> Change[None]:
 
 @asynccontextmanager
 async def running(
-    *, disk: SimDisk | None = None, auth: Literal["token", "none"] = "token", seed: int = 1
+    *,
+    disk: SimDisk | None = None,
+    auth: Literal["token", "none"] = "token",
+    public_host: str = "sync.example.org",
+    seed: int = 1,
 ) -> AsyncIterator[Daemon]:
     """A daemon without actors and listeners, for the time of the block."""
     rng = Random(seed)
@@ -222,7 +283,7 @@ async def running(
         platform=platform,
         integrations=integrations,
         vault=Vault(b"k" * 32, ids),
-        access=Access(auth=auth, public_host="sync.example.org", users=FakeUsers(), now_s=clock.now_s),
+        access=Access(auth=auth, public_host=public_host, users=FakeUsers(), now_s=clock.now_s),
         clock=clock,
         ids=ids,
         public_url="https://sync.example.org",

@@ -234,9 +234,9 @@ async def test_a_webhook_for_an_integration_that_is_deleted_meanwhile_is_refused
         made = await daemon.configure(handle="prod", webhook_secret=SECRET)
         real = daemon.journal.transact
 
-        async def delete_first(decide: Any, *, by: str, trace: str) -> Any:
+        async def delete_first(decide: Any, **told: Any) -> Any:
             daemon.journal.state.integrations.pop(made["id"])
-            return await real(decide, by=by, trace=trace)
+            return await real(decide, **told)
 
         daemon.journal.transact = delete_first  # type: ignore[method-assign] # a deletion between check and step
         assert (await send(daemon, CHANGE)).status_code == 401

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from syncd.core.events import DaemonBorn, Event, IncidentDeclared, Record
+from syncd.core.events import DaemonBorn, Event, IncidentDeclared, Record, Source
 from syncd.edges.cli.render import cells
 from syncd.journal.codec import SegmentHeader, encode_record, frame_bytes, segment_header_bytes
 from tests.edges.cli.conftest import Outcome, Run
@@ -21,7 +21,8 @@ def state(tmp_path: Path) -> Path:
         event: Event = IncidentDeclared(incident_id=f"INC-{position}", title="A \x1b[2J title", severity="SEV-2")
         if position == 1:
             event = DaemonBorn("j1")
-        record = Record(position=position, stream="default", at_s=AT_S, by="ana\u202e", trace="t", events=(event,))
+        source = Source("token-7", "10.0.0.9") if position == 5 else None
+        record = Record(position, "default", AT_S, "ana\u202e", "t", (event,), source)
         frame, chain = frame_bytes(encode_record(record), position, chain)
         blocks.append(frame)
     (tmp_path / "journal").mkdir()
@@ -73,9 +74,10 @@ def test_damage_is_1_and_names_the_place(im: Run, state: Path) -> None:
 def test_tail_shows_the_last_records(im: Run, state: Path) -> None:
     outcome = journal(im, state, "tail", "-n", "2")
     head, first, last = outcome.out.splitlines()
-    assert head.split() == ["POSITION", "TIME", "BY", "EVENTS"]
-    assert first.endswith("ana\\u202e  IncidentDeclared INC-4")
+    assert head.split() == ["POSITION", "TIME", "BY", "FROM", "EVENTS"]
+    assert first.split()[-4:] == ["ana\\u202e", "-", "IncidentDeclared", "INC-4"]
     assert last.startswith("5         2026-11-24 09:14:03Z (3 s ago)")
+    assert last.split()[-5:] == ["ana\\u202e", "token-7", "10.0.0.9", "IncidentDeclared", "INC-5"]
     assert max(map(cells, outcome.out.splitlines())) <= 100
     exact = json.loads(journal(im, state, "tail", "-n", "2", "--format", "json").out)
     assert [each["position"] for each in exact] == [4, 5]
@@ -87,6 +89,7 @@ def test_show_prints_one_record_and_nothing_a_terminal_obeys(im: Run, state: Pat
     assert "events[0].title" in outcome.out
     assert "A \\x1b[2J title" in outcome.out
     assert json.loads(journal(im, state, "show", "3", "--format", "json").out)["position"] == 3
+    assert "source.address         10.0.0.9" in journal(im, state, "show", "5").out
 
 
 def test_a_position_that_is_not_there_is_1(im: Run, state: Path) -> None:
@@ -94,6 +97,13 @@ def test_a_position_that_is_not_there_is_1(im: Run, state: Path) -> None:
         outcome = journal(im, state, "show", position)
         assert (outcome.code, outcome.out) == (1, "")
         assert f"no record {position}" in outcome.err
+
+
+def test_the_journal_of_another_machine_is_not_mistaken_for_the_one_here(im: Run, state: Path) -> None:
+    for command in ("info", "verify", "tail"):
+        outcome = journal(im, state, command, "--server", "https://sync.example.org")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "run it where the daemon runs" in outcome.err
 
 
 def test_a_folder_without_a_journal_is_said_to_have_none(im: Run, tmp_path: Path) -> None:

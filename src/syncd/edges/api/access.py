@@ -1,36 +1,41 @@
 """Who may call: peers of the Unix socket by the kernel's word, bearer tokens on TCP, and nobody's browser.
 
 It owns the rules for ``Host``, ``Origin`` and ``Sec-Fetch-Site``, scopes, and the count of wrong tokens. It reads the
-request's headers, State and the user databases, and changes nothing. A browser page can make this machine connect to
-us; it cannot choose our ``Host`` or hide its ``Origin``, so these two are checked whatever else is right.
+request's headers and State, and changes nothing; who may use the socket at all is ``peers.py``. A browser page can make
+this machine connect to us; it cannot choose our ``Host`` or hide its ``Origin``, so these two are checked whatever else
+is right.
 """
 
-import grp
-import pwd
+import logging
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, Protocol
-from urllib.parse import urlsplit
+from typing import Final, Literal
 
 import trio
 from msgspec import Struct
 
 from syncd.core import tokens
+from syncd.core.events import Source
 from syncd.core.model import Token
 from syncd.core.state import State
 from syncd.core.tokens import Scope
 from syncd.credentials import digest_of, is_same, scope_in
+from syncd.edges.api.listeners import Peer
+from syncd.edges.api.peers import Users, check_peer
 from syncd.errors import Forbidden, Malformed, Refused, TooMany, Unauthenticated
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 WRONG_TOKENS_MAX: Final = 20
 WRONG_TOKENS_WINDOW_S: Final = 60.0
 ADDRESSES_MAX: Final = 4096
-USERS_KEPT_S: Final = 60.0
-USERS_KEPT_MAX: Final = 1024
+_PORT_MAX: Final = 65535
+
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+log = logging.getLogger("syncd.http")
 
 
 class Misdirected(Refused):
@@ -39,81 +44,11 @@ class Misdirected(Refused):
     status, title = 421, "Misdirected request"
 
 
-class Users(Protocol):
-    """This machine's users, as far as the socket needs to know them."""
-
-    def name_of(self, uid: int) -> str:
-        """A user's name, or the number as text."""
-        ...
-
-    def may_use_socket(self, uid: int, gid: int) -> bool:
-        """root, the daemon's own user, and members of the socket's group."""
-        ...
-
-
-class _KnownUser(Struct):
-    """What the databases said of a user, and when on Trio's clock; ``is_member`` None: not asked yet."""
-
-    name: str
-    at: float
-    is_member: bool | None = None
-
-
-class LocalUsers:
-    """The users of the password and group databases. ``socket_gid``: the group that owns the socket file.
-
-    A look-up blocks, for long where users come over the network; so root and the daemon's own user need none, and what
-    was said of another one holds for a minute.
-    """
-
-    def __init__(self, own_uid: int, socket_gid: int) -> None:
-        self._always = {0: "root"}
-        self._always.setdefault(own_uid, _user_name(own_uid) if own_uid else "root")
-        self._socket_gid = socket_gid
-        self._known: OrderedDict[int, _KnownUser] = OrderedDict()
-
-    @property
-    def kept(self) -> int:
-        """Users that are remembered at this moment."""
-        return len(self._known)
-
-    def name_of(self, uid: int) -> str:
-        return self._always.get(uid) or self._user(uid).name
-
-    def may_use_socket(self, uid: int, gid: int) -> bool:
-        if uid in self._always or gid == self._socket_gid:
-            return True
-        user = self._user(uid)
-        if user.is_member is None:
-            try:  # SO_PEERCRED tells the primary group only
-                user.is_member = user.name in grp.getgrgid(self._socket_gid).gr_mem
-            except KeyError:
-                user.is_member = False
-        return user.is_member
-
-    def _user(self, uid: int) -> _KnownUser:
-        now = trio.current_time()
-        user = self._known.get(uid)
-        if user is None or now - user.at > USERS_KEPT_S:
-            self._known.pop(uid, None)
-            self._known[uid] = user = _KnownUser(_user_name(uid), now)
-            while len(self._known) > USERS_KEPT_MAX:
-                self._known.popitem(last=False)
-        return user
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 class Caller(Struct, frozen=True):
-    """Who calls. ``by`` is what the journal says; ``key`` keeps the idempotency keys of callers apart."""
+    """Who calls. ``by`` is the name that people read, ``source`` what tells callers apart."""
 
     by: str
-    key: str
+    source: Source
     scope: Scope
     token_id: str = ""
 
@@ -121,12 +56,12 @@ class Caller(Struct, frozen=True):
 class Call(Struct, frozen=True):
     """What the rules look at. ``headers``: by lower-case name. ``address``: the client's, empty on the Unix socket.
 
-    ``peer``: (pid, uid, gid) on the Unix socket, None on TCP.
+    ``peer``: the process on the Unix socket, None on TCP.
     """
 
     method: str
     headers: Mapping[str, Sequence[str]]
-    peer: tuple[int, int, int] | None
+    peer: Peer | None
     address: str
 
     def header(self, name: str) -> str | None:
@@ -144,18 +79,17 @@ class Access:
         self, *, auth: Literal["token", "none"], public_host: str, users: Users, now_s: Callable[[], float]
     ) -> None:
         self._auth = auth
-        self._hosts = LOCAL_HOSTS | {public_host.lower()} - {""}
+        self._hosts = LOCAL_HOSTS | {f"[{public_host}]" if ":" in public_host else public_host} - {""}
         self._users = users
         self._now_s = now_s
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
+        self._warn_at = -math.inf
         self.last_used_at_s: dict[str, float] = {}
 
     def check_origin(self, call: Call) -> None:
         """Refuse a foreign ``Host``, and a foreign page's request that would change something."""
         host = call.header("host") or ""
-        match = _HOST.fullmatch(host)
-        name = match.group(1).strip("[]").lower() if match else ""
-        if call.peer is None and name not in self._hosts:
+        if call.peer is None and _name_in(host) not in self._hosts:
             raise Misdirected(
                 f"this daemon is not {host[:100]!r}",
                 hint="call it by localhost or its public_url; INCIDENTS_PUBLIC_URL sets that",
@@ -172,18 +106,15 @@ class Access:
     def identify(self, call: Call, state: State) -> Caller:
         """Who calls; ``Unauthenticated``, ``Forbidden`` or ``TooMany`` otherwise."""
         if call.peer is not None:
-            return self._peer(*call.peer)
+            return self._peer(call.peer)
         if self._auth == "none":
-            return Caller("anonymous", "anonymous", "admin")
+            return Caller("anonymous", Source("anonymous", call.address), "admin")
         return self._bearer(call, state)
 
-    def _peer(self, _pid: int, uid: int, gid: int) -> Caller:
-        name = self._users.name_of(uid)
-        if not self._users.may_use_socket(uid, gid):
-            raise Forbidden(
-                f"user {name} may not use this socket", hint="join the socket's group, or use a token over TCP"
-            )
-        return Caller(f"user:{name}", f"uid:{uid}", "admin")
+    def _peer(self, peer: Peer) -> Caller:
+        check_peer(peer, self._users)
+        source = Source(f"uid:{peer.uid}", f"pid:{peer.pid}")
+        return Caller(f"user:{self._users.name_of(peer.uid)}", source, "admin")
 
     def _bearer(self, call: Call, state: State) -> Caller:
         given = call.header("authorization")
@@ -192,14 +123,13 @@ class Access:
                 "a token is needed", hint="send Authorization: Bearer <token>; make one: im token create --scope read"
             )
         kind, _, text = given.partition(" ")
-        token = self._token_of(text.strip(), state) if kind.lower() == "bearer" else None
+        token = self._token_of(text.strip(" \t"), state) if kind.lower() == "bearer" else None
         if token is None:
             self._count_guess(call.address)  # a right token is never refused for the wrong ones of a neighbour
             raise Unauthenticated(
                 "the token is not valid here: unknown, revoked or expired", hint="make another: im token create"
             )
-        self.last_used_at_s[token.id] = self._now_s()
-        return Caller(f"token:{token.name}", f"token:{token.id}", token.scope, token.id)
+        return Caller(f"token:{token.name}", Source(token.id, call.address), token.scope, token.id)
 
     def _token_of(self, text: str, state: State) -> Token | None:
         if scope_in(text) is None:
@@ -220,6 +150,9 @@ class Access:
         while len(self._wrong) > ADDRESSES_MAX:
             self._wrong.popitem(last=False)
         if is_over:
+            if now >= self._warn_at:  # a line a minute, however many addresses there are
+                self._warn_at = now + WRONG_TOKENS_WINDOW_S
+                log.warning("wrong tokens are slowed down", extra={"address": address})
             raise TooMany(
                 f"{len(guesses)} wrong tokens in a minute from {address}",
                 hint="use a valid token",
@@ -236,8 +169,12 @@ def check_scope(caller: Caller, needed: Scope) -> None:
         )
 
 
+def _name_in(host: str) -> str:
+    """The name or bracketed address of a ``Host`` value, without its port; empty for what is none."""
+    match = _HOST.fullmatch(host)
+    return match.group(1).lower() if match and int(match.group(2) or 0) <= _PORT_MAX else ""
+
+
 def _same_origin(origin: str, host: str) -> bool:
-    try:
-        return urlsplit(origin).netloc.lower() == host.lower() != ""
-    except ValueError:
-        return False
+    """Whether a page of that origin came from the host that is called; a proxy may have made http of its https."""
+    return origin.lower() in {f"http://{host}".lower(), f"https://{host}".lower()}

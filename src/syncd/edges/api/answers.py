@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, TypeVar
 from urllib.parse import quote, urlencode
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
@@ -43,7 +44,9 @@ def answer(value: object, status: int = 200, headers: Mapping[str, str] | None =
 
 def nothing() -> Response:
     """204."""
-    return Response(b"", status=204)
+    response = Response(b"", status=204)
+    del response.headers["Content-Type"]  # the framework's default would call nothing a web page
+    return response
 
 
 def problem_fields(error: SyncdError, extra: Mapping[str, object] | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -123,9 +126,8 @@ def filters(*known: str) -> dict[str, str]:
     problems = []
     for key, value in request.args.items(multi=True):
         if key in found or (key not in known and key not in {"limit", "cursor"}):
-            reason = (
-                "is given twice; give it once" if key in found else f"is not known here; known are {', '.join(known)}"
-            )
+            named = ", ".join((*known, "limit", "cursor"))
+            reason = "is given twice; give it once" if key in found else f"is not known here; known are {named}"
             problems.append(Problem(key[:60], reason))
         found[key] = value
     if problems:
@@ -162,7 +164,7 @@ def wanted_page() -> Page:
     if not re.fullmatch(r"[0-9]{1,6}", limit_text) or not 1 <= int(limit_text) <= LIMIT_MAX:
         fault = Problem("limit", f"{shown(limit_text)} is not a number from 1 to {LIMIT_MAX}")
         raise Invalid(f"limit {shown(limit_text)} is not a number from 1 to {LIMIT_MAX}", problems=(fault,))
-    return Page(int(limit_text), None if cursor is None else _key_in(cursor))
+    return Page(int(limit_text), None if cursor is None else _key_in(cursor, request.path))
 
 
 def paged(
@@ -179,21 +181,26 @@ def paged(
     if len(chosen) > page.limit:
         chosen.pop()
         query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-        target = f"{quote(request.path)}?{urlencode([*query, ('cursor', _cursor_of(key(chosen[-1])))])}"
+        cursor = _cursor_of(key(chosen[-1]), request.path)
+        target = f"{quote(request.path)}?{urlencode([*query, ('cursor', cursor)])}"
         headers["Link"] = f'<{target}>; rel="next"'
     return answer([show(one) for one in chosen], headers=headers)
 
 
-def _cursor_of(key: Key) -> str:
-    return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+def _cursor_of(key: Key, path: str) -> str:
+    return urlsafe_b64encode(msgspec.json.encode((*key, crc32(path.encode())))).decode().rstrip("=")
 
 
-def _key_in(cursor: str) -> Key:
+def _key_in(cursor: str, path: str) -> Key:
+    """The key in a cursor; ``Invalid`` for one that the list at ``path`` did not give."""
     try:
-        key: Key = msgspec.json.decode(urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)), type=Key)
-        return key
+        raw = urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
+        at, name, mark = msgspec.json.decode(raw, type=tuple[float, str, int])
+        if mark != crc32(path.encode()):
+            raise ValueError("it is another list's")
     except (ValueError, RecursionError) as error:  # also binascii.Error and DecodeError
         fault = Problem("cursor", "is not one that this list gave; start again without it")
         raise Invalid(
             "the cursor is not one that this list gave", problems=(fault,), hint="start without it"
         ) from error
+    return at, name

@@ -20,6 +20,7 @@ from syncd.edges.api import conflicts, dead_letters, incidents, integrations, li
 from syncd.edges.api.access import Call, check_scope
 from syncd.edges.api.answers import answer, plain_problem, problem
 from syncd.edges.api.desk import Desk
+from syncd.edges.api.listeners import Peer
 from syncd.edges.api.routes import OPEN, Routes
 from syncd.edges.api.webhooks import WEBHOOK_PREFIX, WebhookDoor
 from syncd.errors import Busy, SyncdError, TooLarge, Unknown
@@ -101,6 +102,7 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
         desk.access.check_origin(call)
         g.caller = desk.access.identify(call, desk.state)
         check_scope(g.caller, routes.scopes.get(endpoint) or "read")
+        await desk.note_use()
 
     async def finish(response: Response) -> Response:
         await trio.lowlevel.checkpoint()
@@ -120,7 +122,7 @@ def _call() -> Call:
     headers: dict[str, list[str]] = {}
     for name, value in request.scope["headers"]:
         headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    state = cast("Mapping[str, tuple[int, int, int] | None]", request.scope.get("state") or {})
+    state = cast("Mapping[str, Peer | None]", request.scope.get("state") or {})
     client = request.scope.get("client")
     return Call(request.method, headers, state.get("peer"), client[0] if client else "")
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from quart import Response, g
 
 from syncd.actors.ports import Decide, Integrations, Journal, Platform
-from syncd.core import registry
+from syncd.core import registry, tokens
 from syncd.core.model import SealedSecret
 from syncd.core.state import State
 from syncd.credentials import Secret, Vault
@@ -51,8 +51,17 @@ class Desk(Struct, frozen=True, kw_only=True):
     async def change(self, decide: Decide[T]) -> T:
         """Run a decision for the present caller; ``Busy`` when it is not on disk in time."""
         with trio.move_on_after(DURABLE_S_MAX):
-            return await self.journal.transact(decide, by=caller().by, trace=trace_id())
+            who = caller()
+            return await self.journal.transact(decide, by=who.by, trace=trace_id(), source=who.source)
         raise not_durable()
+
+    async def note_use(self) -> None:
+        """Remember that the present caller's token was used; on disk too, once an hour."""
+        token = self.state.tokens.get(caller().token_id)
+        if token is not None:
+            now_s = self.access.last_used_at_s[token.id] = self.clock.now_s()
+            if tokens.is_use_due(token, now_s):
+                await self.change(tokens.use(token.id))
 
     async def show(self, value: object) -> Response:
         """Answer with a value taken from State, once everything it rests on is durable."""

@@ -7,9 +7,10 @@ import msgspec
 from quart import Response, request
 
 from syncd.core import finding, timeline, views
-from syncd.core.fields import shown, time_s
-from syncd.core.model import SEVERITIES, STATUSES, Incident
+from syncd.core.fields import Fields, given, shown, time_s
+from syncd.core.model import STATUSES, Incident
 from syncd.core.requests import incident_changes, new_incident, new_note
+from syncd.core.requests import severity as severity_of
 from syncd.credentials import digest_of
 from syncd.edges.api.answers import answer, body, filters, if_match, one_of, paged, problem, wanted_page
 from syncd.edges.api.desk import Desk, caller
@@ -32,7 +33,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
                 wanted,
                 incident_id=f"INC-{desk.ids.word()}",
                 by=caller().by,
-                key=f"{caller().key} {key}" if key else "",
+                key=f"{caller().source.principal} {key}" if key else "",
                 body_digest=digest_of(msgspec.json.encode(wanted).decode()),
             )
         )
@@ -72,7 +73,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(after, headers={"ETag": f'"{after.version}"'})
 
     async def list_notes(incident_id: str) -> Response:
-        page = wanted_page()
+        page, _ = wanted_page(), filters()
         finding.incident(desk.state, incident_id)
         notes = list(enumerate(desk.state.notes.get(incident_id, ())))
         return await desk.shown(
@@ -86,7 +87,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.note(note), 201)
 
     async def show_timeline(incident_id: str) -> Response:
-        page = wanted_page()
+        page, _ = wanted_page(), filters()
         incident = finding.incident(desk.state, incident_id)
         await desk.settled()  # the records below wait for the disk too, and without a deadline
         entries = timeline.entries(desk.state, await desk.journal.records(incident.positions), incident_id)
@@ -118,8 +119,9 @@ def _chosen(desk: Desk) -> Iterator[Numbered]:
     """The incidents that pass the query's filters, newest first, numbered in order of declaration."""
     state, found = desk.state, filters(*FILTERS)
     status = one_of(found, "status", STATUSES)
-    severity = found.get("severity", "").upper()
-    one_of({"severity": severity} if severity else {}, "severity", SEVERITIES)
+    graded = Fields({name: text for name, text in found.items() if name == "severity"}, ("severity",))
+    severity = given(severity_of(graded), None)
+    graded.done("the query")
     under = finding.integration(state, found["integration"]).id if "integration" in found else None
     since_s = _since_s(found.get("updated_since"))
     words = found.get("q", "").casefold()
@@ -129,7 +131,7 @@ def _chosen(desk: Desk) -> Iterator[Numbered]:
         return (
             (organization is None or one.organization_id == organization)
             and (status is None or one.status == status)
-            and (not severity or one.severity == severity)
+            and (severity is None or one.severity == severity)
             and one.updated_at_s >= since_s
             and (under is None or any(state.links[name].integration_id == under for name in _links(one)))
             and (not words or words in _text_of(one))

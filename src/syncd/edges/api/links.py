@@ -36,7 +36,10 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         verdicts.check_pair(desk.state, one, pair)
         await desk.settled()
         with trio.move_on_after(LINK_S_MAX):
-            await desk.integrations.link(one.id, pair.incident_id, pair.external_id, by=caller().by, trace=trace_id())
+            who = caller()
+            await desk.integrations.link(
+                one.id, pair.incident_id, pair.external_id, by=who.by, trace=trace_id(), source=who.source
+            )
             made = desk.state.links.get(link_id(one.id, pair.incident_id))
             if made is not None:
                 shown = views.link(desk.state, made)

@@ -11,8 +11,9 @@ import os
 import socket
 import stat
 import struct
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -24,6 +25,8 @@ BACKLOG: Final = 1024
 SILENT_PEER_MS_MAX: Final = 30_000
 
 _PEERCRED = struct.Struct("3i")
+_SO_PEERGROUPS = 59  # Linux 4.13; the socket module has no name for it
+_PEERGROUPS_BYTES = 1024  # the most that its getsockopt() takes
 
 
 async def open_tcp(host: str, port: int) -> list[trio.SocketListener]:
@@ -91,10 +94,22 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
         await trio.lowlevel.checkpoint()
 
 
-def peer_of(stream: socket.socket | trio.socket.SocketType) -> tuple[int, int, int]:
-    """The (pid, uid, gid) of the process at the other end of a Unix socket when it connected, by the kernel's word."""
+class Peer(NamedTuple):
+    """The process at the other end of a Unix socket when it connected. ``groups``: its supplementary ones."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+def peer_of(stream: socket.socket | trio.socket.SocketType) -> Peer:
+    """Who is at the other end of a Unix socket, by the kernel's word."""
     pid, uid, gid = _PEERCRED.unpack(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
-    return pid, uid, gid
+    groups = b""
+    with suppress(OSError):  # an old kernel, or more groups than fit: then the primary group decides
+        groups = stream.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _PEERGROUPS_BYTES)
+    return Peer(pid, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -124,7 +139,7 @@ def _clear_stale(path: Path) -> None:
             return
         except BlockingIOError as error:  # its backlog is full: very much alive
             raise AlreadyRunning(path, "unknown") from error
-        raise AlreadyRunning(path, str(peer_of(probe)[0]))
+        raise AlreadyRunning(path, str(peer_of(probe).pid))
 
 
 def _bind(path: Path, mode: int) -> socket.socket:

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from syncd import telemetry
-from syncd.core.events import Change
+from syncd.core.events import Change, Source
 from syncd.core.hints import accept_webhook
 from syncd.core.model import Integration
 from syncd.core.state import State
@@ -92,7 +92,7 @@ class WebhookDoor:
 
         with trio.move_on_after(DURABLE_S_MAX):
             by = f"integration:{integration.settings.handle}"
-            is_duplicate = await desk.journal.transact(decide, by=by, trace=trace)
+            is_duplicate = await desk.journal.transact(decide, by=by, trace=trace, source=_source(scope))
             telemetry.trace(
                 trace, "webhook", integration=integration_id, external_id=webhook.sys_id, duplicate=is_duplicate
             )
@@ -126,6 +126,11 @@ class WebhookDoor:
             if integration is not None:
                 self._desk.webhook_counts.of(integration.id).rejected += 1
             raise _not_authentic()
+
+
+def _source(scope: Mapping[str, object]) -> Source:
+    client = scope.get("client")
+    return Source("webhook", str(client[0]) if isinstance(client, tuple | list) else "")
 
 
 def _not_authentic() -> Unauthenticated:

@@ -93,10 +93,16 @@ def tail(
 
     def rows() -> str:
         shown = (
-            [str(each.position), when(_rfc3339(each.at_s), session.now_s), each.by, ", ".join(map(_gist, each.events))]
+            [
+                str(each.position),
+                when(_rfc3339(each.at_s), session.now_s),
+                each.by,
+                f"{each.source.principal} {each.source.address}" if each.source else "",
+                ", ".join(map(_gist, each.events)),
+            ]
             for each in records
         )
-        return table(["POSITION", "TIME", "BY", "EVENTS"], shown, wraps=True) if records else "no records"
+        return table(["POSITION", "TIME", "BY", "FROM", "EVENTS"], shown, wraps=True) if records else "no records"
 
     session.show(msgspec.json.encode(records), rows)
     return 0
@@ -120,6 +126,10 @@ def show(position: int, /, *, state_dir: StateDir = None, session: Injected) -> 
 @contextmanager
 def _opened(state_dir: Path | None, session: Session) -> Iterator[Path]:
     """The state folder, with what can go wrong while it is read put into words; a refused journal is exit code 1."""
+    if session.options.server:
+        raise WrongUsage(
+            "im journal reads files of this machine", hint="run it where the daemon runs, without --server"
+        )
     folder = state_dir or _default_folder(session)
     try:
         if not (folder / "journal").is_dir():
