@@ -87,7 +87,7 @@ def test_a_problem_becomes_one_line_with_its_parts() -> None:
 @pytest.mark.parametrize(
     ("answer", "message", "hint"),
     [
-        (Canned(502, b"<html>", {"Content-Type": "text/html"}), "answered HTTP 502 Said So", ""),
+        (Canned(404, b"<html>", {"Content-Type": "text/html"}), "answered HTTP 404 Said So", ""),
         (Canned(500, b"{broken", {"Content-Type": "application/problem+json"}), "answered HTTP 500 Said So", ""),
         (Canned(301, headers={"Location": "https://new/"}), "answered HTTP 301 Said So, to https://new/", ""),
         (
@@ -105,6 +105,28 @@ def test_every_other_refusal_says_who_said_what(answer: Canned, message: str, hi
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_with_no_daemon_behind_it_is_no_daemon(status: int) -> None:
+    with FakeDaemon(lambda heard: Canned(status, b"<html>", {"Content-Type": "text/html"}), None) as daemon:
+        client = Client(server_endpoint(daemon.address))
+        with pytest.raises(Unreachable, match=f"answered HTTP {status} Said So: a proxy stands there") as read:
+            client.get("/x")
+        with pytest.raises(Unreachable) as written:
+            client.call("POST", "/x", body={}, headers={"Idempotency-Key": "k7"})
+    assert (read.value.exit_code, "proxy sends requests" in read.value.hint) == (4, True)
+    assert "it may have been done; repeat the command with --idempotency-key k7" in written.value.hint
+
+
+def test_a_web_page_is_no_answer_of_syncd(im: Run) -> None:
+    with FakeDaemon(lambda heard: Canned(200, b"<html>", {"Content-Type": "text/html; charset=utf-8"}), None) as daemon:
+        outcome = im("incident", "list", "--server", daemon.address)
+    assert (outcome.code, outcome.out) == (4, "")
+    assert outcome.err == (
+        f"im: what listens at {daemon.address} is not syncd: it answered a web page - "
+        "check the host, the port and the path of --server\n"
+    )
+
+
 def test_the_token_goes_over_tcp_and_never_over_the_socket(socket_path: Path) -> None:
     with FakeDaemon(lambda heard: Canned(), None) as daemon:
         Client(server_endpoint(daemon.address), token="im_1").get("/x")
@@ -117,9 +139,12 @@ def test_the_token_goes_over_tcp_and_never_over_the_socket(socket_path: Path) ->
 
 
 def test_a_header_that_would_break_the_request_is_refused() -> None:
-    client = Client(server_endpoint("http://127.0.0.1:9"), token="a\r\nX: y")
-    with pytest.raises(WrongUsage, match="Authorization"):
+    client = Client(server_endpoint("http://127.0.0.1:9"), token="a-secret\r\nX: y")
+    with pytest.raises(WrongUsage, match="Authorization: the token cannot be sent") as caught:
         client.get("/x")
+    assert "a-secret" not in str(caught.value)
+    with pytest.raises(WrongUsage, match=r"Idempotency-Key: 'a\\nb' cannot be sent"):
+        client.call("POST", "/x", headers={"Idempotency-Key": "a\nb"})
 
 
 def test_words_that_are_not_utf8_are_refused(im: Run, daemon: FakeDaemon) -> None:

@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from syncd.edges.cli.session import STDIN_BYTES_MAX
+from syncd.edges.cli.client import Client
+from syncd.edges.cli.session import STDIN_BYTES_MAX, Options, Session, World
 from tests.edges.cli.conftest import Run
 from tests.edges.cli.fake_daemon import Canned, FakeDaemon
+
+SECRET = "sync_operate_RTqJc0RTqJc0RTqJc0RTqJc0RTqJc0RTqJc0RTqJc0X_abcdef"
 
 
 def test_the_environment_names_the_socket(im: Run, daemon: FakeDaemon) -> None:
@@ -28,6 +31,46 @@ def test_a_flag_goes_before_the_environment(im: Run, daemon: FakeDaemon) -> None
     environ = {"INCIDENTS_SERVER": "http://127.0.0.1:9", "INCIDENTS_TOKEN": "im_1"}
     assert im("incident", "list", "--socket", daemon.address, environ=environ).code == 0
     assert im("incident", "list", "--server", "http://127.0.0.1:9", "--socket", daemon.address).code == 2
+
+
+@pytest.mark.parametrize(
+    ("server", "token", "warned"),
+    [
+        ("http://192.0.2.1:8080", "x", True),
+        ("http://sync.example.org", "x", True),
+        ("http://sync.example.org", None, False),
+        ("https://sync.example.org", "x", False),
+        ("http://localhost:8080", "x", False),
+        ("http://127.0.0.2:8080", "x", False),
+        ("http://[::1]:8080", "x", False),
+    ],
+)
+def test_a_token_that_would_go_over_the_network_in_clear_is_warned_of(
+    server: str, token: str | None, warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World({}, 1000, 0.0, lambda: "", lambda: b"", None)
+    assert isinstance(Session(Options(server=server, token=token), world).client, Client)
+    assert ("unencrypted; give an https URL" in capsys.readouterr().err) is warned
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["incident", "list", "--tokn", SECRET],
+        ["incident", "list", f"--tokn={SECRET}"],
+        [SECRET],
+        ["incident", SECRET],
+        ["incident", "list", "--status", SECRET],
+        ["token", "create", "--scope", SECRET],
+        ["incident", "list", "--server", f"http://127.0.0.1:9/?{SECRET}"],
+        ["incident", "list", "--server", "http://127.0.0.1:9", "--token", SECRET],
+    ],
+)
+def test_no_error_repeats_a_token(im: Run, argv: list[str]) -> None:
+    outcome = im(*argv)
+    assert outcome.code in {2, 4}
+    assert outcome.err.startswith("im: ")
+    assert "RTqJc0" not in outcome.out + outcome.err
 
 
 @pytest.mark.parametrize("command", [["note", "INC-1", "-"], ["update", "INC-1", "--description", "-"]])

@@ -3,18 +3,12 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from syncd.edges.cli.transport import Endpoint, Unreachable, WrongUsage, exchange, server_endpoint, socket_endpoint
+from tests.edges.cli.certificate import certificate_for_loopback
 from tests.edges.cli.fake_daemon import Canned, FakeDaemon
 
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -125,29 +119,6 @@ def test_a_port_nobody_listens_on_is_unreachable() -> None:
         ask(server_endpoint(f"http://127.0.0.1:{port}"))
 
 
-def certificate_for_loopback(folder: Path) -> Path:
-    """A self-signed certificate for 127.0.0.1 and its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    moment = datetime(2020, 1, 1, tzinfo=UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(moment)
-        .not_valid_after(moment.replace(year=2120))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path = folder / "both.pem"
-    path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))
-    return path
-
-
 @contextmanager
 def tls_door(certificate: Path | None) -> Iterator[Endpoint]:
     """Takes one connection on a TCP port and answers 204; without a certificate in clear."""
@@ -210,3 +181,12 @@ def test_a_server_url_is_read(url: str, host: str, port: int, tls: bool, prefix:
 def test_a_server_url_that_is_none_is_wrong_usage(url: str) -> None:
     with pytest.raises(WrongUsage, match="--server"):
         server_endpoint(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:pass-word@h", "https://h/?token=pass-word", "u:pass-word@h:1", "https://u:pass-word@h:99999"]
+)
+def test_what_may_be_a_secret_in_a_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(WrongUsage, match="--server") as caught:
+        server_endpoint(url)
+    assert "pass-word" not in str(caught.value) + caught.value.hint

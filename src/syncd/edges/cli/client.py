@@ -24,6 +24,7 @@ Query = Mapping[str, str | int | None]
 ANSWER_S_MAX = 30.0
 PAGE_ITEMS_MAX = 1000  # contract: the largest ``limit``
 _ERROR_STATUS_MIN, _REDIRECT_STATUS_MIN, _UNAUTHENTICATED = 400, 300, 401
+_SAID_BY_A_PROXY = frozenset({502, 503, 504})  # without a problem of ours: it has not reached the daemon
 
 
 class RequestRefused(SyncdError):
@@ -103,7 +104,16 @@ class Client:
         """Send, and return a 2xx; everything else raises RequestRefused, no answer at all raises Unreachable."""
         answer = self.ask(method, path, query=query, body=body, headers=headers, answer_s_max=answer_s_max)
         if answer.status >= _REDIRECT_STATUS_MIN:
-            raise _refusal(answer, self._endpoint, has_token=bool(self._token))
+            refusal = _refusal(answer, self._endpoint, has_token=bool(self._token))
+            if isinstance(refusal, Unreachable) and method != "GET":
+                refusal.hint = _after_a_lost_answer((headers or {}).get("Idempotency-Key"))
+            raise refusal
+        if answer.body and "html" in answer.headers.get("content-type", ""):
+            raise Unreachable(
+                f"what listens at {self._endpoint.label} is not syncd: it answered a web page",
+                hint="check the host, the port and the path of --server",
+                sent=True,
+            )
         return answer
 
     def ask(
@@ -122,7 +132,8 @@ class Client:
             sent["Authorization"] = f"Bearer {self._token}"
         for name, value in sent.items():
             if not (value.isascii() and value.isprintable()):
-                raise WrongUsage(f"{name}: {value!r} cannot be sent", hint="use printable ASCII")
+                shown = "the token" if name == "Authorization" else repr(value)
+                raise WrongUsage(f"{name}: {shown} cannot be sent", hint="use printable ASCII")
         content = None
         if body is not None or method in {"POST", "PATCH", "PUT"}:
             sent["Content-Type"] = "application/json"
@@ -182,7 +193,7 @@ def _after_a_lost_answer(key: str | None) -> str:
     return "it may have been done: look at the present state before you repeat it"
 
 
-def _refusal(answer: Answer, endpoint: Endpoint, *, has_token: bool) -> RequestRefused:
+def _refusal(answer: Answer, endpoint: Endpoint, *, has_token: bool) -> RequestRefused | Unreachable:
     """One line from problem+json; from anything else, such as a proxy's page, the status and who said it."""
     problem = _Problem()
     if "json" in answer.headers.get("content-type", ""):
@@ -194,6 +205,12 @@ def _refusal(answer: Answer, endpoint: Endpoint, *, has_token: bool) -> RequestR
     message = problem.detail or problem.title or f"{endpoint.label} answered {status_line}"
     if answer.status < _ERROR_STATUS_MIN:
         message = f"{endpoint.label} answered {status_line}, to {answer.headers.get('location', 'nowhere')}"
+    if not (problem.detail or problem.title) and answer.status in _SAID_BY_A_PROXY:
+        return Unreachable(
+            f"{message}: a proxy stands there, and no syncd behind it",
+            hint="check that the daemon runs, and where the proxy sends requests",
+            sent=True,
+        )
     unsaid = [fault for fault in problem.errors or [] if fault.message not in message]  # the detail may list them too
     faults = "; ".join(f"{fault.path}: {fault.message}" if fault.path else fault.message for fault in unsaid)
     hint = problem.hint or ""

@@ -5,6 +5,7 @@ one line on standard error. The commands are imported when they are used: start-
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from syncd.errors import SyncdError
 
 WRONG_USAGE = 2
 INTERRUPTED = 130  # what a shell makes of SIGINT
+_TOKEN = re.compile(r"(sync_[a-z]+_)[0-9A-Za-z_]{16,}")
 EVERYWHERE = Group("Options of every command", sort_key=90)
 
 
@@ -110,6 +112,7 @@ def _said(error: CycloptsError) -> str:
 
 def _fail(message: str, hint: str, code: int) -> int:
     line = " ".join((f"{message} - {hint}" if hint else message).split())
+    line = _TOKEN.sub(r"\1***", line)  # the parser repeats words that it does not know
     print(f"im: {safe(line)}", file=sys.stderr)
     return code
 

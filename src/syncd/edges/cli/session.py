@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 from msgspec import Struct
 
-from syncd.config import ROOT_RUNTIME_DIR, SOCKET_NAME, default_socket
+from syncd.config import ROOT_RUNTIME_DIR, SOCKET_NAME, Listen, default_socket
 from syncd.edges.cli.client import Client, Listing
 from syncd.edges.cli.render import pretty_json, safe
 from syncd.edges.cli.transport import Endpoint, WrongUsage, server_endpoint, socket_endpoint
@@ -56,7 +56,10 @@ class Session:
     @cached_property
     def client(self) -> Client:
         """Made at first use, so that commands that only read files need no daemon."""
-        return Client(self._endpoint(), token=self.options.token or self.world.environ.get("INCIDENTS_TOKEN", ""))
+        endpoint, token = self._endpoint(), self.options.token or self.world.environ.get("INCIDENTS_TOKEN", "")
+        if token and endpoint.host and not endpoint.tls and not Listen(endpoint.host, endpoint.port).is_loopback:
+            self.remark(f"the token goes to {endpoint.label} unencrypted; give an https URL, or use an ssh tunnel")
+        return Client(endpoint, token=token)
 
     def _endpoint(self) -> Endpoint:
         """A flag goes before the environment; in the environment a server goes before a socket."""

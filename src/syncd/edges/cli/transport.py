@@ -74,12 +74,13 @@ def server_endpoint(url: str) -> Endpoint:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise WrongUsage(f"--server {url}: {error}", hint=hint) from error
+        raise WrongUsage(f"--server {_shown(url)}: {error}", hint=hint) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or not url.isprintable():
-        raise WrongUsage(f"--server {url} is not the URL of a daemon", hint=hint)
+        raise WrongUsage(f"--server {_shown(url)} is not the URL of a daemon", hint=hint)
     if parts.username or parts.password or parts.query or parts.fragment or " " in url:
         raise WrongUsage(
-            f"--server {url} carries more than a host, a port and a path", hint=hint + "; a token goes to --token"
+            f"--server {_shown(url)} carries more than a host, a port and a path",
+            hint=hint + "; a token goes to $INCIDENTS_TOKEN",
         )
     tls = parts.scheme == "https"
     return Endpoint(
@@ -90,6 +91,12 @@ def server_endpoint(url: str) -> Endpoint:
         tls=tls,
         prefix=parts.path.rstrip("/"),
     )
+
+
+def _shown(url: str) -> str:
+    """The URL without what may be a secret: what stands before an ``@`` or behind a ``?``."""
+    _, mark, rest = url.rpartition("@")
+    return ("***@" if mark else "") + rest.partition("?")[0]
 
 
 def exchange(
