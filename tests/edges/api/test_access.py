@@ -102,6 +102,22 @@ async def test_every_route_asks_every_caller_for_its_scope_and_a_refusal_changes
         assert daemon.journal.state.position > position
 
 
+async def test_no_route_shows_a_stored_secret_to_anybody() -> None:
+    async with running() as daemon:
+        secrets = {"password": "canary-of-the-password", "webhook": "canary-of-the-webhook-secret"}
+        credentials = {"username": "api", "password": secrets["password"]}
+        made = await daemon.configure(handle="prod", credentials=credentials, webhook_secret=secrets["webhook"])
+        assert made["webhook_secret"] == secrets["webhook"]  # this once
+        token = await daemon.token("admin", name="spare")
+        spare = (await daemon.socket.get("/api/v1/tokens")).json()[0]["id"]
+        incident = await daemon.declare()
+        table = routes(daemon, incident_id=incident["id"], integration="prod", token_id=spare)
+        for method, path, body, _ in sorted(table, key=lambda call: (call.method == "DELETE", call.method != "GET")):
+            answer = await daemon.socket.request(method, path, json=body)
+            for secret in (*secrets.values(), token.split("_")[2]):
+                assert secret not in answer.text + str(answer.headers), (method, path)
+
+
 async def test_a_webhook_asks_for_its_signature_and_a_token_is_none() -> None:
     async with running() as daemon:
         made = await daemon.configure(handle="prod")
