@@ -79,7 +79,7 @@ def list_(
 def revoke(token_id: str, /, *, session: Injected) -> int:
     """Revoke a token; calls with it are refused from now on.
 
-    Example: im token revoke tok_4Q7ZK2M9XD
+    Example: im token revoke token-4Q7ZK2M9XD
     """
     answer = session.client.call("DELETE", path_of("tokens", token_id))
     session.confirm(answer.body or b'{"revoked":true}', lambda: [f"{token_id} revoked"])
