@@ -40,13 +40,13 @@ def room(
 
 PURE = words("""
     __future__ abc base64 binascii bisect collections contextlib copy dataclasses datetime decimal difflib enum
-    fractions functools hashlib heapq hmac html itertools json keyword math numbers operator re statistics string struct
-    textwrap types typing unicodedata urllib.parse zlib
+    fractions functools hashlib heapq hmac html ipaddress itertools json keyword math numbers operator re statistics
+    string struct textwrap types typing unicodedata urllib.parse zlib
 """)
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
 HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
 ALL_BUT_COMPOSITION = (
-    "__init__ house actors config core credentials edges errors journal seams simulator systems telemetry"
+    "__init__ house actors config core credentials edges errors journal net seams simulator systems telemetry"
 )
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
@@ -58,7 +58,8 @@ ROOMS: dict[str, Room] = {
     "house": room(f"actors core credentials journal systems {HALL}", "trio msgspec"),
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
-    "seams": room("errors", "trio httpx httpcore msgspec"),
+    "seams": room("errors", "trio httpx msgspec"),
+    "net": room("core errors", "trio httpx httpcore certifi"),
     "telemetry": room("__init__ errors seams", "trio msgspec"),
     "config": room("__init__ core errors", "msgspec"),
     "credentials": room("core errors seams", "cryptography msgspec"),
@@ -77,7 +78,7 @@ ROOMS: dict[str, Room] = {
 }
 
 REAL_SEAMS = frozenset({"SystemClock", "SystemIds", "SystemDisk", "SystemNet", "ThreadWork"})
-MAY_NAME_REAL_SEAMS = frozenset({"seams", "daemon", "demo", "__main__", "edges.cli.journal"})
+MAY_NAME_REAL_SEAMS = frozenset({"seams", "net", "daemon", "demo", "__main__", "edges.cli.journal"})
 
 
 def covers(allowed: str, name: str) -> bool:

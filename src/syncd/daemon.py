@@ -7,12 +7,10 @@ numbered in ``run_daemon``: nothing listens before the journal is replayed, and 
 import logging
 import os
 import signal
-import ssl
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import httpx
 import trio
 
 from syncd.config import Config
@@ -27,7 +25,8 @@ from syncd.edges.api.peers import LocalUsers, PeerGate
 from syncd.edges.api.serve import serve
 from syncd.errors import BadConfig, StartRefused
 from syncd.house import House
-from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, SystemNet, ThreadWork
+from syncd.net import SystemNet, tls_context
+from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from syncd.systems import platform
 from syncd.telemetry import set_level
 
@@ -41,9 +40,9 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
     """
     # 1. Seams. The TLS context costs up to 100 ms of CPU, so it is made once, in a thread.
     work = ThreadWork()
-    tls = await work.run(partial(httpx.create_ssl_context, trust_env=False))
+    net = SystemNet(await work.run(tls_context), config.allowed_hosts)
     clock: Clock = SystemClock()
-    seams = Seams(clock=clock, ids=SystemIds(), disk=SystemDisk(), net=SystemNet(_strict(tls)), work=work)
+    seams = Seams(clock=clock, ids=SystemIds(), disk=SystemDisk(), net=net, work=work)
 
     async def master_key(is_sealed: bool) -> bytes:
         load = partial(load_master_key, config, LocalKeyFiles(), seams.ids, sealed_exists=is_sealed)
@@ -64,11 +63,6 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     await house.run(doors)
     log.info("stopped", extra={"position": house.journal.durable_position})
-
-
-def _strict(tls: ssl.SSLContext) -> ssl.SSLContext:
-    tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    return tls
 
 
 def _log_start(config: Config, house: House) -> None:

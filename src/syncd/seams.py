@@ -1,9 +1,9 @@
 """The five seams: Clock, Ids, Disk, Net and Work, and no other way to the outside.
 
 Every source of time, randomness, files, sockets and threads stands behind one of these protocols, so that the
-simulation can replace all five and run the real daemon in virtual time. The real versions below are thin; only the
-composition root (``daemon.py``, ``demo.py``, ``__main__.py``) and the offline journal commands build them
-(``tests/test_rooms.py``).
+simulation can replace all five and run the real daemon in virtual time. The real versions below are thin, that of Net
+is in ``net.py``; only the composition root (``daemon.py``, ``demo.py``, ``__main__.py``) and the offline journal
+commands build them (``tests/test_rooms.py``).
 """
 
 import errno
@@ -11,7 +11,6 @@ import fcntl
 import os
 import random
 import secrets
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -124,7 +123,9 @@ class Net(Protocol):
     """The way out to ServiceNow. The ways in are the listeners that ``daemon.py`` opens."""
 
     def transport(self, max_connections: int) -> httpx.AsyncBaseTransport:
-        """A transport of its own, to be closed by the caller. Verifies TLS, follows nothing, reads no environment."""
+        """A transport of its own, to be closed by the caller. Connects to allowed addresses only, verifies TLS, follows
+        nothing, reads no environment.
+        """
         ...
 
 
@@ -249,14 +250,3 @@ class ThreadWork:
 
     async def run(self, call: Callable[[*Args], T], *args: *Args) -> T:
         return await trio.to_thread.run_sync(call, *args)
-
-
-class SystemNet:
-    """Sockets, with one TLS context for all integrations: building one costs up to 100 ms of CPU."""
-
-    def __init__(self, tls: ssl.SSLContext) -> None:
-        self._tls = tls
-
-    def transport(self, max_connections: int) -> httpx.AsyncBaseTransport:
-        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
-        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, retries=0)

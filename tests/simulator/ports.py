@@ -71,17 +71,17 @@ async def receiving(receiver: Receiver) -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-def write_certificate(path: Path) -> None:
-    """Write the key and a certificate for 127.0.0.1, valid for a day and its own authority, as PEM."""
+def write_certificate(path: Path, host: str = "127.0.0.1", ends_in: dt.timedelta = dt.timedelta(days=1)) -> None:
+    """Write the key and a certificate for ``host``, valid for a day and its own authority, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = dt.datetime.now(dt.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    subject = x509.IPAddress(ipaddress.ip_address(host)) if host[:1].isdigit() else x509.DNSName(host)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .not_valid_before(now - dt.timedelta(days=2))
+        .not_valid_after(now + ends_in)
+        .add_extension(x509.SubjectAlternativeName([subject]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -107,6 +107,51 @@ def test_a_redirect_is_named_and_not_followed_and_had_no_effect(status: int) -> 
         assert "developer.example.com" in failed.message
 
 
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://evil.example/login?token=tell", "redirected to evil.example, which"),
+        ("https://user:tell@evil.example:99/", "redirected to evil.example, which"),
+        ("//evil.example?tell", "redirected to evil.example, which"),
+        ("/login.do?token=tell", "redirected to another page of the same host, which"),
+        ("login/tell/tell/tell", "redirected to another page of the same host, which"),
+        ("https://[tell", "redirected to what is no URL, which"),
+        ("", "HTTP 302"),
+    ],
+)
+def test_of_a_redirect_only_the_host_is_told(location: str, shown: str) -> None:
+    failed = outcome_of(Answer(302, {"location": location}, b""), writes=False)
+    assert failed.message.startswith(shown)
+    assert "tell" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_read"),
+    [
+        ("application/json", True),
+        ("application/json;charset=UTF-8", True),
+        ('Application/JSON; charset="utf-8"', True),
+        ("application/json; charset = utf-8", True),
+        ("application/json;charset=utf-16", False),
+        ("application/json;charset=iso-8859-1", False),
+        ("application/json;charset=", False),
+        ("application/jsonp", False),
+        ("text/json", False),
+        ("text/html;application/json", False),
+        ("text/html, application/json", False),
+        ("application/json, text/html", False),
+        ("json", False),
+        ("", False),
+    ],
+)
+def test_only_json_in_utf_8_is_data(kind: str, is_read: bool) -> None:
+    answer = Answer(200, {"content-type": kind}, b'{"result":[]}')
+    if is_read:
+        assert rows_of(answer, writes=False) == []
+    else:
+        assert outcome_of(answer, writes=False).outcome == "unavailable"
+
+
 UNCLEAR: Final = {
     "202 empty": Answer(202, {}, b""),
     "202 with a body": Answer(202, JSON, b'{"result":[]}'),

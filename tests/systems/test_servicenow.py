@@ -14,7 +14,7 @@ from syncd.core.model import Cursor
 from syncd.errors import ExternalFailed, Outcome
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.transport import SimulatorTransport
-from syncd.systems.servicenow import ANSWER_BYTES_MAX, READ_S_MAX, WRITE_S_MAX, Credentials, OffsetMeter, ServiceNow
+from syncd.systems.servicenow import READ_S_MAX, RECORD_BYTES_MAX, WRITE_S_MAX, Credentials, OffsetMeter, ServiceNow
 
 EPOCH_S: Final = 1_790_000_000.0
 URL: Final = "https://dev12345.service-now.com/"
@@ -290,7 +290,7 @@ async def test_an_endless_answer_is_cut_off_and_closed(autojump_clock: MockClock
     body = Endless()
     transport = Scripted(lambda request: httpx.Response(200, headers=JSON, stream=body, request=request))
     failed = await read_fails(transport)
-    assert f"more than {ANSWER_BYTES_MAX} bytes" in failed.message
+    assert f"more than {RECORD_BYTES_MAX} bytes" in failed.message
     assert body.is_closed
 
 

@@ -1,17 +1,17 @@
 """The settings of an integration as callers send them, checked (contract section 4).
 
-It owns the rules for each setting: which addresses we may talk to, what a default may carry, which credentials belong
-together. Names and handles are only checked for their form here; whether they are free is ``registry.py``'s part.
+It owns the rules for each setting: what a default may carry, which credentials belong together. Where we may talk to is
+``reach.py``'s part. Names and handles are only checked for their form here; whether they are free is ``registry.py``'s.
 """
 
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Final, get_args
-from urllib.parse import urlsplit
 
 from msgspec import UNSET, Struct, UnsetType
 
+from syncd.core import reach
 from syncd.core.fields import Fields, shown
 from syncd.core.finding import HANDLE
 from syncd.core.model import Direction, Strategy
@@ -83,11 +83,6 @@ _LATER_WORDS: Final[Mapping[str, str]] = {
     "GROUPBY": "which makes groups of what we read one by one; leave it out",
 }
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,79}")
-_HOST_NAME = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
-)
-_LOOPBACK = re.compile(r"localhost|::1|127(?:\.(?:0|[1-9][0-9]{0,2})){3}")
-_INSTANCE_DOMAIN = ".service-now.com"
 _SETTING_NAMES = (
     "organization_id",
     "integration_type",
@@ -199,43 +194,15 @@ def handle_fault(handle: str) -> str | None:
     return None
 
 
-def url_fault(url: str, allowed_hosts: Collection[str]) -> str | None:
-    """Why an address is not one that we may talk to; None when it is. Checked when it is set, not at each connect."""
-    shape = "write https://<instance>.service-now.com"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return f"{shown(url)} is not a URL; {shape}"
-    if not url.isascii() or not url.isprintable() or any(letter in url for letter in " \\"):
-        return f"has letters that do not belong in a URL; {shape}"
-    if "@" in parts.netloc:
-        return f"carries a user or password; put them into credentials, and {shape}"
-    if parts.scheme not in {"http", "https"} or not host:
-        return f"{shown(url)} is not an https URL; {shape}"
-    if parts.path not in {"", "/"} or parts.query or parts.fragment or url.rstrip("/")[-1:] in "?#":
-        return f"{shown(url)} has more than scheme and host; {shape}"
-    if _LOOPBACK.fullmatch(host):
-        return None
-    if parts.scheme != "https":
-        return f"{shown(url)} is not encrypted; write https (http is for this machine's own addresses only)"
-    if host in allowed_hosts:
-        return None
-    if _HOST_NAME.fullmatch(host) and host.endswith(_INSTANCE_DOMAIN) and port in {None, 443}:
-        return None
-    return f"the host {host} is not *.service-now.com; {shape}, or add the host to INCIDENTS_ALLOWED_HOSTS"
-
-
 def _base_url(body: Fields, allowed_hosts: Collection[str], *, required: bool) -> str | UnsetType:
     value = body.text("base_url", letters_max=300, required=required)
     if isinstance(value, UnsetType):
         return value
-    fault = url_fault(value, allowed_hosts)
+    fault = reach.url_fault(value, allowed_hosts)
     if fault is not None:
         body.fault("base_url", fault)
         return UNSET
-    parts = urlsplit(value)
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    return reach.kept_form(value)
 
 
 def _handle(body: Fields) -> str | UnsetType:

@@ -5,10 +5,11 @@ Every ServiceNow answer is judged here and nowhere else. Success is a complete J
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -18,25 +19,49 @@ from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 
 STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
 TEXT_SHOWN: Final = 200
+TEXT_READ_BYTES: Final = 16 * 1024
 # A high surrogate without its low one, or a low one without its high one, as JSON escapes; an escaped backslash before
 # the u is text.
 _HALF_PAIR: Final = re.compile(
     rb"(?<!\\)(?:\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
     rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
 )
+HALF_PAIRS_MAX: Final = 1000
 DIGITS_MAX: Final = 15
 NOTE_CUT_LETTERS_MIN: Final = 1000
 _NOTE_HEADER: Final = re.compile(r"^\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\)\n", re.MULTILINE)
+HEADERS_READ: Final = ("content-type", "location", "retry-after", "date", "x-ratelimit-limit", "x-ratelimit-reset")
+LARGE_BYTES: Final = 1024 * 1024
+# Of a large answer, the commas and brackets: full pages have a few thousand. Three bytes of it may take 64 in memory.
+PIECES_MAX: Final = 150_000
 
 Row = dict[str, object]
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
 class Answer(Struct, frozen=True):
-    """One HTTP answer, whole. Header names in lower case."""
+    """One HTTP answer, whole; of its headers those in ``HEADERS_READ``. ``hide`` takes secrets out of a text."""
 
     status: int
     headers: dict[str, str]
-    body: bytes
+    body: bytes | bytearray
+    hide: Callable[[str], str] = _as_it_is
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it says of itself that it is JSON, in the one encoding that we read."""
+        kind, _, parameters = self.headers.get("content-type", "").lower().partition(";")
+        charset = re.search(r"charset\s*=\s*\"?([^\s;\"]*)", parameters)
+        return kind.strip() == "application/json" and (charset is None or charset[1] in {"utf-8", "utf8", "us-ascii"})
+
+    def text(self, *, end: bool = False) -> str:
+        """The beginning of the body, or its end, for a person."""
+        part = self.body[-TEXT_READ_BYTES:] if end else self.body[:TEXT_READ_BYTES]  # hide before cutting a secret
+        told = self.hide(part.decode("utf-8", "replace"))
+        return told[-TEXT_SHOWN:] if end else told[:TEXT_SHOWN]
 
 
 class _Error(Struct):
@@ -56,20 +81,24 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
     unclear: Outcome = "ambiguous" if writes else "unavailable"
     if answer.status == 202 or not answer.body:
         raise ExternalFailed(unclear, "an empty answer: the request was dropped", status=answer.status)
-    if "json" not in answer.headers.get("content-type", ""):
+    if not answer.is_json:
         raise ExternalFailed(
             unclear,
             "a page instead of data; the instance may be hibernating, in maintenance, or behind a sign-in page",
             status=answer.status,
-            detail=_text(answer.body),
+            detail=answer.text(),
         )
+    if _is_bloated(answer.body):
+        message = f"a large answer of more than {PIECES_MAX} values"
+        raise ExternalUnreadable(unclear, message, status=answer.status)
     try:
         envelope = _decoded(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        detail = _text(answer.body[-TEXT_SHOWN:])
-        raise ExternalUnreadable(unclear, "a broken answer", status=answer.status, detail=detail) from error
+        raise ExternalUnreadable(
+            unclear, "a broken answer", status=answer.status, detail=answer.text(end=True)
+        ) from error
     if envelope.error is not None:
-        message, detail = _words(envelope.error)
+        message, detail = _words(answer, envelope.error)
         raise ExternalFailed(unclear, message or "an answer with an error", status=answer.status, detail=detail)
     found = envelope.result if isinstance(envelope.result, list) else [envelope.result]
     rows = [row for row in found if isinstance(row, dict)]
@@ -78,14 +107,19 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
     return rows
 
 
-def _decoded(body: bytes) -> _Envelope:
+def _is_bloated(body: bytes | bytearray) -> bool:
+    """Whether so much would be made of the body that memory suffers."""
+    return len(body) > LARGE_BYTES and sum(body.count(piece) for piece in b",[{") > PIECES_MAX
+
+
+def _decoded(body: bytes | bytearray) -> _Envelope:
     """The envelope, with half surrogate pairs mended: cutting a text in JavaScript leaves them behind."""
     try:
         return msgspec.json.decode(body, type=_Envelope)
     except msgspec.DecodeError:
         if not _HALF_PAIR.search(body):
             raise
-        return msgspec.json.decode(_HALF_PAIR.sub(rb"\\ufffd", body), type=_Envelope)
+        return msgspec.json.decode(_HALF_PAIR.sub(rb"\\ufffd", body, count=HALF_PAIRS_MAX), type=_Envelope)
 
 
 def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
@@ -109,7 +143,8 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
         case 413 | 422:
             outcome = "refused"
         case _ if 300 <= status < 400:
-            message = f"redirected to {_host(answer.headers.get('location', ''))}, which is not followed"
+            if location := answer.headers.get("location", ""):
+                message = f"redirected to {answer.hide(_host(location))}, which is not followed"
             outcome = "unavailable"
         case _:
             outcome = "ambiguous" if writes else "unavailable"
@@ -138,29 +173,30 @@ def _is_api_level(message: str, detail: str) -> bool:
 
 
 def _error_words(answer: Answer) -> tuple[str, str]:
-    if "json" not in answer.headers.get("content-type", ""):
-        return "", _text(answer.body)
+    if not answer.is_json or _is_bloated(answer.body):
+        return "", answer.text()
     try:
         envelope = msgspec.json.decode(answer.body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "", _text(answer.body)
-    return _words(envelope.error)
+        return "", answer.text()
+    return _words(answer, envelope.error)
 
 
-def _words(error: _Error | str | None) -> tuple[str, str]:
+def _words(answer: Answer, error: _Error | str | None) -> tuple[str, str]:
     if error is None:
         return "", ""
     if isinstance(error, str):
-        return error, ""
-    return error.message or "", error.detail or ""
-
-
-def _text(body: bytes) -> str:
-    return body[:TEXT_SHOWN].decode("utf-8", "replace")
+        return answer.hide(error), ""
+    return answer.hide(error.message or ""), answer.hide(error.detail or "")
 
 
 def _host(location: str) -> str:
-    return location.split("/")[2] if location.count("/") >= 2 else location[:TEXT_SHOWN]
+    """Where a redirect leads, without path and query, which may hold anything."""
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        return "what is no URL"
+    return host[:TEXT_SHOWN] if host else "another page of the same host"
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

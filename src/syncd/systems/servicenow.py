@@ -7,7 +7,7 @@ time. Retries nothing: what to do next is the caller's decision, by ``ExternalFa
 
 import math
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -22,6 +22,8 @@ from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 from syncd.seams import Clock
 from syncd.systems.answers import (
+    HEADERS_READ,
+    TEXT_SHOWN,
     Answer,
     Row,
     date_s,
@@ -35,6 +37,7 @@ from syncd.systems.answers import (
 )
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
 CONNECT_S_MAX: Final = 10.0
 READ_S_MAX: Final = 30.0
 WRITE_S_MAX: Final = (
@@ -71,6 +74,13 @@ class Credentials(Struct, frozen=True):
             pair = b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
             return {"Authorization": f"Basic {pair}"}
         return {"x-sn-apikey": self.api_key} if self.api_key else {}
+
+    def hide(self, text: str) -> str:
+        """A text that came from outside, without these credentials: some error pages repeat the request."""
+        sent = (value.removeprefix("Basic ") for value in self.headers().values())
+        for secret in (self.password, *sent):
+            text = text.replace(secret, "***") if secret else text
+        return text
 
     def __repr__(self) -> str:
         return "Credentials(***)"
@@ -113,6 +123,7 @@ class ServiceNow:
         concurrency: int,
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._credentials = credentials
         self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **credentials.headers()}
         self._transport = transport
         self._clock = clock
@@ -196,14 +207,16 @@ class ServiceNow:
         """
         query = f"element_id={external_id}^element=work_notes^ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
         parameters = _list_parameters(query, ("element_id", "element", "value", "sys_created_by"), NOTES_READ_MAX)
-        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, READ_S_MAX)
+        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
         if any(plain(row.get("element_id")) != external_id for row in rows):
             raise _widened("element_id")
         if rows:
             written = [row for row in rows if not author or plain(row.get("sys_created_by")) == author]
             return sum(is_same_note(plain(row.get("value")), text) for row in written)
         parameters = _list_parameters(f"sys_id={external_id}", ("sys_id", "work_notes"), 1)
-        shown = await self._exchange("GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, READ_S_MAX)
+        shown = await self._exchange(
+            "GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, ANSWER_BYTES_MAX
+        )
         if len(shown) != 1 or plain(shown[0].get("sys_id")) != external_id or "work_notes" not in shown[0]:
             return None
         return sum(is_same_note(note, text) for note in notes_shown(plain(shown[0]["work_notes"])))
@@ -215,7 +228,8 @@ class ServiceNow:
 
     async def _list(self, query: str, limit: int) -> list[Observation]:
         parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), limit)
-        rows = await self._exchange("GET", TABLE, parameters, None, READ_S_MAX)
+        bytes_max = RECORD_BYTES_MAX if limit == 1 else ANSWER_BYTES_MAX
+        rows = await self._exchange("GET", TABLE, parameters, None, bytes_max)
         return [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
 
     async def _write(self, method: str, path: str, columns: Mapping[str, str]) -> Observation:
@@ -223,16 +237,16 @@ class ServiceNow:
             "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *READ_COLUMNS)),
             "sysparm_exclude_reference_link": "true",
         }
-        rows = await self._exchange(method, path, parameters, dict(columns), WRITE_S_MAX)
+        rows = await self._exchange(method, path, parameters, dict(columns), RECORD_BYTES_MAX)
         echo = observation(rows[0], READ_COLUMNS) if len(rows) == 1 else None
         if echo is None:
             raise ExternalFailed("ambiguous", "the answer does not show the record that was written")
         return echo
 
     async def _exchange(
-        self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, deadline_s: float
+        self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
     ) -> list[Row]:
-        """One request within the rate budget, whole answer or typed error."""
+        """One request within the rate budget, whole answer or typed error. A request with a body changes something."""
         headers = dict(self._headers)
         content = None
         if body is not None:
@@ -251,7 +265,7 @@ class ServiceNow:
         async with self._slots:
             await self._take_token()
             left_at_s, left_at = self._clock.now_s(), trio.current_time()
-            answer = await self._ask(request, deadline_s, writes=writes)
+            answer = await self._ask(request, bytes_max, writes=writes)
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
         self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
@@ -275,50 +289,61 @@ class ServiceNow:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
         return self._budget.left
 
-    async def _ask(self, request: httpx.Request, deadline_s: float, *, writes: bool) -> Answer:
+    async def _ask(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> Answer:
         unclear: Outcome = "ambiguous" if writes else "unavailable"
+        deadline_s = WRITE_S_MAX if writes else READ_S_MAX
         try:
             with trio.fail_after(deadline_s):
                 response = await self._transport.handle_async_request(request)
                 try:
-                    body = await _bounded(response, unclear)
+                    body = await _bounded(response, bytes_max, unclear)
                 finally:
                     with trio.move_on_after(1, shield=True):
                         await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise ExternalFailed("unavailable", f"cannot be reached: {str(error) or type(error).__name__}") from error
+            raise ExternalFailed("unavailable", f"cannot be reached: {_words(error)}") from error
         except httpx.LocalProtocolError as error:
             # Nothing has left the machine; the error's own words may hold a header, and so a secret.
             words = "the request cannot be made: the credentials hold a character that HTTP cannot carry"
             raise ExternalFailed("paused", words) from error
         except httpx.TransportError as error:
-            raise ExternalFailed(unclear, f"the connection broke: {str(error) or type(error).__name__}") from error
+            # Behind the colon stands what came, a header as well as any other line.
+            raise ExternalFailed(unclear, f"the connection broke: {_words(error).partition(':')[0]}") from error
         except trio.TooSlowError as error:
             raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, body)
+        headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
+        return Answer(response.status_code, headers, body, self._credentials.hide)
 
 
-async def _bounded(response: httpx.Response, unclear: Outcome) -> bytes:
+async def _bounded(response: httpx.Response, bytes_max: int, unclear: Outcome) -> bytearray:
     """The raw body, refused when it is compressed or endless: bytes from ServiceNow are hostile input too."""
     encoding = response.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        message = f"a compressed answer ({encoding}) that was not asked for"
+    if encoding.lower() != "identity":
+        message = f"a compressed answer ({encoding[:TEXT_SHOWN]}) that was not asked for"
         raise ExternalFailed(unclear, message, status=response.status_code)
     body = bytearray()
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        chunks = response.stream.__aiter__()
-        try:
-            async for chunk in chunks:
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 for mypy: the transport is asynchronous
+    # Nothing may raise in the body of this loop: the library's generators, one inside the other, would be left behind
+    # for the garbage collector. A cancellation ends them from within.
+    with trio.CancelScope() as scope:
+        async for chunk in response.stream:
+            if len(body) + len(chunk) > bytes_max:
+                scope.cancel()
+            else:
                 body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    message = f"an answer of more than {ANSWER_BYTES_MAX} bytes"
-                    raise ExternalUnreadable(unclear, message, status=response.status_code)
-        finally:
-            if isinstance(chunks, AsyncGenerator):  # left behind, the garbage collector would close it, too late
-                with trio.move_on_after(1, shield=True):
-                    await chunks.aclose()
-    return bytes(body)
+                await trio.lowlevel.cancel_shielded_checkpoint()  # tiny chunks by the thousand: others have their turn
+    if scope.cancel_called:
+        message = f"an answer of more than {bytes_max} bytes"
+        raise ExternalUnreadable(unclear, message, status=response.status_code)
+    return body
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; when that is nothing, what the one behind it says, such as a certificate's fault."""
+    at: BaseException | None = error
+    while at is not None and not str(at):
+        at = at.__cause__ or at.__context__
+    return str(at) if at is not None else type(error).__name__
 
 
 def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:
