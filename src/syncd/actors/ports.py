@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from syncd.core.events import Change, Record, Source
-from syncd.core.model import Cursor, Note, Observation
+from syncd.core.model import Cursor, Note, Observation, SeenNote
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
 from syncd.core.state import State
@@ -112,6 +112,10 @@ class External(Protocol):
 
         None when our account may not read them.
         """
+        ...
+
+    async def notes(self, external_ids: Sequence[str], since_s: float) -> list[SeenNote]:
+        """The work notes of these records, at most 50, that were written since (instance clock), oldest first."""
         ...
 
     async def probe(self) -> None:

@@ -13,8 +13,17 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External, Journal
 from syncd.core.backoff import CAP_S_FRESH
 from syncd.core.events import Source
-from syncd.core.hints import HINTS_A_READ, Read, join_pair, settle_read, swept, unlinked
-from syncd.core.model import Cursor, Hint, Integration, Observation
+from syncd.core.hints import (
+    HINTS_A_READ,
+    Read,
+    join_pair,
+    noted_since_s,
+    settle_read,
+    swept,
+    to_be_noted,
+    unlinked,
+)
+from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
 from syncd.telemetry import trace as tell
@@ -83,7 +92,7 @@ class Reader:
             raise Unknown(unseen, hint="give the record's sys_id; it may be hidden from the integration's account")
         offset = self._external.offset
         await self._journal.transact(
-            lambda state, _: join_pair(state, self._integration_id, incident_id, rows[0], offset),
+            lambda state, at_s: join_pair(state, at_s, self._integration_id, incident_id, rows[0], offset),
             by=by,
             trace=trace,
             source=source,
@@ -149,6 +158,21 @@ class Reader:
             since_s = max(since_s, integration.swept_at_s - LATE_COMMIT_S)
         return since_s - SLACK_S
 
+    async def _notes(
+        self, integration: Integration, rows: Sequence[Observation], hints: Sequence[Hint], wanted: frozenset[str]
+    ) -> tuple[frozenset[str], tuple[SeenNote, ...]]:
+        """The notes of the records that may have got some, and which records those are."""
+        state = self._journal.state
+        noted = to_be_noted(state, integration, rows, hints, wanted, self._external.offset)
+        if not noted or not integration.settings.reads:
+            return frozenset(noted), ()
+        since_s = noted_since_s(state, integration.id, noted) - LATE_COMMIT_S
+        notes: list[SeenNote] = []
+        for start in range(0, len(noted), HINTS_A_READ):
+            page = noted[start : start + HINTS_A_READ]
+            notes += await self._ask(lambda page=page: self._external.notes(page, since_s))  # type: ignore[misc]
+        return frozenset(noted), tuple(notes)
+
     async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:
         integration = self._journal.state.integrations.get(self._integration_id)
         if integration is None:
@@ -162,7 +186,8 @@ class Reader:
             except ExternalFailed as error:  # the linked records need not wait for the strangers
                 wanted, unsure, failure = frozenset(), frozenset(strangers), error
         words = tuple(self._ids.word() for _ in strangers)
-        read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure)
+        noted, notes = await self._notes(integration, rows, hints, wanted)
+        read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes)
         observed = await self._journal.transact(
             lambda state, at_s: settle_read(state, at_s, integration.id, read), by=self._by, trace=trace
         )

@@ -77,13 +77,17 @@ class IncidentEdited(Struct, frozen=True, tag=True):
 
 
 class NoteAdded(Struct, frozen=True, tag=True):
-    """A work note, for ever."""
+    """A work note, for ever. ``external_id``: its id where it came from. ``written_at_s``: when it was written there,
+    on our clock; None: when it was added here.
+    """
 
     incident_id: str
     note_id: str
     text: str
     author: str
     origin: str = "platform"
+    external_id: str = ""
+    written_at_s: float | None = None
 
 
 class AnswerKept(Struct, frozen=True, tag=True):
@@ -274,6 +278,13 @@ class NoteSendFailed(Struct, frozen=True, tag=True):
     ambiguous: bool
 
 
+class NotesRead(Struct, frozen=True, tag=True):
+    """The work notes of these links' records were read, as of these counts; ``upto_s``: the newest stamps there."""
+
+    counts: dict[str, int | None]
+    upto_s: dict[str, float] = {}
+
+
 class DeadLettered(Struct, frozen=True, tag=True):
     """Refused for good. ``hold``: the fields are not sent again until something changes (else: kept otherwise)."""
 
@@ -330,6 +341,7 @@ Event: TypeAlias = (
     | NoteSendStarted
     | NoteSent
     | NoteSendFailed
+    | NotesRead
     | DeadLettered
     | DeadLetterRetried
     | DeadLetterDiscarded

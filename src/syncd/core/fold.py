@@ -217,6 +217,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.NoteSendStarted: fold_notes.note_send_started,
     e.NoteSent: fold_notes.note_sent,
     e.NoteSendFailed: fold_notes.note_send_failed,
+    e.NotesRead: fold_notes.notes_read,
     e.DeadLettered: fold_letters.dead_lettered,
     e.DeadLetterRetried: fold_letters.letter_retried,
     e.DeadLetterDiscarded: fold_letters.letter_discarded,

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from syncd.core import events as e
+from syncd.core import links
 from syncd.core.fold_links import drop_letter, mark, put_link, waiting_notes
-from syncd.core.links import without_note
 from syncd.core.model import Note, NoteEntry
 from syncd.core.state import State
 
 
 def note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
-    note = Note(event.note_id, event.text, event.author, record.at_s, event.origin)
+    written_at_s = record.at_s if event.written_at_s is None else event.written_at_s
+    note = Note(event.note_id, event.text, event.author, written_at_s, event.origin, event.external_id)
     state.notes[event.incident_id] = (*state.notes.get(event.incident_id, ()), note)
     for name in state.links_of.get(event.incident_id, ()):
         link = state.links[name]
@@ -45,13 +46,22 @@ def note_send_failed(state: State, record: e.Record, event: e.NoteSendFailed) ->
 
 
 def note_sent(state: State, record: e.Record, event: e.NoteSent) -> None:
-    link = without_note(state.links[event.link_id], event.note_id)
+    link = links.without_note(state.links[event.link_id], event.note_id)
     count = link.known_count if event.mod_count is None else max(link.known_count or 0, event.mod_count)
-    put_link(state, replace(link, known_count=count, last_synced_at_s=record.at_s))
+    noted = links.noted_after(link, event.mod_count)
+    put_link(state, replace(link, known_count=count, noted_count=noted, last_synced_at_s=record.at_s))
     for letter in state.letters_under(link.id):
         if letter.note_id == event.note_id:
             drop_letter(state, letter)
     mark(state, record, link.incident_id)
+
+
+def notes_read(state: State, _: e.Record, event: e.NotesRead) -> None:
+    for name, count in event.counts.items():
+        if (link := state.links.get(name)) is not None:
+            upto_s = max(link.noted_upto_s, event.upto_s.get(name, 0.0))
+            noted = link.noted_count if count is None else max(link.noted_count or 0, count)
+            state.links[name] = replace(link, noted_count=noted, noted_upto_s=upto_s)
 
 
 def _change(

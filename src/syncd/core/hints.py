@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
-from syncd.core import mapping
+from syncd.core import mapping, worknotes
 from syncd.core.events import (
     Change,
     Event,
@@ -19,12 +20,33 @@ from syncd.core.events import (
     HintsSettled,
     IncidentDeclared,
     LinkJoined,
+    NoteAdded,
     Observed,
     Swept,
 )
-from syncd.core.model import SYNCED_FIELDS, Halves, Hint, Integration, Link, Observation, Severity, Status
-from syncd.core.sending import CORRELATION_PREFIX, Offset, adopt, correlation_id, is_stale, looks_up, news
+from syncd.core.model import (
+    SYNCED_FIELDS,
+    Halves,
+    Hint,
+    Integration,
+    Link,
+    Observation,
+    SeenNote,
+    Severity,
+    Status,
+)
+from syncd.core.sending import (
+    CORRELATION_PREFIX,
+    Offset,
+    adopt,
+    correlation_id,
+    is_stale,
+    look_again,
+    looks_up,
+    news,
+)
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
+from syncd.core.worknotes import Pair
 from syncd.errors import Exists, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
@@ -42,6 +64,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     number: str = ""
     updated_on: str = ""
     updated_by: str = ""
+    has_note: bool = False
 
 
 def duplicate_key(webhook: Webhook) -> str:
@@ -77,13 +100,24 @@ def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trac
     if waiting is not None:
         counts = [one for one in (count, waiting.mod_count) if one is not None]
         count, deleted = max(counts, default=None), deleted or waiting.deleted
-    elif not deleted and count is not None and link is not None and count <= _known_count(link):
+    elif not (deleted or webhook.has_note) and count is not None and link is not None and count <= _read_count(link):
         return None
-    return Hint(webhook.sys_id, state.position + 1, trace, mod_count=count, deleted=deleted, next_at_s=at_s)
+    has_note = webhook.has_note or (waiting is not None and waiting.has_note)
+    return Hint(
+        webhook.sys_id,
+        state.position + 1,
+        trace,
+        mod_count=count,
+        deleted=deleted,
+        next_at_s=at_s,
+        has_note=has_note,
+    )
 
 
-def _known_count(link: Link) -> int:
-    return -1 if link.known_count is None else link.known_count
+def _read_count(link: Link) -> int:
+    """As of which count both the record and its notes have been read."""
+    counts = [-1 if count is None else count for count in (link.known_count, link.noted_count)]
+    return min(counts)
 
 
 def due_hints(state: State, integration_id: str, at_s: float) -> list[Hint]:
@@ -103,7 +137,8 @@ class Read(Struct, frozen=True):
 
     ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records
     that were shown. ``wanted``: ids of unlinked records that pass the integration's import query, ``unsure``: those
-    for which that could not be found out. ``ids``: words for new incidents, one for each row at least.
+    for which that could not be found out. ``ids``: words for new incidents, one for each row at least. ``noted``: the
+    records whose ``notes`` were read as well.
     """
 
     asked: int
@@ -113,6 +148,37 @@ class Read(Struct, frozen=True):
     ids: tuple[str, ...]
     offset: Offset
     unsure: frozenset[str] = frozenset()
+    noted: frozenset[str] = frozenset()
+    notes: tuple[SeenNote, ...] = ()
+
+
+def to_be_noted(
+    state: State,
+    integration: Integration,
+    rows: Sequence[Observation],
+    hints: Sequence[Hint],
+    wanted: frozenset[str],
+    offset: Offset,
+) -> list[str]:
+    """The records of these whose notes must be read: those that may have got one since, and those that come in now."""
+    told = {hint.external_id for hint in hints if hint.has_note}
+    found = []
+    for seen in rows:
+        link = state.links.get(state.link_of_record.get((integration.id, seen.external_id), ""))
+        if link is None:
+            is_ours = seen.correlation_id.startswith(CORRELATION_PREFIX)
+            needs = is_ours or (seen.external_id in wanted and is_new(integration, seen, offset))
+        else:
+            needs = seen.mod_count is None or seen.mod_count != link.noted_count or seen.external_id in told
+        if needs:
+            found.append(seen.external_id)
+    return found
+
+
+def noted_since_s(state: State, integration_id: str, external_ids: Sequence[str]) -> float:
+    """From when on notes of these records are to be read, on the instance's clock; 0: all of them."""
+    names = [state.link_of_record.get((integration_id, one), "") for one in external_ids]
+    return min((state.links[name].noted_upto_s if name in state.links else 0.0 for name in names), default=0.0)
 
 
 def unlinked(state: State, integration_id: str, rows: Sequence[Observation]) -> list[Observation]:
@@ -142,6 +208,9 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         elif not is_stale(link, seen, read.asked) and news(link, seen):
             events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
             fresh += 1
+    taken = worknotes.taken_in(state, integration, _pairs(state, integration_id, events, read), read.notes, read.offset)
+    fresh += sum(isinstance(event, NoteAdded) for event in taken)
+    events += taken
     shown = {seen.external_id: seen for seen in read.rows}
     settled, postponed = _hints_after(read, shown, waits, at_s)
     if settled:
@@ -153,6 +222,20 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         hint = Hint(stranger, state.position + 1, f"sweep-{stranger}", next_at_s=at_s + 1.0)
         events.append(Hinted(integration_id, stranger, hint))
     return Change(integration.settings.organization_id, tuple(events), result=fresh)
+
+
+def _pairs(state: State, integration_id: str, events: Sequence[Event], read: Read) -> list[Pair]:
+    """The pairs whose notes were read, those that this very read joins among them."""
+    counts = {seen.external_id: seen.mod_count for seen in read.rows}
+    joined = {event.observation.external_id: event for event in events if isinstance(event, LinkJoined)}
+    pairs = []
+    for external_id in sorted(read.noted):
+        name = state.link_of_record.get((integration_id, external_id), "")
+        if (event := joined.get(external_id)) is not None:
+            pairs.append(Pair(event.link_id, event.incident_id, external_id, counts.get(external_id)))
+        elif name in state.links:
+            pairs.append(Pair(name, state.links[name].incident_id, external_id, counts.get(external_id)))
+    return pairs
 
 
 def _age(seen: Observation) -> tuple[float, str]:
@@ -174,16 +257,9 @@ def _hints_after(
             or (hint.mod_count is not None and count is not None and count < hint.mod_count)
         )
         if hint.external_id in waits:
-            again = Hint(
-                hint.external_id, hint.position, hint.trace, hint.mod_count, hint.deleted, hint.tries, at_s + 1.0
-            )
-            postponed.append(again)
+            postponed.append(replace(hint, next_at_s=at_s + 1.0))
         elif behind and not hint.deleted and hint.tries < len(REREAD_AFTER_S):
-            next_at_s = at_s + REREAD_AFTER_S[hint.tries]
-            again = Hint(
-                hint.external_id, hint.position, hint.trace, hint.mod_count, hint.deleted, hint.tries + 1, next_at_s
-            )
-            postponed.append(again)
+            postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
         else:
             settled[hint.external_id] = count
     return settled, postponed
@@ -255,7 +331,9 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str, offs
     return [declared, joined]
 
 
-def join_pair(state: State, integration_id: str, incident_id: str, seen: Observation, offset: Offset) -> Change[None]:
+def join_pair(
+    state: State, at_s: float, integration_id: str, incident_id: str, seen: Observation, offset: Offset
+) -> Change[None]:
     """Link an incident and a record that a person named; what they differ in is decided like any first link."""
     integration, incident = state.integrations.get(integration_id), state.incidents.get(incident_id)
     if integration is None or incident is None:
@@ -274,7 +352,8 @@ def join_pair(state: State, integration_id: str, incident_id: str, seen: Observa
         if link is not None
         else LinkJoined(name, integration_id, incident_id, seen, {}, offset.s, offset.error_s)
     )
-    return Change(integration.settings.organization_id, (joined,), result=None)
+    hinted = look_again(state, integration_id, seen.external_id, at_s)  # at its notes, which may be many
+    return Change(integration.settings.organization_id, (joined, hinted), result=None)
 
 
 def _severity(text: str) -> Severity:

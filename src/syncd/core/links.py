@@ -124,6 +124,7 @@ def after_settled(link: Link, event: SendSettled, position: int, at_s: float) ->
         state="active",
         reason="",
         external_id=event.observation.external_id,
+        noted_count=echo.mod_count if link.state == "pending" else noted_after(link, echo.mod_count),
         in_flight=None,
         outbox=None,
         last_synced_at_s=at_s,
@@ -167,6 +168,12 @@ def without_platform_half(link: Link, fields: Iterable[str]) -> Link:
     for field in fields:
         base[field] = replace(base.get(field, FieldBase()), platform=UNSET)
     return replace(link, base=base)
+
+
+def noted_after(link: Link, echo_count: int | None) -> int | None:
+    """As of which count all notes are read after a write of ours: if only we have written since, nobody noted."""
+    noted = link.noted_count
+    return echo_count if noted is not None and echo_count == noted + 1 else noted
 
 
 def without_note(link: Link, note_id: str) -> Link:

@@ -42,13 +42,17 @@ class Span(Struct, frozen=True, gc=False):
 
 
 class Note(Struct, frozen=True):
-    """A work note; only ever appended."""
+    """A work note; only ever appended.
+
+    ``origin``: ``platform``, or the id of the integration it came through, which knows it as ``external_id``.
+    """
 
     id: str
     text: str
     author: str
     created_at_s: float
     origin: str
+    external_id: str = ""
 
 
 class Incident(Struct, frozen=True):
@@ -165,6 +169,19 @@ class Observation(Struct, frozen=True):
     correlation_id: str = ""
 
 
+class SeenNote(Struct, frozen=True):
+    """A work note as ServiceNow shows it. ``id`` is its own; ``created_at_s``: on the instance's clock, if it is told.
+
+    ``author``: a user name, or a display name where only the record itself could be read.
+    """
+
+    id: str
+    external_id: str
+    text: str
+    author: str
+    created_at_s: float | None = None
+
+
 class Cursor(Struct, frozen=True):
     """Where a walk through new records stands: at this creation stamp (instance clock), after this id."""
 
@@ -265,6 +282,8 @@ class Link(Struct, frozen=True):
     ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
     ``notes``: work notes that the record has not got yet, in their order.
+    ``noted_count``: all of the record's own notes have been read as of this ``sys_mod_count``; ``noted_upto_s``: the
+    stamp of the newest one, on the instance's clock.
     """
 
     id: str
@@ -285,10 +304,15 @@ class Link(Struct, frozen=True):
     unsettled: tuple[Attempt, ...] = ()
     held: dict[str, str] = {}
     notes: tuple[NoteEntry, ...] = ()
+    noted_count: int | None = None
+    noted_upto_s: float = 0.0
 
 
 class Hint(Struct, frozen=True):
-    """Somebody says that a record changed. ``position``: the newest webhook folded into this hint."""
+    """Somebody says that a record changed. ``position``: the newest webhook folded into this hint.
+
+    ``has_note``: it got a work note, which on some instances moves no count.
+    """
 
     external_id: str
     position: int
@@ -297,6 +321,7 @@ class Hint(Struct, frozen=True):
     deleted: bool = False
     tries: int = 0
     next_at_s: float = 0.0
+    has_note: bool = False
 
 
 class Conflict(Struct, frozen=True):

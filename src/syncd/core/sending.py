@@ -16,6 +16,7 @@ from syncd.core.events import (
     Change,
     DeadLettered,
     Event,
+    Hinted,
     LinkJoined,
     Observed,
     SendCleared,
@@ -32,6 +33,7 @@ from syncd.core.model import (
     FieldBase,
     Half,
     Halves,
+    Hint,
     Incident,
     Integration,
     Link,
@@ -198,7 +200,9 @@ def settle_lookup(
     mine = [seen for seen in free if seen.correlation_id == correlation_id(link)]
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
-        return Change(_stream(integration), (adopt(link, first, offset),), result=None)
+        # Somebody may have noted something in it while it was not known.
+        hinted = look_again(state, integration.id, first.external_id, at_s)
+        return Change(_stream(integration), (adopt(link, first, offset), hinted), result=None)
     quota, last = integration.settings.transaction_quota, link.unsettled[-1] if link.unsettled else None
     if (
         link.in_flight is not None
@@ -225,6 +229,12 @@ def is_over(started_at_s: float, ended_at_s: float | None, transaction_quota: st
     quota_s = duration_s(transaction_quota)
     given_up_s = started_at_s if ended_at_s is None else ended_at_s
     return looked_at_s >= max(started_at_s + QUOTAS_LOOKED_UP * quota_s, given_up_s + quota_s)
+
+
+def look_again(state: State, integration_id: str, external_id: str, at_s: float) -> Hinted:
+    """A hint of our own to look at a record."""
+    hint = Hint(external_id, state.position + 1, f"look-{external_id}", next_at_s=at_s)
+    return Hinted(integration_id, external_id, hint)
 
 
 def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:

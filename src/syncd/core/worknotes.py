@@ -1,4 +1,4 @@
-"""Work notes on their way to ServiceNow: which is next, what it says there, and whether it has arrived.
+"""Work notes between the two sides: which goes next, what it says there, whether it has arrived, and what comes in.
 
 Notes are a log and not a value: they are only ever appended, in their order, each once and in a request of its own.
 What cannot be repeated without harm is looked for first: a note without a clear answer is counted among the notes of
@@ -7,14 +7,34 @@ notes").
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from syncd.core.events import Change, Event, NoteSendFailed, NoteSendStarted, NoteSent, Observed
+from syncd.core.events import (
+    Change,
+    Event,
+    NoteAdded,
+    NoteSendFailed,
+    NoteSendStarted,
+    NoteSent,
+    NotesRead,
+    Observed,
+)
 from syncd.core.letters import dead_letter
-from syncd.core.model import DeadLetter, Failure, Link, Note, NoteAttempt, NoteEntry, Observation
+from syncd.core.model import (
+    DeadLetter,
+    Failure,
+    Integration,
+    Link,
+    Note,
+    NoteAttempt,
+    NoteEntry,
+    Observation,
+    SeenNote,
+)
 from syncd.core.outbox import first_note
 from syncd.core.sending import Offset, is_over, news
 from syncd.core.state import State
@@ -22,6 +42,57 @@ from syncd.errors import Outcome
 
 NOTE_FIELDS: Final = ("work_notes",)
 NOTHING: Final = Change[None]("", (), result=None)
+
+
+class Pair(Struct, frozen=True):
+    """A linked pair whose work notes have been read in ServiceNow, as of this count of its record."""
+
+    link_id: str
+    incident_id: str
+    external_id: str
+    mod_count: int | None
+
+
+def taken_in(
+    state: State, integration: Integration, pairs: Sequence[Pair], notes: Sequence[SeenNote], offset: Offset
+) -> list[Event]:
+    """What the notes of these records bring to their incidents, each once, and that they have been read.
+
+    Ours are left out: what our account wrote, and what says the same as a note of the platform does there.
+    """
+    events: list[Event] = []
+    by_record: dict[str, list[SeenNote]] = {}
+    for seen in notes:
+        by_record.setdefault(seen.external_id, []).append(seen)
+    for pair in pairs if integration.settings.reads else ():
+        present = state.notes.get(pair.incident_id, ())
+        known = {note.external_id for note in present if note.origin == integration.id}
+        ours = {wording(note) for note in present if note.origin != integration.id}
+        for seen in by_record.get(pair.external_id, ()):
+            text = seen.text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+            is_ours = text in ours or (integration.account != "" and seen.author == integration.account)
+            if seen.id not in known and not is_ours and text.strip():
+                known.add(seen.id)
+                events.append(_taken_in(integration, pair.incident_id, seen, text, offset))
+    if pairs:
+        newest = {
+            pair.link_id: max((seen.created_at_s or 0.0 for seen in by_record.get(pair.external_id, ())), default=0.0)
+            for pair in pairs
+        }
+        events.append(NotesRead({pair.link_id: pair.mod_count for pair in pairs}, newest))
+    return events
+
+
+def _taken_in(integration: Integration, incident_id: str, seen: SeenNote, text: str, offset: Offset) -> NoteAdded:
+    return NoteAdded(
+        incident_id,
+        f"note-{integration.id.removeprefix('int_')}-{seen.id}",
+        text,
+        seen.author,
+        integration.id,
+        seen.id,
+        None if seen.created_at_s is None else seen.created_at_s - offset.s,
+    )
 
 
 def wording(note: Note) -> str:

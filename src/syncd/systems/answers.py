@@ -4,7 +4,9 @@ Every ServiceNow answer is judged here and nowhere else. Success is a complete J
 ``error``; everything else is an outage, a refusal or an ambiguity, never data.
 """
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from syncd.core.model import Observation
+from syncd.core.model import Observation, SeenNote
 from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 
 STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
@@ -29,7 +31,7 @@ _HALF_PAIR: Final = re.compile(
 HALF_PAIRS_MAX: Final = 1000
 DIGITS_MAX: Final = 15
 NOTE_CUT_LETTERS_MIN: Final = 1000
-_NOTE_HEADER: Final = re.compile(r"^\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\)\n", re.MULTILINE)
+_NOTE_HEADER: Final = re.compile(r"^(\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\))\n", re.MULTILINE)
 HEADERS_READ: Final = ("content-type", "location", "retry-after", "date", "x-ratelimit-limit", "x-ratelimit-reset")
 LARGE_BYTES: Final = 1024 * 1024
 # Of a large answer, the commas and brackets: full pages have a few thousand. Three bytes of it may take 64 in memory.
@@ -210,10 +212,42 @@ def rate_rule(headers: Mapping[str, str]) -> tuple[int, float] | None:
 
 
 def notes_shown(text: str) -> list[str]:
-    """The notes in a journal field's display value, newest first, each under a header line such as
-    ``2026-11-23 01:31:07 - Beth Anglin (Work notes)``, whose form depends on the reader's language.
+    """The notes in a journal field's display value, newest first."""
+    return [note for _, note in _with_headers(text)]
+
+
+def _with_headers(text: str) -> list[tuple[str, str]]:
+    """Each note under its header, such as ``2026-11-23 01:31:07 - Beth Anglin (Work notes)``, newest first.
+
+    Its form depends on the reader's language and date format.
     """
-    return [part.rstrip() for part in _NOTE_HEADER.split(text.replace("\r\n", "\n"))[1:]]
+    parts = _NOTE_HEADER.split(text.replace("\r\n", "\n"))[1:]
+    return [(header, note.rstrip()) for header, note in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def seen_note(row: Row) -> SeenNote:
+    """A row of the journal table."""
+    return SeenNote(
+        id=plain(row.get("sys_id")),
+        external_id=plain(row.get("element_id")),
+        text=plain(row.get("value")),
+        author=plain(row.get("sys_created_by")),
+        created_at_s=stamp_s(plain(row.get("sys_created_on"))),
+    )
+
+
+def notes_in_record(external_id: str, text: str) -> list[SeenNote]:
+    """The notes in a record's display value, oldest first. Each gets an id from its header, its words and its number
+    among those that are the same, since it has no other.
+    """
+    found, same = [], Counter[str]()
+    for header, note in reversed(_with_headers(text)):
+        words = f"{external_id}\n{header}\n{note}"
+        same[words] += 1
+        name = hashlib.sha256(f"{words}\n{same[words]}".encode()).hexdigest()[:32]
+        author = header.partition(" - ")[2].rpartition(" (")[0]
+        found.append(SeenNote(name, external_id, note, author))
+    return found
 
 
 def is_same_note(shown: str, sent: str) -> bool:

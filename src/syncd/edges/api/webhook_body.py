@@ -46,6 +46,7 @@ def decode_webhook(raw: bytes) -> tuple[Webhook, str]:
         number=_word(fields, "number"),
         updated_on=_word(fields, "updated_on"),
         updated_by=_word(fields, "updated_by"),
+        has_note=bool(fields.get("work_notes")),
     )
     return webhook, raw.decode("utf-8")
 
