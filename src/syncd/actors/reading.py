@@ -59,19 +59,23 @@ class Reader:
         self.breaker = breaker
 
     async def rows(self, external_ids: Sequence[str]) -> list[Observation]:
-        """The records that are shown of these ids, at most 50.
+        """The records that are shown of these ids, at most 50."""
+        return await self._by_halves(self._external.read, external_ids)
+
+    async def _by_halves(self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str]) -> list[T]:
+        """What is shown of these records.
 
         An answer that cannot be read is asked for again by halves, down to the record that cannot; that one is left
         out, as if it were hidden, so that it holds up nobody else.
         """
         try:
-            return await self._ask(lambda: self._external.read(external_ids))
+            return await self._ask(lambda: ask(ids))
         except ExternalUnreadable as error:
-            if len(external_ids) == 1:
-                log.warning("a record cannot be read", extra={"record": external_ids[0], "reason": error.message})
+            if len(ids) == 1:
+                log.warning("a record cannot be read", extra={"record": ids[0], "reason": error.message})
                 return []
-        half = len(external_ids) // 2
-        return [*await self.rows(external_ids[:half]), *await self.rows(external_ids[half:])]
+        half = len(ids) // 2
+        return [*await self._by_halves(ask, ids[:half]), *await self._by_halves(ask, ids[half:])]
 
     def pause_s(self, failures: int) -> float:
         """How long to wait after so many failed reads in a row; no longer than an instance may be left unprobed."""
@@ -170,7 +174,7 @@ class Reader:
         notes: list[SeenNote] = []
         for start in range(0, len(noted), HINTS_A_READ):
             page = noted[start : start + HINTS_A_READ]
-            notes += await self._ask(lambda page=page: self._external.notes(page, since_s))  # type: ignore[misc]
+            notes += await self._by_halves(lambda ids: self._external.notes(ids, since_s), page)
         return frozenset(noted), tuple(notes)
 
     async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:

@@ -58,7 +58,7 @@ SYSTEM_COLUMNS: Final = (
 )
 TABLE: Final = "/api/now/v2/table/incident"
 JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
-NOTES_READ_MAX: Final = 500  # the newest ones; what is looked for was written a few minutes ago at most
+NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
 JOURNAL_KNOWN_S: Final = 3600.0
 NO_RECORD: Final = "0" * 32
@@ -264,7 +264,7 @@ class ServiceNow:
             query = f"{among}^sys_created_on>{at}^NQ{among}^sys_created_on={at}^sys_id>{after[1]}"
         columns = ("sys_id", "element_id", "element", "value", "sys_created_by", "sys_created_on")
         parameters = _list_parameters(f"{query}^ORDERBYsys_created_on^ORDERBYsys_id", columns, NOTES_READ_MAX)
-        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, READ_S_MAX)
+        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
         found = [seen_note(row) for row in rows]
         if any(note.external_id not in wanted for note in found) or any(
             plain(row.get("element")) != "work_notes" for row in rows
@@ -278,7 +278,9 @@ class ServiceNow:
         """All notes as the records themselves show them; who reads them sees names and the reader's own time."""
         query = f"sys_idIN{','.join(external_ids)}"
         parameters = _list_parameters(query, ("sys_id", "work_notes"), len(external_ids))
-        rows = await self._exchange("GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, READ_S_MAX)
+        rows = await self._exchange(
+            "GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, ANSWER_BYTES_MAX
+        )
         shown = {plain(row.get("sys_id")): plain(row.get("work_notes")) for row in rows}
         if not shown.keys() <= frozenset(external_ids):
             raise _widened("sys_id")
