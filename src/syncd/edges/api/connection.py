@@ -45,7 +45,8 @@ class ServeLimits(Struct, frozen=True):
     """Seconds on Trio's clock, counts and bytes; docs/http.md says what a client sees of each."""
 
     connections_max: int = 512  # for each listener
-    patience_s: float = 0.5  # with a client that keeps us waiting while others wait for its place
+    patience_s: float = 0.5  # with a client that keeps us waiting while others wait for its place, at first
+    patience_s_min: float = 0.05  # as long as a crowd lasts, patience runs down to this
     idle_s: float = 5.0  # until the first byte of a request
     headers_s: float = 5.0  # from the first byte of a request to the end of its headers
     send_s: float = 10.0  # for each 64 KiB
@@ -78,6 +79,7 @@ class Connection:
         self._life = trio.CancelScope()
         self._reading = trio.CancelScope(deadline=trio.current_time() + limits.idle_s)
         self._writing: trio.CancelScope | None = None
+        self._writing_since = 0.0
         self._write_lock = trio.Lock()
         self._phase: Phase = "resting"
         self._since = trio.current_time()  # when the phase began
@@ -97,6 +99,8 @@ class Connection:
     @property
     def waiting_since(self) -> float | None:
         """Since when (Trio's clock) only the client could move this on; None while it is we who owe something."""
+        if self._writing is not None:  # it asked, and does not take the answer
+            return self._writing_since
         if self._phase == "request":
             wire = self._protocol.wire
             if wire.their_state is not h11.SEND_BODY or wire.our_state is not h11.SEND_RESPONSE:
@@ -212,6 +216,7 @@ class Connection:
                     await self._write_piece(memoryview(data)[start : start + WRITE_BYTES])
 
     async def _write_piece(self, piece: memoryview) -> None:
+        self._writing_since = trio.current_time()
         with trio.move_on_after(self._limits.send_s) as self._writing:
             try:
                 await self._stream.send_all(piece)

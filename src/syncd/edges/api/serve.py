@@ -85,6 +85,7 @@ class _Door:
         self._connections: set[Connection] = set()
         self._left = trio.Event()  # set, and replaced, whenever a client leaves
         self._is_crowded = False
+        self._crowded_since: float | None = None  # how long newcomers have had to wait
         self._noticed_crowd_at = -CROWD_NOTICE_S
 
     async def accept(self, nursery: trio.Nursery) -> None:
@@ -137,17 +138,24 @@ class _Door:
 
     async def _make_room(self) -> None:
         """Wait for a place. Who is being answered stays; who keeps us waiting is sent away, the slowest first."""
-        while len(self._connections) >= self._limits.connections_max:
+        limits = self._limits
+        if len(self._connections) < limits.connections_max:
+            self._crowded_since = None
+        while len(self._connections) >= limits.connections_max:
             self._is_crowded = True  # who has been answered goes, instead of resting here
             self._notice_crowd()
             now = trio.current_time()
+            crowded_since = self._crowded_since = now if self._crowded_since is None else self._crowded_since
             waiting = [(since, who) for who in self._connections if (since := who.waiting_since) is not None]
             since, slowest = min(waiting, key=lambda pair: pair[0], default=(now, None))
-            if slowest is not None and now - since >= self._limits.patience_s:
+            # When now - since >= patience_s - (now - crowded_since): each second of the crowd costs one of patience.
+            # So a queue of ten times the places passes through within a second.
+            lost_at = max(since + limits.patience_s_min, (since + crowded_since + limits.patience_s) / 2)
+            if slowest is not None and now >= lost_at:
                 slowest.sever()
                 await self._left.wait()
             else:
-                with trio.move_on_at(since + self._limits.patience_s):
+                with trio.move_on_at(lost_at):
                     await self._left.wait()
         self._is_crowded = False
 
