@@ -83,6 +83,33 @@ class TestBodies:
             assert "10 s" in answer.problem["detail"]
             assert await caller.seconds_to_close() == 0
 
+    async def test_bodies_that_never_end_hold_little_together_and_the_one_that_came_first_goes(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        """Nobody was asked for a token yet, so 512 of these could otherwise hold a gigabyte for 10 s."""
+        limits = GateLimits(arriving_bytes=10 * MIB)
+        head = b"POST /" + HEAD + b"content-length: %d\r\n\r\n" % (2 * MIB)
+        async with open_door(Gate(echo, limits=limits)) as door:
+            hoarders = []
+            small = door.dial()
+            await small.send(b"POST /" + HEAD + b"content-length: 60001\r\n\r\n" + b"x" * 60_000)
+            for _ in range(20):
+                hoarders.append(door.dial())
+                await hoarders[-1].send(head + b"x" * (2 * MIB - 1))
+                await trio.sleep(0.1)
+            for hoarder in hoarders[:15]:
+                answer = await hoarder.answer()
+                assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+                assert str(limits.arriving_bytes) in answer.problem["detail"]
+            caller = door.dial()
+            await caller.send(post("/", b"x" * MIB))
+            assert (await caller.answer()).status == 200
+            await hoarders[-1].send(b"x")
+            assert (await hoarders[-1].answer()).status == 200
+            await small.send(b"x")
+            assert (await small.answer()).status == 200
+            assert trio.current_time() < 2.1
+
     async def test_a_client_that_leaves_in_its_body_never_reaches_the_application(
         self, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock
     ) -> None:

@@ -10,7 +10,8 @@ It never looks at who calls, at ``Host`` or inside the body: that is the applica
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -32,6 +33,7 @@ ASGIApp = ASGIFramework
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
 WEBHOOK_BODY_BYTES_MAX: Final = 1024 * 1024
 API_BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+SMALL_BODY_BYTES: Final = 64 * 1024
 
 log = logging.getLogger("syncd.http")
 
@@ -41,10 +43,14 @@ _HEADER_LINE_BYTES = len(b": \r\n")
 
 
 class GateLimits(msgspec.Struct, frozen=True):
-    """``header_bytes`` counts the request line and all header lines; ``body_s`` runs from the end of the headers."""
+    """``header_bytes`` counts the request line and all header lines; ``body_s`` runs from the end of the headers.
+
+    ``arriving_bytes`` is what all large bodies that are not complete yet may hold together.
+    """
 
     header_bytes: int = 16 * 1024
     body_s: float = 10.0
+    arriving_bytes: int = 32 * 1024 * 1024
 
 
 DEFAULT_LIMITS: Final = GateLimits()
@@ -56,6 +62,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     title: str
     detail: str
+    retry_after_s: int | None = None
 
     def encode(self) -> bytes:
         return msgspec.json.encode(
@@ -64,11 +71,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     def headers(self, body: bytes) -> list[tuple[bytes, bytes]]:
         """For an answer after which the connection ends: what the client still sends could be taken for a request."""
-        return [
+        headers = [
             (b"content-type", b"application/problem+json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
+        if self.retry_after_s is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after_s))
+        return headers
 
 
 APPLICATION_FAILED: Final = Problem(
@@ -111,6 +121,7 @@ class Gate:
         self._app = app
         self._body_bytes_of = body_bytes_of
         self._limits = limits
+        self._arrivals = _Arrivals(limits.arriving_bytes)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Answer, or let the application answer. Raises only what ``send`` raises about a lost client."""
@@ -172,22 +183,71 @@ class Gate:
     async def _read_body(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> bytes | Problem | None:
         """The whole body, what is wrong with it, or None when the client left."""
         bytes_max = self._body_bytes_of(scope["path"])
-        body = bytearray()
-        with trio.move_on_after(self._limits.body_s):
+        with trio.move_on_after(self._limits.body_s) as patience, self._arrivals.one(patience) as arrival:
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
                     return None
-                body += message.get("body", b"")
-                if len(body) > bytes_max:
+                arrival.body += message.get("body", b"")
+                if len(arrival.body) > bytes_max:
                     return too_large(bytes_max)
                 if not message.get("more_body", False):
-                    return bytes(body)
+                    return bytes(arrival.body)
+                self._arrivals.make_room()
+        if arrival.is_sent_away:
+            return Problem(
+                status=503,
+                title="Cannot do this now",
+                detail=f"large bodies that are still arriving hold more than {self._limits.arriving_bytes} bytes "
+                "together, and this one began first; send it again, in one go",
+                retry_after_s=1,
+            )
         return Problem(
             status=408,
             title="Too slow",
             detail=f"the body did not arrive within {self._limits.body_s:g} s; send it in one go, after the headers",
         )
+
+
+class _Arrival:
+    """A body of which more is to come."""
+
+    def __init__(self, patience: trio.CancelScope) -> None:
+        self.body = bytearray()
+        self.patience = patience
+        self.is_sent_away = False
+
+
+class _Arrivals:
+    """All of them, oldest first. Without a bound, 512 clients with no credentials could make us hold a gigabyte."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._all: dict[_Arrival, None] = {}
+
+    @contextmanager
+    def one(self, patience: trio.CancelScope) -> Iterator[_Arrival]:
+        """A place for one more, whose reading ends when ``patience`` is cancelled."""
+        arrival = _Arrival(patience)
+        self._all[arrival] = None
+        try:
+            yield arrival
+        finally:
+            del self._all[arrival]
+
+    def make_room(self) -> None:
+        """Send away the large ones that began first, as long as all of them hold too much.
+
+        Who sends in one go is soon complete; and small ones are no burden, whatever they do.
+        """
+        staying = [one for one in self._all if len(one.body) > SMALL_BODY_BYTES and not one.is_sent_away]
+        over = sum(len(arrival.body) for arrival in staying) - self._bytes_max
+        for arrival in staying:
+            if over <= 0:
+                break
+            over -= len(arrival.body)
+            arrival.is_sent_away = True
+            arrival.patience.cancel()
 
 
 class _Exchange:
