@@ -51,13 +51,16 @@ class HourlyBudget(Struct, frozen=True):
 
 
 class Bucket(Struct, frozen=True):
-    """A token bucket: ``tokens`` were there at ``at_s``. Holds one second's worth at most (contract section 4)."""
+    """A token bucket: ``tokens`` were there at ``at_s``."""
 
     tokens: float
     at_s: float
 
-    def take(self, now_s: float, rate: float) -> tuple["Bucket", float]:
-        """Take one token; returns the bucket after it and how long to wait before using it."""
-        room = max(1.0, rate)
+    def take(self, now_s: float, rate: float, room: float | None = None) -> tuple["Bucket", float]:
+        """Take one token; returns the bucket after it and how long to wait before using it.
+
+        It holds ``room`` at most; None: one second's worth (contract section 4).
+        """
+        room = max(1.0, rate if room is None else room)
         filled = min(room, self.tokens + max(0.0, now_s - self.at_s) * rate)
         return Bucket(filled - 1.0, now_s), max(0.0, (1.0 - filled) / rate)

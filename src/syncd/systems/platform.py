@@ -17,6 +17,7 @@ from syncd.core.events import AnswerKept, Change, Event, IncidentDeclared, Incid
 from syncd.core.model import Incident, KeptAnswer, Note
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.state import ANSWERS_KEPT_S, State
+from syncd.credentials import is_same
 from syncd.errors import Invalid, Problem, Stale
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ def declare(
 
 
 def _first_answer(kept: KeptAnswer, body_digest: str) -> Declared:
-    if kept.body_digest != body_digest:
+    if not is_same(kept.body_digest, body_digest):
         problem = Problem("Idempotency-Key", "was used with another body; take a new key for another incident")
         raise Invalid("this Idempotency-Key was used with another body", problems=(problem,), hint="use a new key")
     return Declared(kept.answer, msgspec.json.decode(kept.answer, type=_Identified).id, repeated=True)

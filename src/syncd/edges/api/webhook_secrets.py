@@ -1,7 +1,7 @@
 """The webhook door's memory: secrets that were opened already, and refusals that the log was told of.
 
 It owns two promises to a stranger at the door: each signature costs the same, whether the integration exists or not,
-and however many are refused, the log grows by a line a minute for each integration. It decides nothing.
+and however many are refused, the log grows by a line a minute for each integration and reason. It decides nothing.
 """
 
 import logging
@@ -45,7 +45,7 @@ class Keyring:
 
     def _valid(self, state: State, integration: Integration, at_s: float) -> list[Secret]:
         opened = self._opened.get(integration.id)
-        if opened is None or opened.sealed != integration.webhook_secrets:
+        if opened is None or opened.sealed is not integration.webhook_secrets:  # a change makes another tuple
             opened = self._open(state.journal_id, integration)
             self._opened = {one: kept for one, kept in self._opened.items() if one in state.integrations}
             self._opened[integration.id] = opened
@@ -79,17 +79,15 @@ class Refusals:
 
     def __init__(self, now: Callable[[], float] = trio.current_time) -> None:
         self._now = now
-        self._counts: dict[str, _Count] = {}
+        self._counts: dict[tuple[str, str], _Count] = {}
 
-    def add(self, integration: Integration | None) -> None:
-        """Count one, and write the line when it is time for one."""
-        count = self._counts.setdefault("" if integration is None else integration.id, _Count(0, self._now()))
+    def add(self, reason: str, integration: Integration | None = None) -> None:
+        """Count one, and write the line when it is time for one. ``reason`` is one of a few texts of ours."""
+        named = "" if integration is None else f", {integration.id}"
+        count = self._counts.setdefault((reason, named), _Count(0, self._now()))
         count.untold += 1
         if self._now() < count.next_line_at:
             return
         times = "once" if count.untold == 1 else f"{count.untold} times"
-        if integration is None:
-            log.warning("webhook refused %s: unknown integration in its URL", times)
-        else:
-            log.warning("webhook refused %s: signature missing, wrong or too old, %s", times, integration.id)
+        log.warning("webhook refused %s: %s%s", times, reason, named)
         count.untold, count.next_line_at = 0, self._now() + LINE_EVERY_S

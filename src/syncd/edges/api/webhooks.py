@@ -1,11 +1,13 @@
 """The webhook door: a plain ASGI function in front of the API, because ServiceNow waits for it inside a transaction.
 
-    bytes (bounded) -> signature over them -> decode -> durable -> 202
+    bytes (bounded) -> signature over them -> rate -> decode -> durable -> 202
 
 No byte reaches a parser before its signature is checked. An unknown integration and a wrong signature get the same 401,
-after the same work (``webhook_secrets.py``). 202 means durable, not merged; a refusal is counted and never stored.
+after the same work (``webhook_secrets.py``); how many of either are taken is ``webhook_limits.py``. 202 means durable,
+not merged; a refusal is counted and never stored.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote
@@ -22,8 +24,16 @@ from syncd.credentials import Secret, verify_signature
 from syncd.edges.api.answers import JSON, problem_fields
 from syncd.edges.api.desk import DURABLE_S_MAX, Desk, not_durable
 from syncd.edges.api.webhook_body import decode_webhook
+from syncd.edges.api.webhook_limits import (
+    CHECKED_ALWAYS_BYTES,
+    REFUSED_FROM_SOURCE,
+    TAKEN_FOR_INTEGRATION,
+    Allowance,
+    Rate,
+    source_of,
+)
 from syncd.edges.api.webhook_secrets import Keyring, Refusals
-from syncd.errors import Refused, SyncdError, TooLarge, Unauthenticated
+from syncd.errors import Refused, SyncdError, TooLarge, TooMany, Unauthenticated
 from syncd.seams import Receive, Send
 
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
@@ -54,10 +64,15 @@ class Accepted(msgspec.Struct, frozen=True):
 class WebhookDoor:
     """An ASGI application for ``/api/v1/webhooks/{integration_id}`` alone."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(
+        self, desk: Desk, *, refused: Rate = REFUSED_FROM_SOURCE, taken: Rate = TAKEN_FOR_INTEGRATION
+    ) -> None:
+        """``refused`` is for each source, ``taken`` for each integration."""
         self._desk = desk
         self._keyring = Keyring(desk.vault, nobody=Secret(desk.ids.secret(32)))
         self._refusals = Refusals()
+        self._refused_from = Allowance(refused)
+        self._taken_for = Allowance(taken)
 
     async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
         """Answer one request; raises nothing but what ``send`` and ``receive`` do, and cancellation."""
@@ -80,9 +95,11 @@ class WebhookDoor:
         self._check_signature(scope, raw, integration, at_s)
         if integration is None:  # the signature was checked against a secret that nobody knows
             raise _not_authentic()
+        counts = desk.webhook_counts.of(integration.id)
+        counts.last_at_s = at_s
+        self._check_rate(integration)
         webhook, text = decode_webhook(raw)
         trace = desk.ids.word()
-        counts = desk.webhook_counts.of(integration.id)
         integration_id = integration.id
 
         def decide(state: State, now_s: float) -> Change[bool]:
@@ -96,7 +113,6 @@ class WebhookDoor:
             telemetry.trace(
                 trace, "webhook", integration=integration_id, external_id=webhook.sys_id, duplicate=is_duplicate
             )
-            counts.last_at_s = at_s
             counts.duplicates += is_duplicate
             counts.accepted += not is_duplicate
             return Accepted(webhook.event_id or trace, is_duplicate)
@@ -111,21 +127,45 @@ class WebhookDoor:
     def _check_signature(
         self, scope: Mapping[str, object], raw: bytes, integration: Integration | None, at_s: float
     ) -> None:
-        """``Unauthenticated`` unless the body is signed with a secret that is valid now."""
+        """Raise unless the body is signed with a secret that is valid now."""
         signatures, timestamps = _header(scope, _SIGNATURE), _header(scope, _TIMESTAMP)
         is_sound = len(signatures) == 1 and len(timestamps) <= 1
-        is_genuine = verify_signature(
+        source, now = source_of(scope.get("client")), trio.current_time()
+        is_checked = len(raw) <= CHECKED_ALWAYS_BYTES or not self._refused_from.wait_s(source, now)
+        is_genuine = is_checked and verify_signature(
             self._keyring.tried(self._desk.state, integration, at_s),
             raw,
             signatures[0] if signatures else "",
             timestamps[0] if timestamps else None,
             at_s,
         )
-        if not (is_sound and is_genuine):
-            self._refusals.add(integration)
-            if integration is not None:
-                self._desk.webhook_counts.of(integration.id).rejected += 1
-            raise _not_authentic()
+        if is_sound and is_genuine:
+            return
+        if integration is None:
+            self._refusals.add("unknown integration in its URL")
+        else:
+            self._refusals.add("signature missing, wrong or too old", integration)
+            self._desk.webhook_counts.of(integration.id).rejected += 1
+        if wait_s := self._refused_from.take(source, now):
+            raise TooMany(
+                "too many webhooks from this address were not signed with a valid secret of their integration",
+                hint="compare URL and secret with `im integration webhook-script`; "
+                "behind a proxy all callers have its address",
+                retry_after_s=math.ceil(wait_s),
+            )
+        raise _not_authentic()
+
+    def _check_rate(self, integration: Integration) -> None:
+        """``TooMany`` when an authentic webhook is one too many for its integration."""
+        rate = self._taken_for.rate
+        if wait_s := self._taken_for.take(integration.id, trio.current_time()):
+            self._refusals.add("too many at once", integration)
+            self._desk.webhook_counts.of(integration.id).rejected += 1
+            raise TooMany(
+                f"more than {rate.burst:g} webhooks at once, or {rate.per_s:g} a second, for this integration",
+                hint="send it again later; or let it go, and the next reconcile will see the change",
+                retry_after_s=math.ceil(wait_s),
+            )
 
 
 def _source(scope: Mapping[str, object]) -> Source:
