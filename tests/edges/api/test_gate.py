@@ -99,7 +99,11 @@ class TestBodies:
                 await trio.sleep(0.1)
             for hoarder in hoarders[:15]:
                 answer = await hoarder.answer()
-                assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
+                assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (
+                    503,
+                    "1",
+                    "close",
+                )
                 assert str(limits.arriving_bytes) in answer.problem["detail"]
             caller = door.dial()
             await caller.send(post("/", b"x" * MIB))

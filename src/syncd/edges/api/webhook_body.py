@@ -70,7 +70,7 @@ def _object_in(raw: bytes) -> object:
     except (UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not JSON in UTF-8: {error}", hint=_HINT) from error
     except msgspec.DecodeError as error:
-        refused = error
+        refused = str(error)  # not the error: it would hold this frame, and with it the body, in a cycle
     try:  # msgspec refuses half a surrogate pair, which the standard library lets through
         text = raw.decode("utf-8")
         value = json.loads(text, parse_constant=_no_constant, strict=True)

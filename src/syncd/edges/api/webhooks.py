@@ -64,9 +64,7 @@ class Accepted(msgspec.Struct, frozen=True):
 class WebhookDoor:
     """An ASGI application for ``/api/v1/webhooks/{integration_id}`` alone."""
 
-    def __init__(
-        self, desk: Desk, *, refused: Rate = REFUSED_FROM_SOURCE, taken: Rate = TAKEN_FOR_INTEGRATION
-    ) -> None:
+    def __init__(self, desk: Desk, *, refused: Rate = REFUSED_FROM_SOURCE, taken: Rate = TAKEN_FOR_INTEGRATION) -> None:
         """``refused`` is for each source, ``taken`` for each integration."""
         self._desk = desk
         self._keyring = Keyring(desk.vault, nobody=Secret(desk.ids.secret(32)))
