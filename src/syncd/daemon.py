@@ -6,6 +6,7 @@ numbered in ``run_daemon``: nothing listens before the journal is replayed, and 
 
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     Raises StartRefused before anything is served, JournalFailed when a sync failed.
     """
+    _take_descriptors()
     # 1. Seams. The TLS context costs up to 100 ms of CPU, so it is made once, in a thread.
     work = ThreadWork()
     net = SystemNet(await work.run(tls_context), config.allowed_hosts)
@@ -63,6 +65,12 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     await house.run(doors)
     log.info("stopped", extra={"position": house.journal.durable_position})
+
+
+def _take_descriptors() -> None:
+    """As many as this process may have: the usual 1,024 could all be clients, and the journal needs some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _log_start(config: Config, house: House) -> None:

@@ -211,21 +211,31 @@ class _StockStream(trio.abc.HalfCloseableStream):
         await self._inner.aclose()
 
 
-@asynccontextmanager
-async def open_stock(
-    app: ASGIApp, pair: Callable[[], Pair] = trio.testing.memory_stream_pair
-) -> AsyncIterator[tuple[Caller, trio.Nursery, WorkerContext]]:
-    """One connection under Hypercorn's own per-connection server, as its ``serve()`` would run it."""
-    ours, theirs = pair()
-    config, context = Config(), WorkerContext(None)
+def stock_server(
+    app: ASGIApp, stream: trio.abc.HalfCloseableStream, context: WorkerContext, **settings: object
+) -> TCPServer:
+    """Hypercorn's own server of one connection; ``settings`` are those of its ``Config``."""
+    config = Config()
     config.errorlog = None
-    server = TCPServer(
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return TCPServer(
         ASGIWrapper(app),
         config,
         context,
         ConnectionState({}),
-        _StockStream(ours),  # type: ignore[arg-type]
+        _StockStream(stream),  # type: ignore[arg-type]
     )
+
+
+@asynccontextmanager
+async def open_stock(
+    app: ASGIApp, pair: Callable[[], Pair] = trio.testing.memory_stream_pair, **settings: object
+) -> AsyncIterator[tuple[Caller, trio.Nursery, WorkerContext]]:
+    """One connection under Hypercorn's own per-connection server, as its ``serve()`` would run it."""
+    ours, theirs = pair()
+    context = WorkerContext(None)
+    server = stock_server(app, ours, context, **settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.run)  # noqa: ASYNC113 stock Hypercorn has no task_status
         yield Caller(theirs), nursery, context

@@ -211,11 +211,13 @@ async def test_no_descriptor_is_left_over_real_sockets(tmp_path: Path, caplog: p
     async def attackers(seed: int) -> None:
         chance = random.Random(seed)
         for number in range(OVER_SOCKETS // 8):
-            stream = await (
-                trio.open_unix_socket(tmp_path / "s")
-                if number % 2
-                else trio.testing.open_stream_to_socket_listener(tcp)
+            over_unix = number % 2 == 1
+            dial = (
+                partial(trio.open_unix_socket, tmp_path / "s")
+                if over_unix
+                else partial(trio.testing.open_stream_to_socket_listener, tcp)
             )
+            stream = await dial()
             if number % 10 == 0:  # leave with a reset
                 stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             async with stream:
