@@ -1,14 +1,17 @@
 """Whatever JSON a caller with a right to call sends, the answer is a 2xx or a 4xx, short, and never a 5xx."""
 
+import logging
 import re
+from urllib.parse import unquote_to_bytes
 
 import msgspec
+import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.edges.api.app import build_quart
-from tests.edges.api.daemon import SNOW, Daemon, running
+from tests.edges.api.daemon import BODY, SNOW, Daemon, running
 from tests.edges.api.test_conflicts import pictured
 
 KEYS = st.sampled_from(
@@ -95,3 +98,82 @@ async def test_thousands_of_unknown_keys_make_no_long_answer() -> None:
             answer = await daemon.socket.post("/api/v1/incidents", json=body)
             assert answer.status_code == 422
             assert len(answer.content) < ANSWER_BYTES_MAX
+
+
+DEEP = 900  # what a decoder still follows, and something further on might not
+RAW_BODIES = {
+    "bad UTF-8": b'{"title": "\xff"}',
+    "half a surrogate pair": b'{"title": "\\ud83d", "text": "\\udc00", "name": "\\ud800", "value": "\\ud83d"}',
+    "a surrogate in UTF-8": b'{"title": "\xed\xa0\x80"}',
+    "NUL": b'{"title": "a\\u0000", "text": "\\u0000", "name": "\\u0000", "value": "\\u0000", "severity": "SEV-2"}',
+    "a raw control character": b'{"title": "a\x01"}',
+    "a key with NUL": b'{"ti\\u0000tle": "a"}',
+    "brackets without end": b"[" * 100_000,
+    "deep objects": b'{"external_defaults":' * DEEP + b"1" + b"}" * DEEP,
+    "deep lists": b'{"title":' + b"[" * DEEP + b"]" * DEEP + b"}",
+    "a deep value": b'{"value":' + b'{"a":' * DEEP + b"1" + b"}" * DEEP + b"}",
+    "numbers that are too big": b'{"title": 1e999, "rate_limit": 1e400, "max_concurrency": ' + b"9" * 5000 + b"}",
+    "NaN": b'{"rate_limit": NaN}',
+    "not JSON": b"title=a&severity=SEV-1",
+    "a byte order mark": b'\xef\xbb\xbf{"title": "a"}',
+    "UTF-16": '{"title": "a"}'.encode("utf-16"),
+    "two objects": b'{"title": "a"} {"title": "b"}',
+    "a list": b'[{"title": "a", "severity": "SEV-1"}]',
+    "text": b'"title"',
+    "null": b"null",
+}
+
+
+@pytest.mark.parametrize("raw", RAW_BODIES.values(), ids=RAW_BODIES)
+async def test_bytes_that_no_client_should_send_are_4xx_on_every_route_and_leave_nothing(
+    raw: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        position = daemon.journal.state.position
+        for method, path in paths(daemon):
+            if path.endswith(("/ignore", "/retry", "/discard")):
+                continue  # these look at no body
+            answer = await daemon.socket.request(
+                method, path, content=raw, headers={"Content-Type": "application/json"}
+            )
+            assert 400 <= answer.status_code < 500, (method, path, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert len(answer.content) < ANSWER_BYTES_MAX
+        assert daemon.journal.state.position == position
+    assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("word", ["%00", "%ff", "%ed%a0%80", "%2e%2e", "a%0d%0ab", "x" * 5000, "%F0%9F%92%A9", "%"])
+async def test_strange_words_in_path_query_and_headers_are_4xx(word: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        for path in (
+            f"/api/v1/incidents/{word}",
+            f"/api/v1/integrations/{word}/links",
+            f"/api/v1/integrations/prod/links/{word}",
+            f"/api/v1/conflicts/{word}",
+            f"/api/v1/tokens/{word}",
+            f"/{word}",
+            f"/api/v1/incidents?q={word}",
+            f"/api/v1/incidents?{word}={word}",
+            f"/api/v1/incidents?cursor={word}",
+            f"/api/v1/incidents?updated_since={word}",
+            f"/api/v1/conflicts?incident={word}&status={word}",
+        ):
+            for method in ("GET", "DELETE"):
+                answer = await daemon.socket.request(method, path)
+                assert answer.status_code < 500, (method, path, answer.text)
+        for name in (
+            "If-Match",
+            "Idempotency-Key",
+            "Content-Type",
+            "Accept",
+            "Authorization",
+            "Origin",
+            "Content-Length",
+        ):
+            value = unquote_to_bytes(word).replace(b"\r\n", b"")  # no header that the protocol lets through has these
+            answer = await daemon.socket.post("/api/v1/incidents", json=BODY, headers=[(name.encode(), value)])
+            assert answer.status_code < 500, (name, answer.text)
+    assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []

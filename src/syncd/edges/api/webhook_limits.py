@@ -1,9 +1,9 @@
 """How many webhooks are taken: refused ones from one source, authentic ones for one integration.
 
-It owns the figures and the memory of both, which is bounded. Two rules follow from who can be told apart. Nobody without
-the secret may use up an integration's allowance, so that one is asked after the signature. And behind a proxy all
-callers have one address, so good webhooks pay nothing there: only what was refused counts against a source, and a small
-body is checked even when the source has used up what it may.
+It owns the figures and the memory of both, which is bounded. Two rules follow from who can be told apart. Nobody
+without the secret may use up an integration's allowance, so that one is asked after the signature. And behind a proxy
+all callers have one address, so good webhooks pay nothing there: only what was refused counts against a source, and a
+small body is checked even when the source has used up what it may.
 """
 
 from ipaddress import IPv6Address, ip_address, ip_network
