@@ -1,4 +1,4 @@
-"""docs/http.md lists the paths that there are, with the scope each needs, and no other."""
+"""docs/http.md lists the paths that there are, with the scope each needs, and no other; and tests that there are."""
 
 import re
 from pathlib import Path
@@ -35,3 +35,13 @@ async def test_every_path_is_on_the_page_with_its_scope_and_no_other(monkeypatch
 def test_every_setting_of_an_integration_is_on_the_page() -> None:
     for name in KNOWN:
         assert f"`{name}`" in PAGE
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    tests = Path(__file__).parents[2]
+    there = {
+        name for path in tests.rglob("test_*.py") for name in re.findall(r"def (test_\w+)\(", path.read_text("utf-8"))
+    }
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert len(named) > 50
+    assert named - there == set()
