@@ -148,36 +148,6 @@ class TestPlaces:
             assert [await callers[index].seconds_to_close(within_s=0.1) for index in (0, 2, 3)] == [INF] * 3
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
-    async def test_a_normal_request_passes_through_a_crowd_of_slow_ones(
-        self, autojump_clock: trio.testing.MockClock
-    ) -> None:
-        """Twice as many as there are places: half of them drip headers, half drip bodies, and some do not read."""
-        app = Gate(echo)
-
-        async def answer_big(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-            assert scope["type"] == "http"
-            await (big if scope["path"] == "/big" else app)(scope, receive, send)
-
-        async def drip(caller: Caller, raw: bytes) -> None:
-            with suppress(trio.BrokenResourceError):
-                await caller.send(raw)
-                for _ in range(60):
-                    await trio.sleep(1)
-                    await caller.send(b"x")
-                pytest.fail("it was still open after 60 s")
-
-        async with open_door(answer_big, ServeLimits(connections_max=100)) as door, trio.open_nursery() as nursery:
-            for _ in range(100):
-                nursery.start_soon(drip, door.dial(), b"GET / HTTP/1.1\r\nhost: ")
-                nursery.start_soon(drip, door.dial(), b"POST /" + HEAD + b"content-length: 1000\r\n\r\n")
-            for _ in range(10):
-                nursery.start_soon(ask_for_much, door.dial_unread())
-            await trio.sleep(0.5)
-            caller = door.dial()
-            await caller.send(post("/", b"normal"))
-            with trio.fail_after(1):
-                assert (await caller.answer()).body == b"normal"
-
     async def test_a_door_full_of_busy_clients_lets_the_next_one_in_as_soon_as_one_is_answered(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:

@@ -86,6 +86,7 @@ class _Door:
         self._left = trio.Event()  # set, and replaced, whenever a client leaves
         self._is_crowded = False
         self._crowded_since: float | None = None  # how long newcomers have had to wait
+        self._slowest: list[tuple[float, Connection]] = []  # who kept us waiting at the last look, the slowest last
         self._noticed_crowd_at = -CROWD_NOTICE_S
 
     async def accept(self, nursery: trio.Nursery) -> None:
@@ -141,13 +142,13 @@ class _Door:
         limits = self._limits
         if len(self._connections) < limits.connections_max:
             self._crowded_since = None
+            self._slowest.clear()
         while len(self._connections) >= limits.connections_max:
             self._is_crowded = True  # who has been answered goes, instead of resting here
             self._notice_crowd()
             now = trio.current_time()
             crowded_since = self._crowded_since = now if self._crowded_since is None else self._crowded_since
-            waiting = [(since, who) for who in self._connections if (since := who.waiting_since) is not None]
-            since, slowest = min(waiting, key=lambda pair: pair[0], default=(now, None))
+            since, slowest = self._look_for_slowest() or (now, None)
             # When now - since >= patience_s - (now - crowded_since): each second of the crowd costs one of patience.
             # So a queue of ten times the places passes through within a second.
             lost_at = max(since + limits.patience_s_min, (since + crowded_since + limits.patience_s) / 2)
@@ -158,6 +159,17 @@ class _Door:
                 with trio.move_on_at(lost_at):
                     await self._left.wait()
         self._is_crowded = False
+
+    def _look_for_slowest(self) -> tuple[float, Connection] | None:
+        """Who has kept us waiting longest, and since when. Whoever began after a look comes behind all it found."""
+        while self._slowest:
+            since, who = self._slowest[-1]
+            if who in self._connections and who.waiting_since == since:
+                return since, who
+            self._slowest.pop()
+        waiting = [(at, who) for who in self._connections if (at := who.waiting_since) is not None]
+        self._slowest = sorted(waiting, key=lambda pair: pair[0], reverse=True)
+        return self._slowest[-1] if self._slowest else None
 
     def _notice_crowd(self) -> None:
         now = trio.current_time()
