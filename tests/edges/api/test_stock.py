@@ -182,7 +182,7 @@ class TestSockets:
                 caller = Caller(stream)
                 await caller.send(GET)
                 seen = msgspec.json.decode((await caller.answer()).body)
-                assert seen == [None, {"peer": [os.getpid(), os.getuid(), os.getgid()]}]
+                assert seen[1]["peer"][:3] == [os.getpid(), os.getuid(), os.getgid()]
             stop.set()
 
 

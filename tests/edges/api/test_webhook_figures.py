@@ -165,6 +165,9 @@ async def test_two_thousand_malformed_bodies_with_a_right_signature_are_2xx_or_4
             assert answer.status in {202, 400, 422}, (answer, raw)
             assert len(answer.body) < 2_000, raw
             seen[answer.status] = seen.get(answer.status, 0) + 1
+        counted = (await daemon.socket.get("/api/v1/integrations/prod/sync-status")).json()["webhooks"]
+        assert counted["rejected"] == seen[400] + seen[422]
+        assert counted["accepted"] + counted["duplicates"] == seen[202]
     assert all(seen[status] > 50 for status in (202, 400, 422)), seen  # each kind was met
     assert [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR] == []
 

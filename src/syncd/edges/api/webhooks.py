@@ -96,7 +96,12 @@ class WebhookDoor:
         counts = desk.webhook_counts.of(integration.id)
         counts.last_at_s = at_s
         self._check_rate(integration)
-        webhook, text = decode_webhook(raw)
+        try:
+            webhook, text = decode_webhook(raw)
+        except Refused:
+            self._refusals.add("authentic, but its body cannot be used", integration)
+            counts.rejected += 1
+            raise
         trace = desk.ids.word()
         integration_id = integration.id
 
@@ -142,7 +147,8 @@ class WebhookDoor:
         if integration is None:
             self._refusals.add("unknown integration in its URL")
         else:
-            self._refusals.add("signature missing, wrong or too old", integration)
+            wrong = "signature missing, wrong or too old"
+            self._refusals.add(wrong if is_checked else "large, from where many were refused", integration)
             self._desk.webhook_counts.of(integration.id).rejected += 1
         if wait_s := self._refused_from.take(source, now):
             raise TooMany(
