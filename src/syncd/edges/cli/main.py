@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from syncd import __version__
+from syncd.edges.cli.help import NO_CONSOLE, Root
 from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import safe
 from syncd.edges.cli.session import STDIN_BYTES_MAX, Options, OutputFormat, Session, World
@@ -29,12 +30,14 @@ EVERYWHERE = Group("Options of every command", sort_key=90)
 
 def build(world: World) -> App:
     """The whole command line; ``build(world).meta(argv)`` runs a command and returns its exit code."""
-    app = App(
+    app = Root(
         name="im",
         help="Declare and follow incidents, and keep them in sync with ServiceNow.",
         version=__version__,
         help_on_error=False,
         result_action="return_value",
+        console=NO_CONSOLE,
+        error_console=NO_CONSOLE,
     )
     rooms = "syncd.edges.cli"
     app.command(f"{rooms}.incident:declare", name="declare", help="Declare an incident.")
@@ -118,7 +121,7 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 
 def main() -> int:
-    """The entry point: the real world, and an end without a traceback when the reader or the user has had enough."""
+    """One run: the real world, and an end without a traceback when the reader or the user has had enough."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a Latin-1 terminal still shows the rest of the line
             stream.reconfigure(errors="backslashreplace")
