@@ -14,7 +14,7 @@ ARGS ?=
 # A candidate is run, not only found: version managers leave shims that fail.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv demo test also fmt format-check lint types async unit lock clean
+.PHONY: help venv demo test also fmt format-check lint types async unit bench bench-peers lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -92,6 +92,21 @@ unit: .venv/.dev ## pytest; narrow it down with ARGS="tests/core -k merge"
 	@echo "== pytest"
 	@$(BIN)/pytest -q -n $(WORKERS) $(ARGS)
 
+bench: .venv/.run ## Measure against baselines of the same run: make bench ARGS="--only accept --format markdown"
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+# From npm, by a lock with hashes, and nothing that a package wants to run while it is installed.
+.bench/peers/.installed: tests/bench/peers/package-lock.json
+	@node -e 'process.exit(process.versions.node.localeCompare("20.19", undefined, {numeric: true}) < 0)' 2>/dev/null \
+	  || { echo "the tools to compare with need Node 20.19 or later, and npm" >&2; exit 1; }
+	@echo "== packages of the tools to compare with"
+	@mkdir -p $(@D) && cp tests/bench/peers/package.json tests/bench/peers/package-lock.json tests/bench/peers/.npmrc $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --silent
+	@touch $@
+
+bench-peers: .venv/.run .bench/peers/.installed ## The same job by syncd, Node-RED and Restate (installs these two with npm)
+	@$(BIN)/python -m tests.bench --only peers $(ARGS)
+
 # One lock serves 3.11 to 3.13. Nothing in it names an index, so any mirror will do; the hashes say what is accepted.
 COMPILE = env -u UV_INDEX_URL UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
   --python-version 3.11 --generate-hashes
@@ -105,5 +120,5 @@ lock: .venv/.dev ## Resolve requirements/*.txt anew from pyproject.toml
 	@! grep -nE '[a-z]+://' requirements/*.txt || { echo "A lock names a host; see the lines above." >&2; exit 1; }
 
 clean: ## Remove .venv and every cache
-	@rm -rf .venv .venv-3.13 build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-3.13 .bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
