@@ -26,7 +26,7 @@ T = TypeVar("T")
 Args = TypeVarTuple("Args")
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U, so that ids survive a phone call
-_WORD_LETTERS = 10  # 50 random bits: ids must stay unique over restored backups too, so no counter
+_WORD_BITS = 50  # ten letters: ids must stay unique over restored backups too, so no counter
 
 
 class Clock(Protocol):
@@ -157,7 +157,8 @@ class SystemIds:
         return self._rng
 
     def word(self) -> str:
-        return "".join(secrets.choice(_ALPHABET) for _ in range(_WORD_LETTERS))
+        number = secrets.randbits(_WORD_BITS)
+        return "".join(_ALPHABET[number >> shift & 31] for shift in range(0, _WORD_BITS, 5))
 
     def secret(self, size_bytes: int) -> bytes:
         return secrets.token_bytes(size_bytes)

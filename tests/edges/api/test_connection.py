@@ -575,3 +575,27 @@ def resetting_pair() -> Pair:
 async def called(caller: Caller, raw: bytes) -> Caller:
     await caller.send(raw)
     return caller
+
+
+@each_app
+async def test_an_answer_leaves_in_one_write(make_app: Callable[[], ASGIApp]) -> None:
+    writes: list[None] = []
+
+    def noted_pair() -> Pair:
+        ours, theirs = trio.testing.memory_stream_pair()
+        pump = ours.send_stream.send_all_hook
+        assert pump is not None
+
+        async def noted_pump() -> None:
+            writes.append(None)
+            await pump()
+
+        ours.send_stream.send_all_hook = noted_pump
+        return ours, theirs
+
+    async with open_door(make_app()) as door:
+        caller = door.dial(noted_pair)
+        for number in (1, 2):
+            await caller.send(post("/", b"body"))
+            assert (await caller.answer()).body
+            assert len(writes) == number

@@ -17,10 +17,10 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.events import Request, Response
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11SendableEvent
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
@@ -111,6 +111,7 @@ class Http1(H11Protocol):
     ) -> None:
         """``state`` becomes ``scope["state"]``, a copy for each request; ``send`` takes what is for the wire."""
         self._line = line
+        self._head = b""  # of an answer, until there is something behind it
         self._applications = Applications(nursery, line, self.send_continue)
         super().__init__(
             ASGIWrapper(app),
@@ -139,6 +140,24 @@ class Http1(H11Protocol):
             headers = [*event.headers, (b"connection", b"close")]
             event = Response(stream_id=event.stream_id, headers=headers, status_code=event.status_code)
         await super().stream_send(event)
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Write the head of an answer together with what follows it (ASGI wants it held back so), and nothing empty.
+
+        Hypercorn makes three writes of an answer; each is a system call, and two packets for the client to wait for.
+        """
+        try:
+            piece = self.wire.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.wire.their_state is not h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = piece
+            return
+        piece, self._head = self._head + piece, b""
+        if piece:
+            await self.send(RawData(data=piece))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Take up no offer to speak something else (Hypercorn would switch to HTTP/2 here)."""
