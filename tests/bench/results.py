@@ -15,7 +15,7 @@ class Row(Struct, kw_only=True):
     """One line of the table.
 
     ``ratios``: measured / baseline, one a round, the two measured next to each other. ``goal`` None: told, not judged.
-    ``reason``: why it is missed, when it is known to be.
+    A goal that is missed stays; docs/performance.md has the reason.
     """
 
     name: str
