@@ -97,7 +97,7 @@ bench: .venv/.run ## Measure against baselines of the same run: make bench ARGS=
 
 # From npm, by a lock with hashes, and nothing that a package wants to run while it is installed.
 .bench/peers/.installed: tests/bench/peers/package-lock.json
-	@node -e 'process.exit(process.versions.node.localeCompare("20.19", undefined, {numeric: true}) < 0)' 2>/dev/null \
+	@node -e 'process.exit(Math.max(0, "20.19".localeCompare(process.versions.node, undefined, {numeric: true})))' 2>/dev/null \
 	  || { echo "the tools to compare with need Node 20.19 or later, and npm" >&2; exit 1; }
 	@echo "== packages of the tools to compare with"
 	@mkdir -p $(@D) && cp tests/bench/peers/package.json tests/bench/peers/package-lock.json tests/bench/peers/.npmrc $(@D)

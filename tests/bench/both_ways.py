@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from syncd.core.events import Merged
+from syncd.core.model import Settings
 from syncd.journal.reader import iterate
 from syncd.seams import SystemDisk
 from tests.bench.load import Done, Job
@@ -36,6 +37,7 @@ from tests.bench.results import Noise, Row, percentile
 
 RATE = 100.0
 CHANGES = 200  # each way, in each measurement
+BURST = 40
 APPENDS_BEFORE_PATCH = 2  # the merge and the attempt; the edit's own is a part of HTTP in
 APPENDS_BEFORE_MERGED = 2  # what the read showed, and the merge; the webhook's own is a part of HTTP in
 
@@ -168,6 +170,7 @@ def rows(folder: Path, rounds: int, noise: Noise) -> Iterator[Row]:
             rates.append(rate)
             cpu.append(spent)
             cpu_parts.append(added)
+        burst = _burst_at_usual_rate(stage)
     for name, way in (("edit to PATCH", edits), ("webhook to platform", told)):
         p50_s, p99_s = percentile(way.all_s, 0.5), percentile(way.all_s, 0.99)
         yield Row(
@@ -196,6 +199,14 @@ def rows(folder: Path, rounds: int, noise: Noise) -> Iterator[Row]:
                 ratios=counts,
                 remark="requests to ServiceNow",
             )
+    for kind, count in (("reads", burst.methods.get("GET", 0)), ("writes", burst.methods.get("PATCH", 0))):
+        yield Row(
+            name=f"{BURST} edits at once at the usual rate limit, {kind} a change",
+            measured=f"{count / BURST:.2f}",
+            baseline="1",
+            ratios=[count / BURST],
+            remark="requests to ServiceNow, one round",
+        )
     yield Row(
         name="both ways at full speed, CPU a change / sum of the parts",
         measured=f"{statistics.median(cpu) * 1e3:.2f} ms",
@@ -256,6 +267,20 @@ def _alone(stage: Stage, kind: str, prefix: str, *, connections: int = 1, count:
     job.path, job.secret = stage.idle_hook, SECRET
     job.names = stage.unlinked if kind == "edit" else [f"{0xE00000 + at:032x}" for at in range(CHANGES)]
     return load(job)
+
+
+def _burst_at_usual_rate(stage: Stage) -> Taken:
+    """What the peer is asked for when more is edited at once than an integration may ask by default."""
+    integration = stage.hook.rpartition("/")[2]
+    usual = Settings(organization_id="", name="", handle="", base_url="")
+    wanted = {"rate_limit": usual.rate_limit, "max_concurrency": usual.max_concurrency}
+    stage.daemon.call("PATCH", f"/api/v1/integrations/{integration}", wanted)
+    time.sleep(2)  # it is started anew, and sweeps
+    stage.taken()
+    job = stage.edit_job("burst", 0.0)
+    job.count = BURST
+    load(job)
+    return stage.patched(BURST)
 
 
 def _full_speed(stage: Stage, folder: Path, number: int) -> tuple[float, float, float]:
