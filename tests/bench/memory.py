@@ -19,7 +19,8 @@ import trio
 
 from syncd.core.model import Incident, Link
 from syncd.house import House
-from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, SystemNet, ThreadWork
+from syncd.net import SystemNet, tls_context
+from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from tests.bench.history import Past
 from tests.bench.processes import fast_peer, module, running
 from tests.bench.results import Noise, Row
@@ -30,10 +31,8 @@ REST_S_MAX = 30.0
 
 async def house_bytes(folder: Path) -> int:
     """The heap of the daemon without its doors, once it has swept over all links and has nothing left to do."""
-    import ssl
-
-    tls = ssl.create_default_context()
-    seams = Seams(clock=SystemClock(), ids=SystemIds(), disk=SystemDisk(), net=SystemNet(tls), work=ThreadWork())
+    net = SystemNet(tls_context(), ["127.0.0.1"])
+    seams = Seams(clock=SystemClock(), ids=SystemIds(), disk=SystemDisk(), net=net, work=ThreadWork())
     sizes: list[int] = []
 
     async def key(_: bool) -> bytes:

@@ -16,7 +16,8 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from syncd.seams import SystemClock, SystemNet
+from syncd.net import SystemNet, tls_context
+from syncd.seams import SystemClock
 from syncd.systems.servicenow import Credentials, ServiceNow
 from tests.bench.commit import transact
 
@@ -50,10 +51,8 @@ async def measure(folder: Path, peer_url: str, read_rows: int) -> Parts:
     begun_s = time.process_time()
     crowd = (await transact(folder / "crowd", CONCURRENCY, 0.4))[1]
     append = Part(statistics.median(latencies_s), (time.process_time() - begun_s) / len(crowd))
-    import ssl
-
     credentials = Credentials(username="svc.sync", password="p")
-    transport = SystemNet(ssl.create_default_context()).transport(CONCURRENCY)
+    transport = SystemNet(tls_context(), ["127.0.0.1"]).transport(CONCURRENCY)
     external = ServiceNow(peer_url, credentials, transport, SystemClock(), rate=1e6, concurrency=CONCURRENCY)
     sent_at_s: list[float] = []
 

@@ -46,8 +46,8 @@ def test_a_page_in_full(im: Run) -> None:
     assert im("incident", "note", "--help").out == (
         "Usage: im incident note INCIDENT_ID TEXT [OPTIONS]\n"
         "\n"
-        "Add a work note; notes are only ever added. In this version they stay on the\n"
-        "platform.\n"
+        "Add a work note; notes are only ever added, and go to the work notes of the\n"
+        "linked records.\n"
         "\n"
         'Example: im incident note INC-4Q7ZK2M9XD "Failed over to the second region"\n'
         "\n"
