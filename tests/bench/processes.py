@@ -101,14 +101,14 @@ def daemon(folder: Path, command: list[str] | None = None) -> Server:
     return Server(command or module("syncd", "serve"), life.port, folder, life.environ)
 
 
-def configure(one: Server, peer: Server, *, enabled: bool = True) -> str:
-    """Make the integration that the rows use; returns its id."""
+def configure(one: Server, peer: Server, *, enabled: bool = True, name: str = "Bench") -> str:
+    """Make an integration; returns its id."""
     made = one.call(
         "POST",
         "/api/v1/integrations",
         {
             "organization_id": "default",
-            "name": "Bench",
+            "name": name,
             "base_url": peer.url,
             "enabled": enabled,
             "rate_limit": 1000,
