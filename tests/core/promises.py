@@ -12,6 +12,8 @@ from syncd.core import mapping
 from syncd.core.deciding import plan
 from syncd.core.events import DeadLettered, Event, Merged
 from syncd.core.model import SYNCED_FIELDS, Half, Incident, Link
+from syncd.core.outbox import next_entries
+from syncd.core.queues import AGED_S, Outbox
 from syncd.core.state import State
 
 T = TypeVar("T")
@@ -112,14 +114,33 @@ def was(history: list[tuple[int, T]], since: int, matches: Callable[[T], bool]) 
     return any(matches(value) for value in [*earlier, *(value for step, value in history if step > since)])
 
 
+def check_outbox(state: State, integration_id: str, waiting: list[Link]) -> None:
+    """The outbox's order is that of its links and their incidents."""
+    outbox = state.outbox.get(integration_id, Outbox())
+    assert set(outbox) == {link.id for link in waiting}
+    due = []
+    for link in waiting:
+        since_s = [entry.since_s for entry in next_entries(link) if entry.next_at_s <= state.at_s]
+        if since_s:
+            due.append((state.incidents[link.incident_id].severity, min(since_s), link.id))
+    aged = sorted(place[1:] for place in due if place[1] <= state.at_s - AGED_S)
+    young = sorted(place for place in due if place[1] > state.at_s - AGED_S)
+    wanted = [name for *_, name in (*aged, *young)]
+    assert outbox.due(state.at_s, frozenset(), len(waiting)) == wanted
+
+
 def check_work_lists(state: State) -> None:
     """The lists that actors look for work in say exactly what the links, conflicts and incidents say."""
     links = state.links.values()
     for integration_id in {*state.integrations, *state.outbox, *state.dirty, *state.hints, *state.unlinked}:
         own = [link for link in links if link.integration_id == integration_id]
-        assert set(state.outbox.get(integration_id, {})) == {
-            link.id for link in own if link.outbox is not None or link.notes
-        }
+        check_outbox(state, integration_id, [link for link in own if link.outbox is not None or link.notes])
+        hints = state.hints.get(integration_id, {})
+        places = sorted((hint.next_at_s, hint.position, name) for name, hint in hints.items())
+        assert (state.hint_lines[integration_id].order if hints else []) == places
+        letters = [one for one in state.dead_letters.values() if one.integration_id == integration_id]
+        retries = sorted((one.retry_at_s, one.id) for one in letters if one.retry_at_s is not None)
+        assert (state.retry_lines[integration_id].order if letters else []) == retries
         assert set(state.dirty.get(integration_id, {})) <= {link.id for link in own}
         waiting = state.unlinked.get(integration_id, {})
         assert not {link.incident_id for link in own} & set(waiting)

@@ -1,6 +1,7 @@
 """A webhook makes a record be read, once is enough, and what the read shows goes the one way."""
 
 import math
+from functools import partial
 from typing import Final
 
 import pytest
@@ -121,6 +122,28 @@ def test_webhooks_of_one_record_join_into_one_hint_with_the_highest_count() -> N
     accept(world)
     assert [(hint.mod_count, hint.deleted) for hint in waiting(world).values()] == [(5, False)]
     assert waiting(world)["r2"].position == world.state.position
+
+
+@pytest.mark.parametrize("count", [None, 7], ids=["settles", "is behind"])
+def test_records_that_are_told_of_all_the_time_are_all_read_in_their_turn(count: int | None) -> None:
+    world = linked()
+    names = [f"x{number}" for number in range(120)]
+    for name in names:
+        world.store(name, {"short_description": name}, "agent")
+    read: set[str] = set()
+    for _ in range(3):
+        for name in names:
+            world.now_s += 0.01
+            accept(world, sys_id=name, sys_mod_count=count)
+        due = tuple(hints.due_hints(world.state, INTEGRATION, world.now_s))
+        read |= {hint.external_id for hint in due}
+        asked, rows = world.state.position, tuple(world.observe(hint.external_id) for hint in due)
+        for name in names:  # while the read is under way
+            world.now_s += 0.01
+            accept(world, sys_id=name, sys_mod_count=count)
+        answered = Read(asked, due, rows, frozenset(), (), Offset())
+        world.decide(partial(hints.settle_read, integration_id=INTEGRATION, read=answered))
+    assert read == set(names)
 
 
 def test_due_hints_are_the_oldest_50_and_later_ones_have_their_time() -> None:

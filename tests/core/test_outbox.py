@@ -6,7 +6,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from syncd.core.model import Incident, Link, OutboxEntry
-from syncd.core.outbox import AGED_S, due_links, next_due_at_s
+from syncd.core.outbox import due_links, next_due_at_s
+from syncd.core.queues import AGED_S, Outbox
 from syncd.core.state import State
 
 NOW_S: Final = 1000.0
@@ -20,7 +21,7 @@ def queue(*entries: tuple[str, str, float, float]) -> State:
         state.incidents[name] = replace(blank, id=name, severity=severity)
         entry = OutboxEntry(NOW_S - waited_s, "t", next_at_s=NOW_S + next_in_s)
         state.links[name] = Link(name, "int_1", name, 0.0, outbox=entry)
-        state.outbox.setdefault("int_1", {})[name] = None
+        state.outbox.setdefault("int_1", Outbox()).put(name, severity, [entry], NOW_S)
     return state
 
 
@@ -48,7 +49,6 @@ def test_only_due_entries_go_at_most_so_many_and_none_that_is_being_written() ->
 
 def test_the_next_time_leaves_out_what_is_being_written_and_what_is_due_already() -> None:
     state = queue(("a", "SEV-1", 1, -5), ("b", "SEV-1", 2, 3), ("c", "SEV-1", 3, 7))
-    assert next_due_at_s(state, "int_1", without=frozenset()) == NOW_S - 5
-    assert next_due_at_s(state, "int_1", without=frozenset(), after_s=NOW_S) == NOW_S + 3
-    assert next_due_at_s(state, "int_1", without=frozenset({"a", "b"})) == NOW_S + 7
-    assert next_due_at_s(state, "int_2", without=frozenset()) == math.inf
+    assert next_due_at_s(state, "int_1", NOW_S, without=frozenset()) == NOW_S + 3
+    assert next_due_at_s(state, "int_1", NOW_S, without=frozenset({"a", "b"})) == NOW_S + 7
+    assert next_due_at_s(state, "int_2", NOW_S, without=frozenset()) == math.inf

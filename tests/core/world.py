@@ -439,7 +439,7 @@ class World(Table):
             if self.state.integrations[INTEGRATION].settings.writes:
                 waits += [
                     hints.next_hint_at_s(self.state, INTEGRATION),
-                    next_due_at_s(self.state, INTEGRATION, without=frozenset(), after_s=self.now_s),
+                    next_due_at_s(self.state, INTEGRATION, self.now_s, without=frozenset()),
                 ]
             ahead = min(waits, default=math.inf)
             if not math.isfinite(ahead):

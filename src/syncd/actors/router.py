@@ -33,7 +33,7 @@ async def run_router(integration_id: str, by: str, journal: Journal, bell: Doorb
                 if journal.state.unlinked.get(integration_id) and integration.settings.writes:
                     trace = next(iter(journal.state.unlinked[integration_id].values()))
                     await journal.transact(lambda state, _: open_links(state, integration_id), by=by, trace=trace)
-                for name, trace in list(journal.state.dirty.get(integration_id, {}).items()):
+                for name, trace in journal.state.dirty.get(integration_id, {}).items():
                     if len(active) >= MERGERS_MAX:
                         break
                     if name not in active:

@@ -65,7 +65,7 @@ class Sender:
                     nursery.start_soon(self._write, batch, now_s)
                 # What is due and was not started waits for room, and whoever makes room rings.
                 next_at_s = next_due_at_s(
-                    self._journal.state, self._integration_id, without=frozenset(self._active), after_s=now_s
+                    self._journal.state, self._integration_id, now_s, without=frozenset(self._active)
                 )
                 await self._bell.wait(next_at_s - now_s)
 

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core import fold_letters, fold_links, fold_notes
 from syncd.core.fold_links import change_incident, drop_link, mark
-from syncd.core.model import Incident, Settings, Stamp
+from syncd.core.model import Hint, Incident, Settings, Stamp
+from syncd.core.queues import Line
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
 
 WEBHOOKS_REMEMBERED_MAX = 100_000
@@ -20,7 +21,7 @@ WEBHOOKS_REMEMBERED_MAX = 100_000
 
 def evolve(state: State, record: e.Record) -> State:
     """Apply one record: changes ``state`` in place and returns it."""
-    state.position = record.position
+    state.position, state.at_s = record.position, record.at_s
     for event in record.events:
         _FOLDS[type(event)](state, record, event)
     return state
@@ -131,7 +132,15 @@ def _integration_deleted(state: State, _: e.Record, event: e.IntegrationDeleted)
     gone = event.integration_id
     for link in list(state.links_under(gone)):
         drop_link(state, link, "integration-deleted")
-    for queues in (state.hints, state.dirty, state.outbox, state.unlinked, state.seen):
+    for queues in (
+        state.hints,
+        state.hint_lines,
+        state.dirty,
+        state.outbox,
+        state.unlinked,
+        state.seen,
+        state.retry_lines,
+    ):
         queues.pop(gone, None)
     del state.integrations[gone]
 
@@ -144,8 +153,13 @@ def _hinted(state: State, record: e.Record, event: e.Hinted) -> None:
             del seen[next(iter(seen))]
         seen[event.key] = record.at_s
     if event.hint is not None:
-        hints = state.hints.setdefault(event.integration_id, {})
-        hints[event.external_id] = replace(event.hint, position=record.position)
+        _put_hint(state, event.integration_id, replace(event.hint, position=record.position))
+
+
+def _put_hint(state: State, integration_id: str, hint: Hint) -> None:
+    state.hints.setdefault(integration_id, {})[hint.external_id] = hint
+    line = state.hint_lines.setdefault(integration_id, Line())
+    line.put(hint.external_id, (hint.next_at_s, hint.position, hint.external_id))
 
 
 def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> None:
@@ -154,6 +168,9 @@ def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> Non
         hint = hints.get(external_id)
         if hint is not None and hint.position <= event.upto:
             del hints[external_id]
+            state.hint_lines[event.integration_id].drop(external_id)
+        elif hint is not None:
+            _back_in_line(state, record, event.integration_id, hint)
         link_id = state.link_of_record.get((event.integration_id, external_id))
         if link_id is not None and count is not None:
             link = state.links[link_id]
@@ -161,11 +178,19 @@ def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> Non
                 state.links[link_id] = replace(link, known_count=count, observed_at=record.position)
 
 
-def _hints_postponed(state: State, _: e.Record, event: e.HintsPostponed) -> None:
-    hints = state.hints.setdefault(event.integration_id, {})
+def _back_in_line(state: State, record: e.Record, integration_id: str, hint: Hint) -> None:
+    """Told of anew while it was read: it is read again when the others have had their turn."""
+    _put_hint(state, integration_id, replace(hint, next_at_s=max(hint.next_at_s, record.at_s)))
+
+
+def _hints_postponed(state: State, record: e.Record, event: e.HintsPostponed) -> None:
+    hints = state.hints.get(event.integration_id, {})
     for hint in event.hints:
-        if (now := hints.get(hint.external_id)) is not None and now.position <= hint.position:
-            hints[hint.external_id] = hint
+        now = hints.get(hint.external_id)
+        if now is not None and now.position <= hint.position:
+            _put_hint(state, event.integration_id, hint)
+        elif now is not None:
+            _back_in_line(state, record, event.integration_id, now)
 
 
 def _swept(state: State, _: e.Record, event: e.Swept) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
-from syncd.core.fold_links import drop_letter, enqueue, mark, put_link
+from syncd.core.fold_links import drop_letter, enqueue, mark, put_letter, put_link
 from syncd.core.model import DeadLetter, NoteEntry
 from syncd.core.state import State
 
@@ -21,8 +21,7 @@ def dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None
     letter = event.letter
     if letter.id not in state.dead_letters:
         state.last_number += 1
-    state.dead_letters[letter.id] = letter
-    state.letters_of.setdefault(letter.link_id, {})[letter.id] = None
+    put_letter(state, letter)
     link = state.links[letter.link_id]
     if letter.operation == "note":
         put_link(state, links.without_note(link, letter.note_id))
@@ -66,7 +65,7 @@ def alike(state: State, gone: Iterable[DeadLetter]) -> list[DeadLetter]:
 
 def _requeue(state: State, record: e.Record, letter: DeadLetter) -> None:
     """Let a letter's change be read and decided anew. The letter stays until that has succeeded."""
-    state.dead_letters[letter.id] = replace(letter, retry_at_s=None)
+    put_letter(state, replace(letter, retry_at_s=None))
     link = state.links[letter.link_id]
     link = replace(link, held={field: held for field, held in link.held.items() if held != letter.id})
     if letter.operation == "note":

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core import links
 from syncd.core.model import DeadLetter, Link, Note, NoteEntry, OutboxEntry, Stamp
+from syncd.core.outbox import next_entries
+from syncd.core.queues import Line, Outbox
 from syncd.core.state import State
 from syncd.core.state import link_id as name_of
 from syncd.core.worknotes import maybe_there
@@ -40,6 +42,8 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
             state.links[link_id] = link = replace(link, held=freed)
         if link.state == "pending" and link.outbox is None:  # its create was refused: the edit may be the remedy
             enqueue(state, record, link)
+        else:
+            put_link(state, link)  # another severity is another place in the outbox
         state.dirty.setdefault(link.integration_id, {})[link_id] = record.trace
 
 
@@ -54,17 +58,28 @@ def drop_link(state: State, link: Link, why: str) -> None:
     del state.links[link.id]
     state.links_of[link.incident_id] = tuple(one for one in state.links_of[link.incident_id] if one != link.id)
     state.link_of_record.pop((link.integration_id, link.external_id), None)
-    for key in [key for key in state.waiting if key[0] == link.id]:
-        number = state.waiting.pop(key)
-        state.conflicts[number] = replace(state.conflicts[number], status="ignored", decided=why)
-    for queue in (state.dirty, state.outbox):
-        queue.get(link.integration_id, {}).pop(link.id, None)
+    for field, conflict in state.pending_conflicts(link.id).items():
+        del state.waiting[link.id, field]
+        state.conflicts[conflict.id] = replace(conflict, status="ignored", decided=why)
+    state.dirty.get(link.integration_id, {}).pop(link.id, None)
+    state.outbox[link.integration_id].drop(link.id)
     for letter in state.letters_under(link.id):
         drop_letter(state, letter)
 
 
+def put_letter(state: State, letter: DeadLetter) -> None:
+    """Store a dead letter, and keep true where else it stands."""
+    state.dead_letters[letter.id] = letter
+    state.letters_of.setdefault(letter.link_id, {})[letter.id] = None
+    line = state.retry_lines.setdefault(letter.integration_id, Line())
+    line.drop(letter.id)
+    if letter.retry_at_s is not None:
+        line.put(letter.id, (letter.retry_at_s, letter.id))
+
+
 def drop_letter(state: State, letter: DeadLetter) -> None:
     del state.dead_letters[letter.id]
+    state.retry_lines[letter.integration_id].drop(letter.id)
     state.letters_of[letter.link_id].pop(letter.id)
     if not state.letters_of[letter.link_id]:
         del state.letters_of[letter.link_id]
@@ -73,11 +88,11 @@ def drop_letter(state: State, letter: DeadLetter) -> None:
 def put_link(state: State, link: Link) -> None:
     """Store a link and keep the outbox index true."""
     state.links[link.id] = link
-    outbox = state.outbox.setdefault(link.integration_id, {})
+    outbox = state.outbox.setdefault(link.integration_id, Outbox())
     if link.outbox is None and not link.notes:
-        outbox.pop(link.id, None)
+        outbox.drop(link.id)
     else:
-        outbox[link.id] = None
+        outbox.put(link.id, state.incidents[link.incident_id].severity, next_entries(link), state.at_s)
 
 
 def enqueue(state: State, record: e.Record, link: Link) -> None:
@@ -130,7 +145,9 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
         ),
     )
     state.link_of_record[event.integration_id, seen.external_id] = link.id
-    state.kept_apart.pop((event.incident_id, seen.external_id), None)
+    parted = tuple(one for one in state.kept_apart.pop(seen.external_id, ()) if one != event.incident_id)
+    if parted:
+        state.kept_apart[seen.external_id] = parted
     state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
     _clear_letters(state, link, frozenset(), "create")
     mark(state, record, event.incident_id)
@@ -138,7 +155,8 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
 
 def link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
     link = state.links[event.link_id]
-    state.kept_apart[link.incident_id, link.external_id] = None
+    if link.external_id:
+        state.kept_apart[link.external_id] = (*state.kept_apart.get(link.external_id, ()), link.incident_id)
     drop_link(state, link, "unlinked")
     mark(state, record, link.incident_id)
 

@@ -97,7 +97,9 @@ def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trac
     count, deleted = webhook.sys_mod_count, webhook.operation == "delete"
     waiting = state.hints.get(integration_id, {}).get(webhook.sys_id)
     link = state.links.get(state.link_of_record.get((integration_id, webhook.sys_id), ""))
+    next_at_s = at_s
     if waiting is not None:
+        next_at_s = min(at_s, waiting.next_at_s)  # told again and again, it keeps its place in the line
         counts = [one for one in (count, waiting.mod_count) if one is not None]
         count, deleted = max(counts, default=None), deleted or waiting.deleted
     elif not (deleted or webhook.has_note) and count is not None and link is not None and count <= _read_count(link):
@@ -109,7 +111,7 @@ def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trac
         trace,
         mod_count=count,
         deleted=deleted,
-        next_at_s=at_s,
+        next_at_s=next_at_s,
         has_note=has_note,
     )
 
@@ -121,15 +123,16 @@ def _read_count(link: Link) -> int:
 
 
 def due_hints(state: State, integration_id: str, at_s: float) -> list[Hint]:
-    """The hints to be read now, oldest first, at most one read's worth."""
-    hints = state.hints.get(integration_id, {}).values()
-    due = sorted((hint for hint in hints if hint.next_at_s <= at_s), key=lambda hint: hint.position)
-    return due[:HINTS_A_READ]
+    """The hints to be read now, those that have been due the longest first, at most one read's worth."""
+    line = state.hint_lines.get(integration_id)
+    first = () if line is None else line.order[:HINTS_A_READ]
+    return [state.hints[integration_id][name] for next_at_s, _, name in first if next_at_s <= at_s]
 
 
 def next_hint_at_s(state: State, integration_id: str) -> float:
     """When the next hint is due; infinite when none waits."""
-    return min((hint.next_at_s for hint in state.hints.get(integration_id, {}).values()), default=math.inf)
+    line = state.hint_lines.get(integration_id)
+    return line.order[0][0] if line is not None and line.order else math.inf
 
 
 class Read(Struct, frozen=True):
@@ -273,30 +276,24 @@ def _new_record(
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = _claimed(state, integration.id, seen)
         return [adopt(own, seen, read.offset)] if own is not None else []
-    unsettled = any(looks_up(link) for link in _pending(state, integration.id))
-    if unsettled and seen.created_by and seen.created_by == integration.account:
+    is_ours = seen.created_by and seen.created_by == integration.account
+    if is_ours and any(looks_up(state.links[name]) for name in state.outbox.get(integration.id, ())):
         waits.add(seen.external_id)  # it may be our own, with its correlation id dropped: wait until that is known
         return []
     if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
         return []
-    if any(external_id == seen.external_id for _, external_id in state.kept_apart):
+    if seen.external_id in state.kept_apart:
         return []  # a person unlinked it; a second incident for it is not what they asked for
     if not is_new(integration, seen, read.offset):
         return []
     return bring_in(integration, seen, f"INC-{next(words)}", read.offset)
 
 
-def _pending(state: State, integration_id: str) -> list[Link]:
-    names = state.outbox.get(integration_id, {})
-    return [link for name in names if (link := state.links[name]).state == "pending"]
-
-
 def _claimed(state: State, integration_id: str, seen: Observation) -> Link | None:
-    """The pending link that this record was created for."""
-    for link in state.links_under(integration_id):
-        if link.state == "pending" and correlation_id(link) == seen.correlation_id:
-            return link
-    return None
+    """The link without a record that this one was created for."""
+    _, _, incident_id = seen.correlation_id.removeprefix(CORRELATION_PREFIX).partition(":")
+    link = state.links.get(link_id(integration_id, incident_id))
+    return link if link is not None and not link.external_id and correlation_id(link) == seen.correlation_id else None
 
 
 def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:

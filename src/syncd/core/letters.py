@@ -77,8 +77,8 @@ def _remedy(link: Link, failure: Failure) -> str:
 
 def next_retry_at_s(state: State, integration_id: str) -> float:
     """When the next letter is tried again by itself; infinite when none will be."""
-    letters = (one for one in state.dead_letters.values() if one.integration_id == integration_id)
-    return min((one.retry_at_s for one in letters if one.retry_at_s is not None), default=math.inf)
+    line = state.retry_lines.get(integration_id)
+    return line.order[0][0] if line is not None and line.order else math.inf
 
 
 def retry_due(state: State, integration_id: str, at_s: float) -> Change[int]:
@@ -86,11 +86,9 @@ def retry_due(state: State, integration_id: str, at_s: float) -> Change[int]:
     integration = state.integrations.get(integration_id)
     if integration is None or not integration.settings.writes:
         return Change("", (), result=0)
-    due = [
-        one.id
-        for one in state.dead_letters.values()
-        if one.integration_id == integration_id and one.retry_at_s is not None and one.retry_at_s <= at_s
-    ][:RETRIES_A_STEP]
+    line = state.retry_lines.get(integration_id)
+    first = line.order[:RETRIES_A_STEP] if line is not None else ()
+    due = [letter_id for retry_at_s, letter_id in first if retry_at_s <= at_s]
     events = tuple(DeadLetterRetried(letter_id) for letter_id in due)
     return Change(integration.settings.organization_id, events, result=len(due))
 

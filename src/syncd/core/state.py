@@ -7,7 +7,19 @@ It holds frozen Structs in dicts; only the fold (``fold.py``) replaces them. The
 
 from collections.abc import Iterator
 
-from syncd.core.model import Conflict, DeadLetter, Hint, Incident, Integration, KeptAnswer, Link, Note, Token
+from syncd.core.model import (
+    SYNCED_FIELDS,
+    Conflict,
+    DeadLetter,
+    Hint,
+    Incident,
+    Integration,
+    KeptAnswer,
+    Link,
+    Note,
+    Token,
+)
+from syncd.core.queues import Line, Outbox
 
 ANSWERS_KEPT_S = 24 * 3600.0
 WEBHOOKS_REMEMBERED_S = 24 * 3600.0
@@ -16,13 +28,16 @@ WEBHOOKS_REMEMBERED_S = 24 * 3600.0
 class State:
     """Everything that is known after a position of the journal.
 
-    ``seen``: keys of webhooks accepted lately, per integration, oldest first. ``kept_apart``: pairs that a person
-    unlinked. ``waiting``: the pending conflict of a (link, field). ``last_number``: the newest number given to a
+    ``at_s``: the time of that position. ``seen``: keys of webhooks accepted lately, per integration, oldest first.
+    ``kept_apart``: the incidents that a person parted a record from. ``waiting``: the pending conflict of a (link,
+    field). ``hint_lines``: the hints, those that have been due the longest first. ``retry_lines``: the dead letters
+    that are tried again by themselves, in the order of their times. ``last_number``: the newest number given to a
     conflict, dead letter or token.
     """
 
     def __init__(self) -> None:
         self.position = 0
+        self.at_s = 0.0
         self.journal_id = ""
         self.incidents: dict[str, Incident] = {}
         self.notes: dict[str, tuple[Note, ...]] = {}
@@ -30,17 +45,19 @@ class State:
         self.links: dict[str, Link] = {}
         self.links_of: dict[str, tuple[str, ...]] = {}
         self.link_of_record: dict[tuple[str, str], str] = {}
-        self.kept_apart: dict[tuple[str, str], None] = {}
+        self.kept_apart: dict[str, tuple[str, ...]] = {}
         self.conflicts: dict[str, Conflict] = {}
         self.waiting: dict[tuple[str, str], str] = {}
         self.dead_letters: dict[str, DeadLetter] = {}
         self.letters_of: dict[str, dict[str, None]] = {}
+        self.retry_lines: dict[str, Line[str, tuple[float, str]]] = {}
         self.tokens: dict[str, Token] = {}
         self.answers: dict[str, KeptAnswer] = {}
         self.seen: dict[str, dict[str, float]] = {}
         self.hints: dict[str, dict[str, Hint]] = {}
+        self.hint_lines: dict[str, Line[str, tuple[float, int, str]]] = {}
         self.dirty: dict[str, dict[str, str]] = {}
-        self.outbox: dict[str, dict[str, None]] = {}
+        self.outbox: dict[str, Outbox] = {}
         self.unlinked: dict[str, dict[str, str]] = {}
         self.last_number = 0
 
@@ -54,8 +71,8 @@ class State:
 
     def pending_conflicts(self, link_id: str) -> dict[str, Conflict]:
         """The conflicts of a link that wait for a person, by field."""
-        fields = [field for one, field in self.waiting if one == link_id] if self.waiting else []
-        return {field: self.conflicts[self.waiting[link_id, field]] for field in fields}
+        names = {field: self.waiting.get((link_id, field)) for field in SYNCED_FIELDS}
+        return {field: self.conflicts[name] for field, name in names.items() if name is not None}
 
     def letter_for(self, link_id: str, fields: tuple[str, ...], operation: str, note_id: str = "") -> DeadLetter | None:
         """The open dead letter of this group of fields, or this note, which keeps its id over failed retries."""
