@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from syncd.actors.breaker import Breaker
+from syncd.actors.containment import Containment
 from syncd.actors.reading import Reader
 from syncd.core.model import Cursor, Hint, Observation, SeenNote
 from syncd.core.sending import Offset
@@ -276,7 +277,8 @@ def test_an_answer_for_an_integration_that_was_deleted_meanwhile_is_let_go(has_l
             await declared(world)
         assert world.house is not None
         journal, ids = world.house.journal, world.house.seams.ids
-        reader = Reader(world.integration_id, "test", journal, DeletedMeanwhile(world), Breaker(ids.rng, 1), ids)
+        breaker, containment = Breaker(ids.rng, 1), Containment("test", journal)
+        reader = Reader(world.integration_id, "test", journal, DeletedMeanwhile(world), breaker, containment, ids)
         swept = await reader.sweep(world.house.seams.clock, "trace")
         assert swept.observed == 0
         await reader.read([Hint("f" * 32, 1, "trace")])

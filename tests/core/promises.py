@@ -168,6 +168,11 @@ def check_work_lists(state: State) -> None:
         for link_id in {letter.link_id for letter in state.dead_letters.values()}
     }
     for link in links:
+        if link.state == "parked":
+            assert link.id not in state.dirty.get(link.integration_id, {})
+            assert link.outbox is None
+            assert next_entries(link) == ()
+            continue
         assert (link.state == "pending") == (link.external_id == "")
         integration = state.integrations[link.integration_id]
         if link.id not in state.dirty.get(link.integration_id, {}) and integration.settings.runs:

@@ -38,6 +38,7 @@ from syncd.core.model import (
     Severity,
 )
 from syncd.core.outbox import due_links, next_due_at_s
+from syncd.core.parking import park, release
 from syncd.core.sending import Offset
 from syncd.core.state import State
 from tests.core.promises import INTEGRATION, check_work_lists, is_cut
@@ -86,7 +87,7 @@ KINDS: Final = (
     *("merge", "merge", "hook", "hook", "lose hook", "read", "answer", "answer", "send", "send", "go on", "go on"),
     *("go on", "go on", "wait", "sweep", "verdict", "retry", "discard", "strategy", "crash", "defaults", "pause"),
 )
-RARE_KINDS: Final = ("unlink", "direction", "delete")
+RARE_KINDS: Final = ("unlink", "direction", "delete", "park")
 
 
 class Sending(Struct):
@@ -269,6 +270,12 @@ class World(Table):
 
     def _sweep(self, a: int, b: int) -> None:
         self.readings.append(Reading(self.state.position, (), tuple(self.observe(name) for name in self.rows)))
+        self.decide(lambda state, _: release(state, INTEGRATION))
+
+    def _park(self, a: int, b: int) -> None:
+        link = pick(list(self.state.links.values()), a)
+        if link is not None:
+            self.decide(lambda state, _: park(state, link.id, "merging", "KeyError"))
 
     def _answer(self, a: int, b: int) -> None:
         reading = pick(self.readings, a)

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from syncd.actors.breaker import Breaker
+from syncd.actors.containment import Containment
 from syncd.actors.dead_letters import run_dead_letters
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.intake import run_intake
@@ -44,7 +45,8 @@ class RunningIntegration:
         self._intake_bell, self._router_bell = Doorbell(), Doorbell()
         self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
         self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by)
-        self._reader = Reader(integration.id, by, journal, external, self._breaker, ids)
+        self._containment = Containment(by, journal)
+        self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
 
@@ -64,7 +66,7 @@ class RunningIntegration:
         """Run until cancelled; ``ActorGaveUp`` when one of the actors fails too often."""
         actors: dict[str, Callable[[], Awaitable[None]]] = {
             "intake": lambda: run_intake(self._id, self._journal, self._reader, self._clock, self._intake_bell),
-            "router": lambda: run_router(self._id, self._by, self._journal, self._router_bell),
+            "router": lambda: run_router(self._id, self._by, self._journal, self._containment, self._router_bell),
             "sender": self._sender.run,
             "reconciler": self._reconciler.run,
             "dead letters": lambda: run_dead_letters(

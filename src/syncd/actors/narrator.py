@@ -22,11 +22,8 @@ def narrate(records: Sequence[e.Record]) -> None:
             trace(record.trace, type(event).__name__, position=record.position, link=link, **told)
             if told:
                 where = {"trace": record.trace, "link": link} if link else {"trace": record.trace}
-                level = (
-                    logging.WARNING
-                    if isinstance(event, e.SendFailed | e.NoteSendFailed | e.DeadLettered)
-                    else logging.INFO
-                )
+                is_trouble = isinstance(event, e.SendFailed | e.NoteSendFailed | e.DeadLettered | e.LinkParked)
+                level = logging.WARNING if is_trouble else logging.INFO
                 log.log(level, _WORDS[type(event)], extra={**where, **told})
 
 
@@ -34,6 +31,7 @@ _WORDS: Final[dict[type, str]] = {
     e.IncidentDeclared: "incident declared",
     e.IncidentEdited: "incident edited",
     e.LinkJoined: "record linked",
+    e.LinkParked: "link parked",
     e.Merged: "decided",
     e.SendSettled: "delivered",
     e.SendFailed: "delivery failed",
@@ -53,6 +51,8 @@ def _told(event: e.Event) -> dict[str, object]:
             return {"incident": event.incident_id, "changed": ",".join(event.changes)}
         case e.LinkJoined():
             return {"record": event.observation.number or event.observation.external_id}
+        case e.LinkParked():
+            return {"reason": event.reason}
         case e.Merged() if event.decided:
             return {"decisions": ", ".join(f"{one.field}: {one.reason}" for one in event.decided)}
         case e.SendSettled():

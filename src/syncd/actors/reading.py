@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from syncd.actors.breaker import Breaker
+from syncd.actors.containment import Containment
 from syncd.actors.ports import External, Journal
 from syncd.core.backoff import CAP_S_FRESH
 from syncd.core.events import Source
@@ -18,12 +20,14 @@ from syncd.core.hints import (
     Read,
     join_pair,
     noted_since_s,
+    part_of,
     settle_read,
     swept,
     to_be_noted,
     unlinked,
 )
 from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
+from syncd.core.parking import release
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
 from syncd.telemetry import trace as tell
@@ -49,13 +53,21 @@ class Reader:
     """Reads for one integration. Raises ``ExternalFailed``, after telling the breaker."""
 
     def __init__(
-        self, integration_id: str, by: str, journal: Journal, external: External, breaker: Breaker, ids: Ids
+        self,
+        integration_id: str,
+        by: str,
+        journal: Journal,
+        external: External,
+        breaker: Breaker,
+        containment: Containment,
+        ids: Ids,
     ) -> None:
         self._integration_id = integration_id
         self._by = by
         self._journal = journal
         self._external = external
         self._ids = ids
+        self.containment = containment
         self.breaker = breaker
 
     async def rows(self, external_ids: Sequence[str]) -> list[Observation]:
@@ -131,6 +143,7 @@ class Reader:
             await self._journal.transact(
                 lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace
             )
+        await self._journal.transact(lambda state, _: release(state, integration.id), by=self._by, trace=trace)
         return Swept(len(names), observed, len(names) - shown)
 
     async def _look_for_new(self, integration: Integration, trace: str) -> int | None:
@@ -192,9 +205,29 @@ class Reader:
         words = tuple(self._ids.word() for _ in strangers)
         noted, notes = await self._notes(integration, rows, hints, wanted)
         read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes)
-        observed = await self._journal.transact(
-            lambda state, at_s: settle_read(state, at_s, integration.id, read), by=self._by, trace=trace
-        )
+        observed = await self._settle(read, trace)
         if failure is not None and not hints:
             raise failure  # a sweep is not done while a new record may have been left out
+        return observed
+
+    async def _settle(self, read: Read, trace: str) -> int:
+        """Feed a read into State. Records that crash this are left out, as if they were hidden, and read again."""
+        observed = 0
+
+        async def feed(part: Read) -> None:
+            nonlocal observed
+            observed += await self._journal.transact(
+                lambda state, at_s: settle_read(state, at_s, self._integration_id, part), by=self._by, trace=trace
+            )
+
+        if await self.containment.run("reading", "", feed(read), trace):
+            return observed
+        sound: list[str] = []
+        for seen in read.rows:
+            name = self._journal.state.link_of_record.get((self._integration_id, seen.external_id), "")
+            part = part_of(read, {seen.external_id})
+            alone = replace(part, hints=(), ids=(self._ids.word(),), crashed=frozenset())
+            if await self.containment.run("reading", name, feed(alone), trace):
+                sound.append(seen.external_id)
+        await feed(part_of(read, set(sound)))
         return observed

@@ -14,6 +14,7 @@ from msgspec import Struct
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Journal, ReconcileResult
+from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
 from syncd.core.model import Integration, SealedSecret, Settings
 from syncd.core.status import Health
@@ -89,7 +90,7 @@ class Roster:
         except* JournalFailed:
             raise  # nothing can be made durable any more: the daemon ends
         except* Exception as group:  # noqa: BLE001 the outermost supervisor: one integration never ends another
-            running.halted = f"halted: {_leaf(group)}"
+            running.halted = f"halted: {leaf(group)}"
             running.actors = None
             log.error("integration halted", extra={"integration": name, "reason": running.halted})  # noqa: TRY400
         finally:
@@ -118,11 +119,3 @@ class Roster:
         if running is None:
             return Health()
         return running.actors.health if running.actors is not None else Health(halted=running.halted)
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group of groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

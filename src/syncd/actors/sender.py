@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from syncd.actors.containment import AGAIN_AFTER_S
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import External, Journal
 from syncd.actors.reading import Reader
@@ -49,10 +50,12 @@ class Sender:
         self._external = external
         self._reader = reader
         self._breaker = reader.breaker
+        self._containment = reader.containment
         self._clock = clock
         self._ids = ids
         self._bell = bell
         self._active: dict[str, None] = {}
+        self._resting = 0  # active in name only, after a crash
 
     async def run(self) -> None:
         """Look for due links at every ring and when the next one is due. Ends only by cancellation."""
@@ -74,7 +77,8 @@ class Sender:
         integration = self._journal.state.integrations.get(self._integration_id)
         if integration is None or not integration.settings.writes:
             return []
-        room = max(1, min(READ_AHEAD_MAX, int(integration.settings.rate_limit * READ_AHEAD_S))) - len(active)
+        room = max(1, min(READ_AHEAD_MAX, int(integration.settings.rate_limit * READ_AHEAD_S)))
+        room -= len(active) - self._resting
         if room <= 0:
             return []
         due = due_links(self._journal.state, integration.id, now_s, room, without=active)
@@ -106,9 +110,14 @@ class Sender:
                 nursery.start_soon(self._release_after, link, self._update(link, seen, asked, read_at))
 
     async def _release_after(self, link: Link, work: Awaitable[None]) -> None:
-        """Do the work on a link, then let the next work on it begin."""
+        """Do the work on a link, then let the next work on it begin; after a crash a little later."""
         try:
-            await work
+            if not await self._containment.run("writing", link.id, work, _trace(link)):
+                self._resting += 1
+                try:
+                    await trio.sleep(AGAIN_AFTER_S)
+                finally:
+                    self._resting -= 1
         finally:
             del self._active[link.id]
             self._bell.ring()

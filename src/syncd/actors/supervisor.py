@@ -1,6 +1,7 @@
 """Restarts an actor after errors with growing pauses, and gives up when it fails too often.
 
-The one place of the actors that may catch ``Exception``. Owns nothing but the list of recent failures.
+What crashes on one link alone is kept to it before it comes here (``containment.py``). Owns nothing but the list of
+recent failures.
 """
 
 import logging
@@ -38,7 +39,7 @@ async def supervise(name: str, start: Start, policy: RestartPolicy, rng: Random)
         except JournalFailed:
             raise
         except Exception as error:
-            if _holds_journal_failure(error):
+            if holds_journal_failure(error):
                 raise
             now = trio.current_time()
             failed_at = [*(at for at in failed_at if now - at < policy.window_s), now]
@@ -50,5 +51,13 @@ async def supervise(name: str, start: Start, policy: RestartPolicy, rng: Random)
         await trio.sleep(delay_s(len(failed_at), 0.0, rng.random()))  # outside ``except``: no error is lost
 
 
-def _holds_journal_failure(error: BaseException) -> bool:
+def holds_journal_failure(error: BaseException) -> bool:
+    """The group, if it is one, has a ``JournalFailed`` in it: no restart can mend that."""
     return isinstance(error, ExceptionGroup) and error.subgroup(JournalFailed) is not None
+
+
+def leaf(error: BaseException) -> BaseException:
+    """The first error in a group of groups; another error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -186,6 +186,19 @@ class LinkRemoved(Struct, frozen=True, tag=True):
     link_id: str
 
 
+class LinkParked(Struct, frozen=True, tag=True):
+    """We failed on this link twice: it is left alone until something about it is new."""
+
+    link_id: str
+    reason: str
+
+
+class LinkReleased(Struct, frozen=True, tag=True):
+    """A parked link is tried again."""
+
+    link_id: str
+
+
 class Observed(Struct, frozen=True, tag=True):
     """A mapped value is new. ``offset_s``, ``offset_error_s``: the instance's clock minus ours, as measured then."""
 
@@ -332,6 +345,8 @@ Event: TypeAlias = (
     | LinkOpened
     | LinkJoined
     | LinkRemoved
+    | LinkParked
+    | LinkReleased
     | Observed
     | Merged
     | SendStarted

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import fold_letters, fold_links, fold_notes
-from syncd.core.fold_links import change_incident, drop_link, mark
+from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
@@ -110,8 +110,8 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
     fold_letters.free(state, record, refused)
     for name, _ in state.waiting:  # another strategy may decide what waited for a person
-        if (waits := state.links[name]).integration_id == event.integration_id:
-            state.dirty.setdefault(waits.integration_id, {})[name] = record.trace
+        if state.links[name].integration_id == event.integration_id:
+            stain(state, record, name)
 
 
 def _looks_for_same(before: Settings, after: Settings) -> bool:
@@ -233,6 +233,8 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.LinkOpened: fold_links.link_opened,
     e.LinkJoined: fold_links.link_joined,
     e.LinkRemoved: fold_links.link_removed,
+    e.LinkParked: fold_links.link_parked,
+    e.LinkReleased: fold_links.link_released,
     e.Observed: _observed,
     e.Merged: fold_links.merged,
     e.SendStarted: fold_links.send_started,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
-from syncd.core.fold_links import drop_letter, enqueue, mark, put_letter, put_link
+from syncd.core.fold_links import drop_letter, enqueue, mark, put_letter, put_link, stain, wake
 from syncd.core.model import DeadLetter, NoteEntry
 from syncd.core.state import State
 
@@ -30,7 +30,7 @@ def dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None
             link = links.after_cleared(link)  # it may still have happened
         link = replace(link, held=link.held | dict.fromkeys(letter.fields, letter.id), in_flight=None, outbox=None)
         put_link(state, link)
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace  # other groups may still be waiting
+        stain(state, record, link.id)  # other groups may still be waiting
     mark(state, record, letter.incident_id)
 
 
@@ -66,6 +66,7 @@ def alike(state: State, gone: Iterable[DeadLetter]) -> list[DeadLetter]:
 def _requeue(state: State, record: e.Record, letter: DeadLetter) -> None:
     """Let a letter's change be read and decided anew. The letter stays until that has succeeded."""
     put_letter(state, replace(letter, retry_at_s=None))
+    wake(state, record, letter.link_id)
     link = state.links[letter.link_id]
     link = replace(link, held={field: held for field, held in link.held.items() if held != letter.id})
     if letter.operation == "note":
@@ -77,4 +78,4 @@ def _requeue(state: State, record: e.Record, letter: DeadLetter) -> None:
         enqueue(state, record, replace(link, unsettled=()) if drops else link)  # a person has looked for the record
     else:
         put_link(state, links.without_platform_half(link, letter.fields))
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+        stain(state, record, link.id)

@@ -35,6 +35,7 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
         stamps=incident.stamps | dict.fromkeys(changes, stamp),
     )
     for link_id in state.links_of.get(incident_id, ()):
+        stain(state, record, link_id)
         link = state.links[link_id]
         mended = changes.keys() | ({"status"} if changes.keys() & CLOSE_DATA else frozenset())
         freed = {field: letter for field, letter in link.held.items() if field not in mended}
@@ -44,7 +45,6 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
             enqueue(state, record, link)
         else:
             put_link(state, link)  # another severity is another place in the outbox
-        state.dirty.setdefault(link.integration_id, {})[link_id] = record.trace
 
 
 def mark(state: State, record: e.Record, incident_id: str) -> None:
@@ -52,6 +52,24 @@ def mark(state: State, record: e.Record, incident_id: str) -> None:
     incident = state.incidents.get(incident_id)
     if incident is not None and (not incident.positions or incident.positions[-1] != record.position):
         state.incidents[incident_id] = replace(incident, positions=(*incident.positions, record.position))
+
+
+def stain(state: State, record: e.Record, name: str) -> None:
+    """Make a link dirty: it must be merged. A parked one is tried again, since something about it is new."""
+    link = state.links[name]
+    if link.state == "parked":
+        put_link(state, _released(link))
+    state.dirty.setdefault(link.integration_id, {})[name] = record.trace
+
+
+def wake(state: State, record: e.Record, name: str) -> None:
+    """Try a link again, if it is parked."""
+    if state.links[name].state == "parked":
+        stain(state, record, name)
+
+
+def _released(link: Link) -> Link:
+    return replace(link, state="active" if link.external_id else "pending", reason="")
 
 
 def drop_link(state: State, link: Link, why: str) -> None:
@@ -96,6 +114,8 @@ def put_link(state: State, link: Link) -> None:
 
 
 def enqueue(state: State, record: e.Record, link: Link) -> None:
+    """Let a link wait to be written; a parked one is tried again."""
+    link = _released(link) if link.state == "parked" else link
     put_link(state, replace(link, outbox=OutboxEntry(record.at_s, record.trace, next_at_s=record.at_s)))
 
 
@@ -148,7 +168,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     parted = tuple(one for one in state.kept_apart.pop(seen.external_id, ()) if one != event.incident_id)
     if parted:
         state.kept_apart[seen.external_id] = parted
-    state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    stain(state, record, link.id)
     _clear_letters(state, link, frozenset(), "create")
     mark(state, record, event.incident_id)
 
@@ -161,10 +181,25 @@ def link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
     mark(state, record, link.incident_id)
 
 
+def link_parked(state: State, record: e.Record, event: e.LinkParked) -> None:
+    link = links.after_cleared(state.links[event.link_id])
+    put_link(state, replace(link, state="parked", reason=event.reason))
+    state.dirty.get(link.integration_id, {}).pop(link.id, None)
+    mark(state, record, link.incident_id)
+
+
+def link_released(state: State, record: e.Record, event: e.LinkReleased) -> None:
+    stain(state, record, event.link_id)
+    link = state.links[event.link_id]
+    if link.state == "pending" and link.outbox is None:
+        enqueue(state, record, link)
+    mark(state, record, link.incident_id)
+
+
 def observed(state: State, record: e.Record, event: e.Observed) -> None:
     link = links.after_observed(state.links[event.link_id], event, record.position)
     state.links[link.id] = link
-    state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+    stain(state, record, link.id)
     mark(state, record, link.incident_id)
 
 
@@ -215,7 +250,7 @@ def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
     state.integrations[integration.id] = learned
     _clear_letters(state, link, frozenset(event.halves), "create" if before.state == "pending" else "update")
     if not integration.settings.runs:  # nothing is decided now; the merge of this echo waits for its time
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+        stain(state, record, link.id)
     mark(state, record, link.incident_id)
 
 
@@ -252,7 +287,7 @@ def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -
         state.links[link.id] = links.after_verdict(
             link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
         )
-        state.dirty.setdefault(link.integration_id, {})[link.id] = record.trace
+        stain(state, record, link.id)
     if not isinstance(event.value, UnsetType):
         change_incident(state, record, conflict.incident_id, {conflict.field: event.value})
     mark(state, record, conflict.incident_id)

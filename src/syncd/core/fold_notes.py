@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
-from syncd.core.fold_links import drop_letter, mark, put_link, waiting_notes
+from syncd.core.fold_links import drop_letter, mark, put_link, waiting_notes, wake
 from syncd.core.model import Note, NoteEntry
 from syncd.core.state import State
 
@@ -19,6 +19,7 @@ def note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
     note = Note(event.note_id, event.text, event.author, written_at_s, event.origin, event.external_id)
     state.notes[event.incident_id] = (*state.notes.get(event.incident_id, ()), note)
     for name in state.links_of.get(event.incident_id, ()):
+        wake(state, record, name)
         link = state.links[name]
         put_link(state, replace(link, notes=(*link.notes, *waiting_notes(state, record, link, (note,)))))
     mark(state, record, event.incident_id)

@@ -6,6 +6,7 @@ only hints journaled before its request left. Reads by reconcile and sweep end i
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from msgspec import Struct, UnsetType
@@ -141,7 +142,8 @@ class Read(Struct, frozen=True):
     ``asked``: the journal's position when the request left. ``hints``: those it was asked for. ``rows``: the records
     that were shown. ``wanted``: ids of unlinked records that pass the integration's import query, ``unsure``: those
     for which that could not be found out. ``ids``: words for new incidents, one for each row at least. ``noted``: the
-    records whose ``notes`` were read as well.
+    records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
+    them.
     """
 
     asked: int
@@ -153,6 +155,18 @@ class Read(Struct, frozen=True):
     unsure: frozenset[str] = frozenset()
     noted: frozenset[str] = frozenset()
     notes: tuple[SeenNote, ...] = ()
+    crashed: frozenset[str] = frozenset()
+
+
+def part_of(read: Read, records: AbstractSet[str]) -> Read:
+    """The read as if only these of its records had been shown; the others are those that we failed on."""
+    return replace(
+        read,
+        rows=tuple(seen for seen in read.rows if seen.external_id in records),
+        noted=read.noted & records,
+        notes=tuple(note for note in read.notes if note.external_id in records),
+        crashed=frozenset(seen.external_id for seen in read.rows if seen.external_id not in records),
+    )
 
 
 def to_be_noted(
@@ -221,7 +235,7 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
     if postponed:
         events.append(HintsPostponed(integration_id, tuple(postponed)))
     hinted = {hint.external_id for hint in read.hints} | state.hints.get(integration_id, {}).keys()
-    for stranger in sorted(waits - hinted):  # a sweep found it: nobody else would come back to it
+    for stranger in sorted((waits | read.crashed) - hinted):  # a sweep found it: nobody else would come back to it
         hint = Hint(stranger, state.position + 1, f"sweep-{stranger}", next_at_s=at_s + 1.0)
         events.append(Hinted(integration_id, stranger, hint))
     return Change(integration.settings.organization_id, tuple(events), result=fresh)

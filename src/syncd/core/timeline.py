@@ -133,6 +133,10 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
             yield "sync.linked", {"integration_id": event.integration_id, **_seen(event.observation)}
         case e.LinkRemoved():
             yield "sync.unlinked", {}
+        case e.LinkParked():
+            yield "sync.parked", {"reason": event.reason}
+        case e.LinkReleased():
+            yield "sync.released", {}
         case e.Observed():
             yield "sync.observed", _seen(event.observation)
         case e.SendStarted():
