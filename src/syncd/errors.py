@@ -170,10 +170,9 @@ class JournalFailed(SyncdError):
 class ActorGaveUp(SyncdError):
     """An actor failed too often; its integration is halted."""
 
-    def __init__(self, name: str, failures: int) -> None:
-        super().__init__(
-            f"{name} failed {failures} times", hint="see the log; the integration is halted until a restart"
-        )
+    def __init__(self, name: str, failures: int, last: BaseException) -> None:
+        words = f"{name} failed {failures} times, at last with {type(last).__name__}: {last}"[:500]
+        super().__init__(words, hint="the log has each failure")
 
 
 class ExternalFailed(SyncdError):

@@ -160,6 +160,7 @@ async def second_instance(world: World, **settings: object) -> tuple[Instance, s
         "name": "Other",
         "base_url": f"http://{host}",
         "credentials": {"username": "svc.sync", "password": "sync-secret"},
+        "webhook_secret": WEBHOOK_SECRET,
         "external_defaults": CLOSE,
         **settings,
     }

@@ -1,12 +1,18 @@
 """Integrations start, stop, pause and fail, each by itself and visibly."""
 
 import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pytest
 import trio
 
+from syncd.actors import intake, integration, sender
+from syncd.actors.reading import Reader
 from syncd.errors import WrongState
 from tests.actors.stage import (
+    AGENT,
     INTEGRATIONS,
     ask,
     configure,
@@ -27,7 +33,7 @@ from tests.actors.stage import (
     sync_status,
 )
 from tests.simulation.runner import simulate
-from tests.simulation.world import World
+from tests.simulation.world import URL, WEBHOOK_SECRET, World
 
 LOGIN = {"username": "svc.sync", "password": "a new one"}
 
@@ -176,6 +182,91 @@ async def test_an_actor_that_crashes_five_times_halts_its_integration_alone(worl
     await trio.sleep(10)
     assert record(world, incident_id)["short_description"] == "waits"
     assert (await sync_status(world))["state"] == "healthy"
+
+
+class FailingActor:
+    """A bug in one actor of one integration: raises ``times`` times where the actor looks for its work."""
+
+    PLACES: ClassVar[dict[str, tuple[object, str, Callable[[Sequence[Any]], object]]]] = {
+        "intake": (intake, "due_hints", lambda given: given[1]),
+        "router": (integration, "run_router", lambda given: given[0]),
+        "sender": (sender, "due_links", lambda given: given[1]),
+        "reconciler": (Reader, "sweep", lambda given: given[0]._integration_id),
+    }
+
+    def __init__(self, actor: str, integration_id: str, times: float, patch: pytest.MonkeyPatch) -> None:
+        self.times = times
+        place, name, whose = self.PLACES[actor]
+        sound = getattr(place, name)
+
+        def failing(*given: object, **named: object) -> object:
+            if whose(given) == integration_id and self.times > 0:
+                self.times -= 1
+                raise LookupError("a bug")
+            return sound(*given, **named)
+
+        patch.setattr(place, name, failing)
+
+
+ACTORS = tuple(FailingActor.PLACES)
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+def test_any_actor_that_crashes_is_started_again_and_loses_nothing(actor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        incident_id = await declared(world)
+        bug = FailingActor(actor, world.integration_id, 3, monkeypatch)
+        await restart(world)  # the router and the reconciler look for work when they start
+        edit_record(world, incident_id, description="by an agent")
+        await edit(world, incident_id, title="by an engineer")
+        sys_id = create_record(world)
+        await trio.sleep(60)
+        assert bug.times == 0
+        assert incident(world, incident_id).description == "by an agent"
+        assert record(world, incident_id)["short_description"] == "by an engineer"
+        assert incident_of(world, sys_id)
+        assert (await sync_status(world))["state"] == "healthy"
+
+    simulate(lambda rng: lambda: World(rng).run(story), 3)
+
+
+@pytest.mark.parametrize("actor", ACTORS)
+def test_any_actor_that_crashes_five_times_halts_its_integration_alone_and_says_the_way_out(
+    actor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        other, other_id = await second_instance(world)
+        other.set_webhook(f"{URL}/api/v1/webhooks/{other_id}", WEBHOOK_SECRET)
+        ours, theirs = await declared(world), await declare(world, "theirs", organization_id="other")
+        bug = FailingActor(actor, world.integration_id, math.inf, monkeypatch)
+        await restart(world)
+        edit_record(world, ours, description="by an agent")
+        await edit(world, ours, title="by an engineer")
+        await trio.sleep(90)
+        status = await sync_status(world)
+        assert status["state"] == "paused"
+        (reason,) = status["reasons"] if isinstance(status["reasons"], list) else []
+        assert f"demo {actor} failed 5 times, at last with LookupError: a bug" in reason
+        assert "im integration configure demo --no-enabled, and then --enabled" in reason
+        requests = sum(world.instance.counts.values())
+        for number in range(3):
+            await edit(world, theirs, title=f"title {number}")
+            sys_id = link(world, theirs, other_id).external_id
+            other.edit_as(AGENT, sys_id, {"description": f"description {number}"})
+            await trio.sleep(5)
+            assert other.record(sys_id)["short_description"] == f"title {number}"
+            assert incident(world, theirs).description == f"description {number}"
+        assert (await sync_status(world, other_id))["state"] == "healthy"
+        assert sum(world.instance.counts.values()) == requests
+        bug.times = 0
+        await configure(world, enabled=False)
+        await configure(world, enabled=True)
+        await trio.sleep(10)
+        assert incident(world, ours).description == "by an agent"
+        assert record(world, ours)["short_description"] == "by an engineer"
+        assert (await sync_status(world))["state"] == "healthy"
+
+    simulate(lambda rng: lambda: World(rng).run(story), 3)
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.05, 0.5])

@@ -38,6 +38,7 @@ class RunningIntegration:
         self._journal = journal
         by = f"integration:{integration.settings.handle}"
         self._by = by
+        self._handle = integration.settings.handle
         self._rng: Random = ids.rng
         self._clock = clock
         self._ids = ids
@@ -76,7 +77,7 @@ class RunningIntegration:
         }
         async with trio.open_nursery() as nursery:
             for name, start in actors.items():
-                nursery.start_soon(partial(supervise, f"{self._id} {name}", start, POLICY, self._rng))
+                nursery.start_soon(partial(supervise, f"{self._handle} {name}", start, POLICY, self._rng))
             self.ring()
 
     async def reconcile(self) -> ReconcileResult:

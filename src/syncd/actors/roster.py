@@ -18,7 +18,7 @@ from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
 from syncd.core.model import Integration, SealedSecret, Settings
 from syncd.core.status import Health
-from syncd.errors import JournalFailed, WrongState
+from syncd.errors import JournalFailed, SyncdError, WrongState
 
 log: Final = logging.getLogger("syncd.actors")
 
@@ -90,7 +90,9 @@ class Roster:
         except* JournalFailed:
             raise  # nothing can be made durable any more: the daemon ends
         except* Exception as group:  # noqa: BLE001 the outermost supervisor: one integration never ends another
-            running.halted = f"halted: {leaf(group)}"
+            reason = leaf(group)
+            hint = reason.hint if isinstance(reason, SyncdError) else "the log has the cause"
+            running.halted = f"halted: {reason}; {hint}"
             running.actors = None
             log.error("integration halted", extra={"integration": name, "reason": running.halted})  # noqa: TRY400
         finally:

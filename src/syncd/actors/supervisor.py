@@ -45,7 +45,7 @@ async def supervise(name: str, start: Start, policy: RestartPolicy, rng: Random)
             failed_at = [*(at for at in failed_at if now - at < policy.window_s), now]
             log.exception("actor failed", extra={"actor": name, "failures": len(failed_at)})
             if len(failed_at) >= policy.failures_max:
-                raise ActorGaveUp(name, len(failed_at)) from error
+                raise ActorGaveUp(name, len(failed_at), leaf(error)) from error
         else:
             return
         await trio.sleep(delay_s(len(failed_at), 0.0, rng.random()))  # outside ``except``: no error is lost

@@ -138,8 +138,12 @@ def _reasons(
     if not integration.credentials:
         paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
     if counts.halted:
-        way_out = f"give it working credentials: im integration configure {handle} --username … --password-file …"
-        paused.append(f"{counts.halted}; {way_out}" if counts.breaker == "paused" else counts.halted)
+        way_out = (
+            f"give it working credentials: im integration configure {handle} --username … --password-file …"
+            if counts.breaker == "paused"
+            else f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
+        )
+        paused.append(f"{counts.halted}; {way_out}")
     down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
     degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
     if letters:

@@ -355,9 +355,13 @@ async def test_sync_status_says_what_it_does_and_why() -> None:
             "down",
             {"requests": 7, "throttled": 1, "errors": 2, "remaining_budget": None, "breaker": "open"},
         )
-        daemon.integrations.health_now = Health(halted="ServiceNow refused the credentials (401)")
+        daemon.integrations.health_now = Health(halted="halted: a bug")
         status = await status_of(daemon, handle)
-        assert (status["state"], status["reasons"]) == ("paused", ["ServiceNow refused the credentials (401)"])
+        way_out = f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
+        assert (status["state"], status["reasons"]) == ("paused", [f"halted: a bug; {way_out}"])
+        daemon.integrations.health_now = Health(halted="ServiceNow refused the credentials (401)", breaker="paused")
+        shown = str((await status_of(daemon, handle))["reasons"])
+        assert "ServiceNow refused the credentials (401); give it working credentials" in shown
         daemon.integrations.health_now = Health()
         await daemon.socket.patch(f"{PATH}/{handle}", json={"enabled": False})
         assert (await status_of(daemon, handle))["state"] == "paused"
