@@ -134,12 +134,13 @@ def in_seconds(line: RequestLine) -> float:
     return line.at_s - EPOCH_S
 
 
-def hint_of(world: World, sys_id: str, number: int, **extra: object) -> Outgoing:
+def hint_of(world: World, sys_id: str, number: int, *, integration_id: str = "", **extra: object) -> Outgoing:
     """A webhook that says a record changed, as the business rule would send it."""
+    url = f"{URL}/api/v1/webhooks/{integration_id or world.integration_id}"
     body = json.dumps({"sys_id": sys_id, "event_id": f"event-{number}", "operation": "update", **extra}).encode()
     signature = base64.b64encode(hmac.digest(WEBHOOK_SECRET.encode(), body, hashlib.sha256)).decode()
     headers = (("Content-Type", "application/json"), ("X-ServiceNow-Signature", signature))
-    return Outgoing(0.0, f"{URL}/api/v1/webhooks/{world.integration_id}", headers, body, f"event-{number}", number)
+    return Outgoing(0.0, url, headers, body, f"event-{number}", number)
 
 
 async def call_webhook(world: World, outgoing: Outgoing) -> None:
