@@ -86,3 +86,26 @@ def test_a_line_is_always_in_the_order_of_its_places(history: list[tuple[str, in
             places[name] = (number, name)
     assert line.order == sorted(places.values())
     assert line.places == places
+
+
+class Counting(frozenset[str]):
+    """Counts how often it is asked: once for each entry that a look has come to."""
+
+    asked = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.asked += 1
+        return super().__contains__(name)
+
+
+def test_a_look_comes_to_a_few_entries_however_many_wait() -> None:
+    outbox = Outbox()
+    for number in range(20_000):
+        since_s = 1000.0 + number / 1000
+        name = f"link-{number}"
+        outbox.put(name, (SEVERITIES[number % 4], since_s, name), since_s + 15.0 * (number % 2), since_s)
+    active = Counting(outbox.due(1021.0, frozenset(), 5))
+    due = outbox.due(1021.0, active, 20)
+    assert len(set(due) - active) == 20
+    outbox.next_at_s(1021.0, active)
+    assert active.asked <= 20 + len(active) + 1

@@ -49,6 +49,7 @@ def test_sends_and_verdicts_are_told() -> None:
         record(14, e.ConflictSettled("conflict-1", None)),
         record(15, e.LinkOpened(LINK, "int_A", INC), e.LinkRemoved(LINK)),
         record(16, e.SendCleared(LINK)),
+        record(17, e.LinkParked(LINK, "merging it failed twice"), e.LinkReleased(LINK)),
     ]
     told = timeline.entries(apply(state, e.DeadLetterDiscarded("entry-2")), records, INC)[7:]
     assert [one.type.removeprefix("im.sync.") for one in told] == [
@@ -61,7 +62,10 @@ def test_sends_and_verdicts_are_told() -> None:
         "conflict_ignored",
         "link_opened",
         "unlinked",
+        "parked",
+        "released",
     ]
+    assert told[-2].data == {"reason": "merging it failed twice"}
     assert told[1].data["next_attempt_at"] == "2026-09-21T14:13:25.000000Z"
 
 
