@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import trio
 
-from syncd.actors import intake, integration, sender
+from syncd.actors import dead_letters, intake, integration, sender
 from syncd.actors.reading import Reader
 from syncd.errors import WrongState
 from tests.actors.stage import (
@@ -192,6 +192,8 @@ class FailingActor:
         "router": (integration, "run_router", lambda given: given[0]),
         "sender": (sender, "due_links", lambda given: given[1]),
         "reconciler": (Reader, "sweep", lambda given: given[0]._integration_id),
+        "dead letters": (dead_letters, "next_retry_at_s", lambda given: given[1]),
+        "prober": (integration, "run_prober", lambda given: given[0]._name),
     }
 
     def __init__(self, actor: str, integration_id: str, times: float, patch: pytest.MonkeyPatch) -> None:
@@ -200,7 +202,7 @@ class FailingActor:
         sound = getattr(place, name)
 
         def failing(*given: object, **named: object) -> object:
-            if whose(given) == integration_id and self.times > 0:
+            if whose(given) in {integration_id, "integration:demo"} and self.times > 0:
                 self.times -= 1
                 raise LookupError("a bug")
             return sound(*given, **named)

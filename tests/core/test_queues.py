@@ -103,7 +103,8 @@ def test_a_look_comes_to_a_few_entries_however_many_wait() -> None:
     for number in range(20_000):
         since_s = 1000.0 + number / 1000
         name = f"link-{number}"
-        outbox.put(name, (SEVERITIES[number % 4], since_s, name), since_s + 15.0 * (number % 2), since_s)
+        entry = OutboxEntry(since_s, "t", next_at_s=since_s + 15.0 * (number % 2))
+        outbox.put(name, SEVERITIES[number % 4], [entry], since_s)
     active = Counting(outbox.due(1021.0, frozenset(), 5))
     due = outbox.due(1021.0, active, 20)
     assert len(set(due) - active) == 20
