@@ -5,8 +5,17 @@ from functools import partial
 from msgspec.structs import replace
 
 from syncd.core import verdicts
-from syncd.core.events import Change, IncidentDeclared, IncidentEdited, IntegrationChanged, LinkOpened, Observed
-from syncd.core.model import Link
+from syncd.core.events import (
+    Change,
+    IncidentDeclared,
+    IncidentEdited,
+    IntegrationChanged,
+    LinkOpened,
+    NoteAdded,
+    Observed,
+)
+from syncd.core.model import Link, NoteEntry
+from syncd.core.outbox import next_entries
 from syncd.core.parking import PARKED_MAX, park, release
 from syncd.core.state import State
 from tests.core.promises import INTEGRATION
@@ -67,6 +76,18 @@ def test_something_new_in_the_record_tries_again() -> None:
     world.quiet()
     assert world.unlisted() == []
     assert world.state.incidents["INC-1"].description == "since noon"
+
+
+def test_a_note_on_the_incident_tries_again_and_goes_to_the_record() -> None:
+    world = linked()
+    parked(world)
+    world.step(NoteAdded("INC-1", "note-1", "seen by ann", "ann"), by="ann")
+    link = world.state.links[LINK]
+    assert link.state == "active"
+    assert [entry.note_id for entry in next_entries(link) if isinstance(entry, NoteEntry)] == ["note-1"]
+    link = parked(world)  # a note that waits is kept, and goes when its link is tried again
+    assert [entry.note_id for entry in link.notes] == ["note-1"]
+    assert next_entries(link) == ()
 
 
 def test_a_verdict_on_its_conflict_tries_again() -> None:
