@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from syncd.actors.containment import AGAIN_AFTER_S, REMEMBERED_S, Containment
-from syncd.core import deciding, hints, sending
+from syncd.core import deciding, hints, sending, worknotes
 from syncd.core.events import LinkParked
 from syncd.core.state import State
 from syncd.errors import JournalFailed
@@ -122,6 +122,21 @@ async def test_a_record_whose_row_crashes_us_does_not_block_the_batch_it_is_read
     await trio.sleep(2)
     assert (link(world, bad).state, incident(world, bad).description) == ("active", "harmless")
     assert len(world.state.incidents) == len(world.instance.incidents()) == 5
+
+
+@in_world()
+async def test_a_note_that_crashes_us_parks_its_record_and_arrives_later_once(world: World) -> None:
+    bad, good = await declared(world, "bad"), await declared(world, "good")
+    with failing_on_poison(worknotes, "_taken_in"):
+        edit_record(world, bad, work_notes=POISON)
+        edit_record(world, good, work_notes="harmless")
+        await trio.sleep(40)
+        assert "reading it failed twice" in link(world, bad).reason
+        assert [note.text for note in world.state.notes[good]] == ["harmless"]
+    await world.reconcile()
+    await trio.sleep(2)
+    assert [note.text for note in world.state.notes[bad]] == [POISON]
+    assert link(world, bad).state == "active"
 
 
 @in_world()
