@@ -118,9 +118,8 @@ def test_a_cut_before_the_watermark_is_refused_with_both_positions() -> None:
 def test_the_last_page_zeroed_is_refused_by_the_watermark_and_without_one_reported() -> None:
     """The known remainder: damage at the very end, younger than the watermark, looks like a torn write."""
     whole = sample(200)
-    page = whole.block[:-4096] + bytes(4096)
-    page = page[: len(page) // 4096 * 4096] + bytes(len(page) % 4096)
-    disk = disk_with(page)
+    begin = (len(whole.block) - 1) // 4096 * 4096
+    disk = disk_with(whole.block[:begin] + bytes(len(whole.block) - begin))
     assert scan(disk, STATE).verdict == "torn"
     disk.put(watermark_path(STATE), watermark_bytes(Watermark(1, whole.ends[-1], 200, whole.chains[-1])))
     assert scan(disk, STATE).verdict == "refused"
