@@ -10,6 +10,7 @@ from syncd.core.events import (
     IntegrationDeleted,
     WebhookSecretsChanged,
 )
+from syncd.core.fields import Fields
 from syncd.core.model import SealedSecret
 from syncd.core.registry import GRACE_S, SealedSecrets
 from syncd.core.settings import RESERVED_HANDLES, WantedSettings, handle_fault, slug
@@ -22,7 +23,7 @@ URL = "https://example.service-now.com"
 
 
 def wanted(**values: object) -> WantedSettings:
-    given, _ = settings.read({"name": "New one", "base_url": URL} | values, (), is_new=True)
+    given, _ = settings.read(Fields({"name": "New one", "base_url": URL} | values), (), is_new=True)
     return given
 
 
@@ -168,7 +169,9 @@ def test_secrets_do_not_pile_up() -> None:
 
 def test_secrets_in_clear_do_not_show() -> None:
     _, secrets = settings.read(
-        {"name": "x", "base_url": URL, "credentials": {"api_key": "tell"}, "webhook_secret": "tale"}, (), is_new=True
+        Fields({"name": "x", "base_url": URL, "credentials": {"api_key": "tell"}, "webhook_secret": "tale"}),
+        (),
+        is_new=True,
     )
     assert "tell" not in repr(secrets)
     assert "tale" not in repr(secrets)

@@ -15,6 +15,7 @@ from syncd.core.events import (
     LinkRemoved,
     SendStarted,
 )
+from syncd.core.fields import Fields
 from syncd.core.model import SYNCED_FIELDS, Attempt
 from syncd.core.registry import SealedSecrets
 from syncd.core.requests import Pair, read_pair
@@ -136,12 +137,12 @@ def test_another_edit_of_the_field_makes_a_verdict_stale() -> None:
 @pytest.mark.parametrize("raw", [{}, {"use": "both"}, {"use": "platform", "value": "x"}, {"use": None}, {"x": 1}])
 def test_a_verdict_names_one_winner(raw: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        verdicts.read(raw)
+        verdicts.read(Fields(raw))
 
 
 def test_a_verdict_is_read_in_both_forms() -> None:
-    assert verdicts.read({"use": "external"}) == Verdict("external")
-    assert verdicts.read({"value": ""}) == Verdict(None, "")
+    assert verdicts.read(Fields({"use": "external"})) == Verdict("external")
+    assert verdicts.read(Fields({"value": ""})) == Verdict(None, "")
 
 
 def test_a_retry_frees_its_group_and_keeps_the_letter_until_it_is_delivered() -> None:
@@ -220,5 +221,5 @@ def test_an_incident_of_another_organization_is_not_linked() -> None:
 )
 def test_a_pair_names_an_incident_and_a_sys_id(raw: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        read_pair(raw)
-    assert read_pair({"incident_id": INC, "external_id": SYS_ID}) == Pair(INC, SYS_ID)
+        read_pair(Fields(raw))
+    assert read_pair(Fields({"incident_id": INC, "external_id": SYS_ID})) == Pair(INC, SYS_ID)

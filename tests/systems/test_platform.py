@@ -6,6 +6,7 @@ import pytest
 from syncd.actors.ports import Platform
 from syncd.core import views
 from syncd.core.events import AnswerKept, IncidentDeclared, IncidentEdited
+from syncd.core.fields import Fields
 from syncd.core.requests import NewIncident, NewNote, incident_changes, new_incident, new_note
 from syncd.core.state import State
 from syncd.errors import Invalid, Stale, Unknown
@@ -67,14 +68,14 @@ def test_a_note_is_by_its_author_or_by_whoever_asks() -> None:
 
 
 def test_values_are_canonical_before_they_are_compared() -> None:
-    assert incident_changes({"title": " a ", "description": None, "service": "", "severity": 3}) == {
+    assert incident_changes(Fields({"title": " a ", "description": None, "service": "", "severity": 3})) == {
         "title": "a",
         "description": "",
         "severity": "SEV-3",
         "service": None,
     }
-    assert new_incident({"title": "a", "severity": "1", "description": "x\r\n"}).description == "x"
-    assert new_note({"text": "a\r\nb ", "author": None}) == NewNote("a\nb")
+    assert new_incident(Fields({"title": "a", "severity": "1", "description": "x\r\n"})).description == "x"
+    assert new_note(Fields({"text": "a\r\nb ", "author": None})) == NewNote("a\nb")
 
 
 def test_an_answer_rests_on_no_earlier_state() -> None:

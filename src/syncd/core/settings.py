@@ -12,7 +12,7 @@ from typing import Final, get_args
 from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core import reach
-from syncd.core.fields import Fields, shown
+from syncd.core.fields import ANY, BLANK, Fields, Form, one_line_fault, shown, text_form, word_form
 from syncd.core.finding import HANDLE
 from syncd.core.model import Direction, Strategy
 from syncd.core.requests import organization
@@ -21,8 +21,10 @@ NAME_LETTERS_MAX: Final = 200
 SECRET_LETTERS_MAX: Final = 4096
 QUERY_LETTERS_MAX: Final = 1000
 HANDLE_LETTERS_MAX: Final = 63
-CREDENTIAL_NAMES: Final = ("username", "password", "client_id", "client_secret", "api_key")
-OAUTH_NAMES: Final = frozenset({"client_id", "client_secret"})
+URL_LETTERS_MAX: Final = 300
+COLUMN_LETTERS_MAX: Final = 4000
+CREDENTIAL_NAMES: Final = ("username", "password", "api_key")
+OAUTH_NAMES: Final = ("client_id", "client_secret")
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
     "poll_interval",
@@ -33,75 +35,104 @@ NOT_YET: Final = (  # known by name, but not of this version
     "reconcile_schedule",
 )
 # Words that follow `im integration`: an integration of that name could never be meant.
-RESERVED_HANDLES: Final = frozenset(
-    [
-        "configure",
-        "list",
-        "get",
-        "show",
-        "delete",
-        "test",
-        "sync-status",
-        "links",
-        "link",
-        "unlink",
-        "import",
-        "webhook-script",
-        "rotate-secret",
-        "field-ownership",
-        "field-mapping",
-        "reconcile",
-        "history",
-        "schedule",
-        "dlq",
-        "dlq-retry",
-        "dlq-discard",
-        "set",
-        "help",
-        "version",
-    ]
+RESERVED_HANDLES: Final = (
+    "configure",
+    "list",
+    "get",
+    "show",
+    "delete",
+    "test",
+    "sync-status",
+    "links",
+    "link",
+    "unlink",
+    "import",
+    "webhook-script",
+    "rotate-secret",
+    "field-ownership",
+    "field-mapping",
+    "reconcile",
+    "history",
+    "schedule",
+    "dlq",
+    "dlq-retry",
+    "dlq-discard",
+    "set",
+    "help",
+    "version",
 )
-_OURS: Final = frozenset(
-    [
-        "short_description",
-        "description",
-        "state",
-        "impact",
-        "urgency",
-        "priority",
-        "number",
-        "correlation_id",
-        "correlation_display",
-        "work_notes",
-        "comments",
-    ]
+_OURS: Final = (
+    "short_description",
+    "description",
+    "state",
+    "impact",
+    "urgency",
+    "priority",
+    "number",
+    "correlation_id",
+    "correlation_display",
+    "work_notes",
+    "comments",
 )
-_FIRST_WORDS = ("^", "OR", "NQ")  # column names are lower-case
+_FIRST_WORDS: Final = ("^", "OR", "NQ")  # column names are lower-case
 _LATER_WORDS: Final[Mapping[str, str]] = {
     "^EQ": "which ends the query, and ours goes on behind it; leave it out",
     "ORDERBY": "and the order of what we read is ours; leave it out",
     "GROUPBY": "which makes groups of what we read one by one; leave it out",
 }
-_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,79}")
-_SETTING_NAMES = (
-    "organization_id",
-    "integration_type",
-    "name",
-    "handle",
-    "base_url",
-    "sync_direction",
-    "enabled",
-    "conflict_strategy",
-    "conflict_window",
-    "create_external",
-    "create_platform",
-    "import_query",
-    "external_defaults",
-    "rate_limit",
-    "max_concurrency",
-    "transaction_quota",
-)
-KNOWN: Final = (*_SETTING_NAMES, "credentials", "webhook_secret")
+_QUERY_FORM: Final[Form] = {
+    "description": "An encoded query that narrows which records of ServiceNow become incidents.",
+    **text_form(QUERY_LETTERS_MAX, blank=True),
+    "not": {
+        "pattern": rf"^[{BLANK}]*(?:\^|OR|NQ)|\^EQ|ORDERBY|GROUPBY|\^[nN][qQ]|[jJ][aA][vV][aA][sS][cC][rR][iI][pP][tT]:"
+    },
+}
+_URL_FORM: Final[Form] = {
+    "description": (
+        "https://<instance>.service-now.com; or https to a host in INCIDENTS_ALLOWED_HOSTS; or a loopback address."
+    ),
+    "type": "string",
+    "format": "instance-url",
+}
+_HANDLE_FORM: Final[Form] = {
+    "description": "Names the integration on the command line. Made from the name if it is not given.",
+    **word_form(HANDLE, *RESERVED_HANDLES),
+}
+_SECRET_FORM: Final[Form] = {
+    "description": "Signs the webhooks. Made if it is not given, and shown once, in the answer to the create.",
+    **text_form(SECRET_LETTERS_MAX, lines=True),
+}
+_COLUMN: Final = re.compile(r"[a-z][a-z0-9_]{0,79}")
+_COLUMN_TEXT: Final = text_form(COLUMN_LETTERS_MAX, lines=True, blank=True)
+_COLUMNS_FORM: Final[Form] = {
+    "type": "object",
+    "propertyNames": {"allOf": [word_form(_COLUMN, *_OURS), {"not": {"pattern": "^sys_"}}]},
+    "additionalProperties": _COLUMN_TEXT,
+}
+_DEFAULTS_FORM: Final[Form] = {
+    "description": "Columns with their text; or such objects, by transition. Replaces what there was.",
+    **_COLUMNS_FORM,
+    "patternProperties": {f"^(?:{'|'.join(TRANSITIONS)})$": {"anyOf": [_COLUMN_TEXT, _COLUMNS_FORM]}},
+}
+_PASSWORD: Final = re.compile(r"[^\u0000-\u001F\u007F-\u009F]{1,4096}")
+_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?")  # ASCII, without a blank at its ends
+_CREDENTIALS_FORM: Final[Form] = {
+    "description": "A user's name and password, or an API key. Never shown again.",
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"username": word_form(_KEY), "password": word_form(_PASSWORD)},
+            "required": ["username", "password"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"api_key": word_form(_KEY)},
+            "required": ["api_key"],
+            "additionalProperties": False,
+        },
+    ],
+}
 
 
 class WantedSettings(Struct, frozen=True, kw_only=True):
@@ -142,23 +173,18 @@ class WantedSecrets(Struct, frozen=True):
         return "WantedSecrets(***)"
 
 
-def read(
-    raw: Mapping[str, object], allowed_hosts: Collection[str], *, is_new: bool
-) -> tuple[WantedSettings, WantedSecrets]:
+def read(body: Fields, allowed_hosts: Collection[str], *, is_new: bool) -> tuple[WantedSettings, WantedSecrets]:
     """The settings and secrets of a request's object; ``Invalid`` with every fault.
 
     ``is_new``: a name and an address are required.
     """
-    body = Fields({key: value for key, value in raw.items() if key not in NOT_YET}, KNOWN)
     for name in NOT_YET:
-        if name in raw:
-            body.fault(name, "is not in this version of syncd; leave it out")
+        body.refuse(name, "is not in this version of syncd; leave it out")
     body.choice("integration_type", ("servicenow",))
-    rate_limit = body.number("rate_limit", over=0, most=1000)
     settings = WantedSettings(
         organization_id=organization(body),
         name=body.text("name", letters_max=NAME_LETTERS_MAX, required=is_new),
-        handle=_handle(body),
+        handle=body.word("handle", _HANDLE_FORM, handle_fault),
         base_url=_base_url(body, allowed_hosts, required=is_new),
         sync_direction=body.choice("sync_direction", get_args(Direction)),
         enabled=body.flag("enabled"),
@@ -168,7 +194,7 @@ def read(
         create_platform=body.flag("create_platform"),
         import_query=_import_query(body),
         external_defaults=_external_defaults(body),
-        rate_limit=rate_limit,
+        rate_limit=body.number("rate_limit", over=0, most=1000),
         max_concurrency=body.count("max_concurrency", least=1, most=32),
         transaction_quota=body.duration("transaction_quota", least_s=1),
     )
@@ -195,42 +221,34 @@ def handle_fault(handle: str) -> str | None:
 
 
 def _base_url(body: Fields, allowed_hosts: Collection[str], *, required: bool) -> str | UnsetType:
-    value = body.text("base_url", letters_max=300, required=required)
-    if isinstance(value, UnsetType):
-        return value
-    fault = reach.url_fault(value, allowed_hosts)
-    if fault is not None:
-        body.fault("base_url", fault)
-        return UNSET
-    return reach.kept_form(value)
+    def fault_of(url: str) -> str | None:
+        if len(url) > URL_LETTERS_MAX:
+            return f"has {len(url)} letters, the limit is {URL_LETTERS_MAX}"
+        return reach.url_fault(url, allowed_hosts)
 
-
-def _handle(body: Fields) -> str | UnsetType:
-    value = body.text("handle", letters_max=300)
-    fault = handle_fault(value) if isinstance(value, str) else None
-    if fault is not None:
-        body.fault("handle", fault)
-    return value
+    url = body.word("base_url", _URL_FORM, fault_of, required=required)
+    return url if isinstance(url, UnsetType) else reach.kept_form(url)
 
 
 def _import_query(body: Fields) -> str | UnsetType:
-    value = body.text("import_query", letters_max=QUERY_LETTERS_MAX, blank=True)
-    fault = query_fault(value) if isinstance(value, str) else None
-    if fault is not None:
-        body.fault("import_query", fault)
-    return value
+    value = body.word("import_query", _QUERY_FORM, query_fault)
+    return value if isinstance(value, UnsetType) else value.strip()
 
 
 def query_fault(query: str) -> str | None:
     """Why an encoded query cannot narrow ours, which stands before it; None when it can."""
-    if query.startswith(_FIRST_WORDS):
-        word = next(word for word in _FIRST_WORDS if query.startswith(word))
+    first = next((word for word in _FIRST_WORDS if query.lstrip().startswith(word)), "")
+    if first:
         return (
-            f"begins with {word}, which would widen our own query before it; begin with a column, such as active=true"
+            f"begins with {first}, which would widen our own query before it; begin with a column, such as active=true"
         )
     for word, why in _LATER_WORDS.items():
         if word in query:
             return f"has {word}, {why}"
+    if (fault := one_line_fault(query.strip())) is not None:
+        return fault
+    if len(query) > QUERY_LETTERS_MAX:
+        return f"has {len(query)} letters, the limit is {QUERY_LETTERS_MAX}; shorten it"
     lowered = query.lower()
     if "^nq" in lowered:
         return "has ^NQ, which starts a second query that ours would not narrow; use ^OR instead"
@@ -240,13 +258,13 @@ def query_fault(query: str) -> str | None:
 
 
 def _external_defaults(body: Fields) -> dict[str, str | dict[str, str]] | UnsetType:
-    part = body.part("external_defaults")
+    part = body.part("external_defaults", _DEFAULTS_FORM)
     if part is None:
         return UNSET
     chosen: dict[str, str | dict[str, str]] = {}
     for name in part.names():
-        if name in TRANSITIONS and not isinstance(part.raw(name), str):
-            nested = part.part(name)
+        if name in TRANSITIONS and not isinstance(part.raw(name, _COLUMNS_FORM), str):
+            nested = part.part(name, _COLUMNS_FORM)
             if nested is not None:
                 chosen[name] = _columns(nested)
         else:
@@ -259,22 +277,24 @@ def _columns(part: Fields, *names: str) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for name in names or part.names():
         if not _COLUMN.fullmatch(name):
-            part.fault(name, "is not a column name; write the field's name as ServiceNow has it, such as caller_id")
+            part.refuse(name, "is not a column name; write the field's name as ServiceNow has it, such as caller_id")
         elif name in _OURS or name.startswith("sys_"):
-            part.fault(name, "is written by the sync itself; leave it out")
-        elif isinstance(value := part.text(name, letters_max=4000, lines=True, blank=True), str):
+            part.refuse(name, "is written by the sync itself; leave it out")
+        elif isinstance(value := part.text(name, letters_max=COLUMN_LETTERS_MAX, lines=True, blank=True), str):
             chosen[name] = value
     return chosen
 
 
 def _credentials(body: Fields) -> dict[str, str] | UnsetType:
-    part = body.part("credentials", CREDENTIAL_NAMES)
+    part = body.part("credentials", _CREDENTIALS_FORM)
     if part is None:
         return UNSET
+    for name in OAUTH_NAMES:
+        part.refuse(name, "OAuth is not in this version of syncd; give username and password, or api_key")
     chosen: dict[str, str] = {}
-    for name in part.names():
-        value = part.raw(name)
-        if name not in CREDENTIAL_NAMES:
+    for name in CREDENTIAL_NAMES:
+        value = part.raw(name, ANY)
+        if isinstance(value, UnsetType):
             continue
         # Never ``shown``: a secret must not come back in an error message.
         if not isinstance(value, str) or not value or len(value) > SECRET_LETTERS_MAX:
@@ -283,10 +303,7 @@ def _credentials(body: Fields) -> dict[str, str] | UnsetType:
         if (fault := _secret_fault(name, value)) is not None:
             part.fault(name, fault)
         chosen[name] = value
-    for name in OAUTH_NAMES:
-        if name in chosen:
-            part.fault(name, "OAuth is not in this version of syncd; give username and password, or api_key")
-    if set(chosen) - OAUTH_NAMES not in ({"username", "password"}, {"api_key"}):
+    if set(chosen) not in ({"username", "password"}, {"api_key"}):
         body.fault("credentials", "do not belong together; give username and password, or api_key")
     return chosen
 
@@ -305,7 +322,7 @@ def _secret_fault(name: str, value: str) -> str | None:
 
 
 def _webhook_secret(body: Fields) -> str | UnsetType:
-    value = body.raw("webhook_secret")
+    value = body.raw("webhook_secret", _SECRET_FORM)
     if isinstance(value, UnsetType):
         return value
     if not isinstance(value, str) or not value.strip() or "\0" in value or len(value) > SECRET_LETTERS_MAX:

@@ -5,6 +5,7 @@ A view of State and of what the actors and the webhook door count. Lag is null u
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Literal
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ from syncd.core import mapping
 from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
-from syncd.core.views import optional_time
+from syncd.core.views import Time, optional_time
 
 REASONS_MAX = 20
 NO_FAILURE = Failure("", "")
@@ -47,7 +48,7 @@ class Counts(Health, frozen=True, kw_only=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits to be written. ``oldest_age_s`` is null when nothing does."""
+    """What waits to be written. `oldest_age_s` is null when nothing does."""
 
     outbox: int
     inflight: int
@@ -55,9 +56,9 @@ class Queue(Struct, frozen=True):
 
 
 class Webhooks(Struct, frozen=True):
-    """Since the start of the daemon."""
+    """Webhooks since the start of the daemon."""
 
-    last_received_at: str | None
+    last_received_at: Time | None
     accepted: int
     rejected: int
     duplicates: int
@@ -66,7 +67,7 @@ class Webhooks(Struct, frozen=True):
 class Api(Struct, frozen=True):
     """Requests to ServiceNow since the daemon started.
 
-    ``remaining_budget``: what its hourly rule has left for us, by our own count; null where there is no rule.
+    `remaining_budget`: what its hourly rule has left for us, by our own count; null where there is no rule.
     """
 
     requests: int
@@ -77,11 +78,11 @@ class Api(Struct, frozen=True):
 
 
 class StatusView(Struct, frozen=True, kw_only=True):
-    """Contract section 7."""
+    """How the sync of an integration is doing: one state, the reasons for it, and the numbers behind it."""
 
     integration_id: str
     handle: str
-    state: str
+    state: Literal["healthy", "degraded", "paused", "down"]
     reasons: list[str]
     links: dict[str, int]
     queue: Queue
@@ -90,8 +91,8 @@ class StatusView(Struct, frozen=True, kw_only=True):
     conflicts: int
     webhooks: Webhooks
     api: Api
-    last_reconcile: str | None
-    next_reconcile: str | None
+    last_reconcile: Time | None
+    next_reconcile: Time | None
 
 
 def status(state: State, integration: Integration, counts: Counts, at_s: float) -> StatusView:

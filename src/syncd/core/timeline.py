@@ -12,23 +12,23 @@ from msgspec import UNSET, Struct, UnsetType
 from syncd.core import events as e
 from syncd.core.model import Half, Observation
 from syncd.core.state import State
-from syncd.core.views import rfc3339
+from syncd.core.views import Time, rfc3339
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Found: TypeAlias = tuple[str, dict[str, "Json"]]
 
 
 class CloudEvent(Struct, frozen=True, kw_only=True):
-    """CloudEvents 1.0, structured mode. The extension attributes: ``position``, ``by``, ``trace``, and who asked.
+    """CloudEvents 1.0, structured mode. The extension attributes: `position`, `by`, `trace`, and who asked.
 
-    ``principal`` and ``address`` are there when a caller asked for it: which token or user, and from where.
+    `principal` and `address` are there when a caller asked for it: which token or user, and from where.
     """
 
     specversion: str = "1.0"
     id: str
     source: str
     type: str
-    time: str
+    time: Time
     subject: str
     datacontenttype: str = "application/json"
     position: int
@@ -36,7 +36,7 @@ class CloudEvent(Struct, frozen=True, kw_only=True):
     trace: str
     principal: str | UnsetType = UNSET
     address: str | UnsetType = UNSET
-    data: dict[str, Json]
+    data: Mapping[str, object]
 
 
 def entries(state: State, records: Sequence[e.Record], incident_id: str) -> list[CloudEvent]:

@@ -3,7 +3,7 @@
 That a token was used is journaled at most once an hour, so reading costs no write; in between the doors remember it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Struct
@@ -30,12 +30,11 @@ class NewToken(Struct, frozen=True):
     expires_at_s: float | None
 
 
-def read(raw: Mapping[str, object]) -> NewToken:
+def read(body: Fields) -> NewToken:
     """A wanted token from a request's object; ``Invalid`` with every fault."""
-    body = Fields(raw, ("name", "scope", "expires_at"))
     name = body.text("name", letters_max=100)
     scope = body.choice("scope", SCOPES, required=True)
-    expires_at_s = None if body.raw("expires_at") is None else body.moment_s("expires_at")
+    expires_at_s = body.optional_moment_s("expires_at")
     body.done("the token")
     return NewToken(given(name, "api"), given(scope, "read"), given(expires_at_s, None))
 

@@ -4,7 +4,7 @@ A verdict moves no value to ServiceNow and none from it, except a value that a p
 the link, and the ordinary merge does the rest (docs/sync.md, "Conflicts").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from syncd.core import finding
 from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried, LinkRemoved
-from syncd.core.fields import Fields
+from syncd.core.fields import ANY, Fields
 from syncd.core.model import Conflict, DeadLetter, Integration, Link, Side
 from syncd.core.requests import Pair, checked_value
 from syncd.core.state import State, link_id
@@ -29,17 +29,13 @@ class Verdict(Struct, frozen=True):
     value: object = UNSET
 
 
-def read(raw: Mapping[str, object]) -> Verdict:
+def read(body: Fields) -> Verdict:
     """A verdict from a request's object: exactly one of ``use`` and ``value``; ``Invalid`` otherwise."""
-    body = Fields(raw, ("use", "value"))
     sides: tuple[Side, ...] = ("platform", "external")
     side = body.choice("use", sides)
-    value = body.raw("value")
-    body.done("the verdict")
-    if isinstance(side, UnsetType) == isinstance(value, UnsetType):
-        raise Invalid(
-            "which value stands is not clear", hint='send {"use": "platform"}, {"use": "external"} or {"value": …}'
-        )
+    value = body.raw("value", ANY)
+    way_out = 'send {"use": "platform"}, {"use": "external"} or {"value": …}'
+    body.done("the verdict", least=1, most=1, hint=way_out)
     return Verdict(None if isinstance(side, UnsetType) else side, value)
 
 

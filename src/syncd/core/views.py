@@ -1,88 +1,110 @@
 """What the API shows: State as JSON-able Structs, named exactly as the contract names them.
 
 Views only: nothing here decides, and no secret can come through, since no view has a field for one. Times are RFC 3339
-in UTC with microseconds; what is not there is null.
+in UTC with microseconds; what is not there is null. Types and docstrings of the views go into the API's description.
 """
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from syncd.core import sending, worknotes
-from syncd.core.model import Conflict, DeadLetter, Failure, Incident, Integration, Link, Note, NoteEntry, Token
+from syncd.core.model import (
+    Conflict,
+    DeadLetter,
+    Direction,
+    Failure,
+    Incident,
+    Integration,
+    Link,
+    LinkState,
+    Note,
+    NoteEntry,
+    Operation,
+    Severity,
+    Status,
+    Strategy,
+    Token,
+)
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
 
+Time: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
 
 class IncidentLink(Struct, frozen=True):
-    """A link as its incident shows it. ``integration`` is the handle."""
+    """A link as its incident shows it. `integration` is the handle."""
 
     integration_id: str
     integration: str
     external_id: str | None
     external_number: str | None
     external_url: str | None
-    state: str
+    state: LinkState
 
 
 class IncidentView(Struct, frozen=True):
-    """Contract section 2."""
+    """An incident. `version` counts effective changes of its fields, not notes or links."""
 
     id: str
     organization_id: str
     title: str
     description: str
-    severity: str
-    status: str
+    severity: Severity
+    status: Status
     assigned_to: str | None
     service: str | None
     resolution_code: str | None
     resolution_notes: str | None
     version: int
-    created_at: str
-    updated_at: str
+    created_at: Time
+    updated_at: Time
     updated_by: str
     links: list[IncidentLink]
 
 
 class NoteView(Struct, frozen=True):
-    """A work note. ``origin``: ``platform`` or the integration it came through."""
+    """A work note. `origin`: `platform`, or the integration that it came through."""
 
     id: str
     text: str
     author: str
-    created_at: str
+    created_at: Time
     origin: str
 
 
 class DeliveryView(Struct, frozen=True):
-    """What a link's record has not got yet. ``error``: what the last attempt met, in ServiceNow's own words."""
+    """What a link's record has not got yet. `error`: what the last attempt met, in ServiceNow's own words."""
 
     waiting: list[str]
-    since: str
+    since: Time
     attempts: int
-    next_attempt_at: str
+    next_attempt_at: Time
     error: "DeliveryErrorView | None"
 
 
 class LinkView(Struct, frozen=True):
-    """Contract section 9, "Link". ``delivery`` is null when nothing waits."""
+    """The pair of an incident and its record. `pending`: the record is not made yet; `parked`: it is gone or hidden.
+
+    `delivery` is null when nothing waits.
+    """
 
     incident_id: str
     external_id: str | None
     external_number: str | None
     external_url: str | None
-    state: str
+    state: LinkState
     reason: str | None
-    created_at: str
-    last_synced_at: str | None
+    created_at: Time
+    last_synced_at: Time | None
     delivery: DeliveryView | None
 
 
 class IntegrationView(Struct, frozen=True):
-    """Contract section 4. ``credentials_set`` and ``account`` say how we log in, without the secrets themselves."""
+    """An integration. `credentials_set` and `account` say how we log in, without the secrets themselves."""
 
     id: str
     handle: str
@@ -90,9 +112,9 @@ class IntegrationView(Struct, frozen=True):
     organization_id: str
     integration_type: str
     base_url: str
-    sync_direction: str
+    sync_direction: Direction
     enabled: bool
-    conflict_strategy: str
+    conflict_strategy: Strategy
     conflict_window: str
     create_external: bool
     create_platform: bool
@@ -103,8 +125,8 @@ class IntegrationView(Struct, frozen=True):
     transaction_quota: str
     account: str | None
     credentials_set: list[str]
-    created_at: str
-    first_enabled_at: str | None
+    created_at: Time
+    first_enabled_at: Time | None
 
 
 class NewIntegrationView(IntegrationView, frozen=True):
@@ -114,14 +136,14 @@ class NewIntegrationView(IntegrationView, frozen=True):
 
 
 class RotatedView(Struct, frozen=True):
-    """The answer to a rotation."""
+    """The new webhook secret, and until when the old one is valid."""
 
     webhook_secret: str
-    previous_valid_until: str
+    previous_valid_until: Time
 
 
 class ConflictView(Struct, frozen=True):
-    """Contract section 9, "Conflict"."""
+    """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending."""
 
     id: str
     integration_id: str
@@ -133,14 +155,14 @@ class ConflictView(Struct, frozen=True):
     external: str | None
     platform_by: str
     external_by: str
-    platform_at: str | None
-    external_at: str | None
-    strategy: str
-    status: str
+    platform_at: Time | None
+    external_at: Time | None
+    strategy: Strategy
+    status: Literal["pending", "resolved", "ignored"]
     decided: str | None
     version: int
-    created_at: str
-    resolved_at: str | None
+    created_at: Time
+    resolved_at: Time | None
     resolved_by: str | None
 
 
@@ -154,21 +176,38 @@ class DeliveryErrorView(Struct, frozen=True):
 
 
 class DeadLetterView(Struct, frozen=True):
-    """Contract section 9, "Dead letter". ``would_send``: what a retry would send as things stand, by column."""
+    """A change that cannot be delivered without a person or a changed condition. `remedy` says what to do.
+
+    `would_send`: what a retry would send as things stand, by column.
+    """
 
     id: str
     incident_id: str
     external_id: str | None
-    operation: str
+    operation: Operation
     fields: list[str]
     attempts: int
     error: DeliveryErrorView
     remedy: str
-    created_at: str
-    last_attempt_at: str
-    next_attempt_at: str | None
+    created_at: Time
+    last_attempt_at: Time
+    next_attempt_at: Time | None
     note_id: str | None
     would_send: dict[str, str]
+
+
+class QueuedView(Struct, frozen=True):
+    """How many dead letters are tried again, and which."""
+
+    queued: int
+    entries: list[str]
+
+
+class DiscardedView(Struct, frozen=True):
+    """The dead letter that was given up."""
+
+    id: str
+    discarded: bool = True
 
 
 class TokenView(Struct, frozen=True):
@@ -176,10 +215,10 @@ class TokenView(Struct, frozen=True):
 
     id: str
     name: str
-    scope: str
-    created_at: str
-    last_used_at: str | None
-    expires_at: str | None
+    scope: Literal["read", "operate", "admin"]
+    created_at: Time
+    last_used_at: Time | None
+    expires_at: Time | None
 
 
 class NewTokenView(TokenView, frozen=True):
@@ -189,7 +228,7 @@ class NewTokenView(TokenView, frozen=True):
 
 
 class RunView(Struct, frozen=True, kw_only=True):
-    """Contract section 9, "Run". ``observed``: records that showed something new."""
+    """A run over all links. `observed`: how many records showed something new."""
 
     id: str
     integration_id: str
@@ -197,11 +236,18 @@ class RunView(Struct, frozen=True, kw_only=True):
     trigger: str
     status: str
     reason: str
-    started_at: str
-    finished_at: str
+    started_at: Time
+    finished_at: Time
     checked: int
     observed: int
     drifts: list[dict[str, str]]
+
+
+class HealthView(Struct, frozen=True):
+    """That the daemon is there, and its time."""
+
+    status: Literal["healthy", "ready"]
+    timestamp: Time
 
 
 def rfc3339(at_s: float) -> str:

@@ -13,10 +13,11 @@ from urllib.parse import quote, urlencode
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from quart import Response, request
 
-from syncd.core.fields import shown
+from syncd.core.fields import Fields, Form, shown
+from syncd.edges.api.description import Parameter
 from syncd.errors import Busy, Invalid, Malformed, NotJson, Problem, Refused, SyncdError
 
 T = TypeVar("T")
@@ -26,14 +27,45 @@ LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1000
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
-_VERSION = re.compile(r'(?:W/)?"?([0-9]{1,15})"?')
+_VERSION: Final = r'(?:W/)?"?([0-9]{1,15})"?'
+
+IF_MATCH: Final = Parameter(
+    "If-Match",
+    "The version that was read, bare or quoted: another one there by now is 412.",
+    {"type": "string", "pattern": rf"^(?:{_VERSION}|\*)$"},
+)
+PAGE: Final = (
+    Parameter(
+        "limit",
+        "How many a page holds at most.",
+        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+    ),
+    Parameter(
+        "cursor",
+        "Where the page begins: as the `Link` of the one before says.",
+        {"type": "string", "minLength": 1, "format": "cursor"},
+    ),
+)
+LINK: Final = Parameter("Link", 'The next page, if there is one: `<…>; rel="next"`.', {"type": "string"})
 
 
 class Fault(Struct, frozen=True):
-    """One entry of a problem's ``errors``."""
+    """One thing that is wrong with the input."""
 
     path: str
     message: str
+
+
+class ProblemView(Struct, frozen=True, kw_only=True):
+    """Why a request was refused (RFC 9457). ``hint`` is the way out; ``current`` is what is there now, with a 412."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    hint: str | UnsetType = UNSET
+    errors: list[Fault] | UnsetType = UNSET
+    current: object = UNSET
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -49,35 +81,37 @@ def nothing() -> Response:
     return response
 
 
-def problem_fields(error: SyncdError, extra: Mapping[str, object] | None = None) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the problem that an error is. ``extra``: more members of it.
+def problem_fields(error: SyncdError, current: object = UNSET) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the problem that an error is. ``current``: what is there instead.
 
     What is not a refusal is a fault of ours or of ServiceNow's that passes: 503.
     """
     status = error.status if isinstance(error, Refused) else Busy.status
-    title = error.title if isinstance(error, Refused) else Busy.title
-    members: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": str(error)}
-    if error.hint:
-        members["hint"] = error.hint
-    if isinstance(error, Refused) and error.problems:
-        members["errors"] = [Fault(path, message) for path, message in error.problems]
+    told = ProblemView(
+        title=error.title if isinstance(error, Refused) else Busy.title,
+        status=status,
+        detail=str(error),
+        hint=error.hint or UNSET,
+        errors=[Fault(*one) for one in error.problems] if isinstance(error, Refused) and error.problems else UNSET,
+        current=current,
+    )
     headers = {"Content-Type": PROBLEM}
     if isinstance(error, Refused) and error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="syncd"'
-    return status, headers, msgspec.json.encode({**members, **(extra or {})})
+    return status, headers, msgspec.json.encode(told)
 
 
 def plain_problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """A problem that no error of ours stands for."""
-    members = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return Response(msgspec.json.encode(members), status=status, headers={**(headers or {}), "Content-Type": PROBLEM})
+    told = msgspec.json.encode(ProblemView(title=title, status=status, detail=detail))
+    return Response(told, status=status, headers={**(headers or {}), "Content-Type": PROBLEM})
 
 
-def problem(error: SyncdError, extra: Mapping[str, object] | None = None) -> Response:
+def problem(error: SyncdError, current: object = UNSET) -> Response:
     """An error as an answer."""
-    status, headers, body = problem_fields(error, extra)
+    status, headers, body = problem_fields(error, current)
     return Response(body, status=status, headers=headers)
 
 
@@ -95,16 +129,16 @@ def parse_object(raw: bytes) -> dict[str, object]:
     return value
 
 
-async def body() -> dict[str, object]:
-    """The request's JSON object; an empty body without a media type is an empty object."""
+async def body() -> Fields:
+    """The request's JSON object, to be read; an empty body without a media type is an empty object."""
     raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     media = (request.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
     if not raw and media in {"", JSON}:
-        return {}
+        return Fields({})
     if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
         said = f"Content-Type {shown(media)}" if media else "no Content-Type"
         raise NotJson(f"the body has {said}", hint=f"send JSON, with Content-Type: {JSON}")
-    return parse_object(raw)
+    return Fields(parse_object(raw))
 
 
 def if_match() -> int | None:
@@ -112,7 +146,7 @@ def if_match() -> int | None:
     given = request.headers.get("If-Match")
     if given is None or given.strip() == "*":
         return None
-    match = _VERSION.fullmatch(given.strip())
+    match = re.fullmatch(_VERSION, given.strip())
     if match is None:
         raise Malformed(
             f"If-Match {shown(given)} is not a version", hint='send the version you read, such as If-Match: "3"'
@@ -120,15 +154,19 @@ def if_match() -> int | None:
     return int(match.group(1))
 
 
-def filters(*known: str) -> dict[str, str]:
-    """The query's filters; ``Invalid`` for a key that is not one of them, which would silently filter nothing."""
+def filters(*known: Parameter) -> dict[str, str]:
+    """The query, which holds nothing but these; ``Invalid`` for another key, which would silently filter nothing."""
     found: dict[str, str] = {}
     problems = []
+    of = {one.name: one for one in known}
     for key, value in request.args.items(multi=True):
-        if key in found or (key not in known and key not in {"limit", "cursor"}):
-            named = ", ".join((*known, "limit", "cursor"))
-            reason = "is given twice; give it once" if key in found else f"is not known here; known are {named}"
-            problems.append(Problem(key[:60], reason))
+        words = of[key].form.get("enum") if key in of else None
+        if key in found:
+            problems.append(Problem(key[:60], "is given twice; give it once"))
+        elif key not in of:
+            problems.append(Problem(key[:60], f"is not known here; known are {', '.join(of) or 'no keys at all'}"))
+        elif isinstance(words, list) and value not in words:
+            problems.append(Problem(key, f"{shown(value)} is not one of {', '.join(words)}"))
         found[key] = value
     if problems:
         faults = "; ".join(f"{path}: {message}" for path, message in problems)
@@ -136,19 +174,9 @@ def filters(*known: str) -> dict[str, str]:
     return found
 
 
-def one_of(found: Mapping[str, str], name: str, words: Iterable[str]) -> str | None:
-    """A filter that must be one of some words; None when it is not given."""
-    value = found.get(name)
-    words = tuple(words)
-    if value is not None and value not in words:
-        fault = Problem(name, f"{shown(value)} is not one of {', '.join(words)}")
-        raise Invalid(f"{name} {shown(value)} is not one of {', '.join(words)}", problems=(fault,))
-    return value
-
-
-def flag(found: Mapping[str, str], name: str) -> bool:
-    """A filter that is true or false; false when it is not given."""
-    return one_of(found, name, ("true", "false")) == "true"
+def one_of(words: Iterable[str]) -> Form:
+    """The form of a filter that is one of some words; ``filters`` sees to it."""
+    return {"type": "string", "enum": list(words)}
 
 
 class Page(Struct, frozen=True):

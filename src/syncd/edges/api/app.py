@@ -7,22 +7,27 @@ after it (problem+json). Handlers never own durable work: a client that leaves t
 import logging
 import re
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
+import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from syncd.core.views import rfc3339
-from syncd.edges.api import conflicts, dead_letters, incidents, integrations, links, tokens
+from syncd.core.views import HealthView, rfc3339
+from syncd.edges.api import conflicts, dead_letters, docs_page, examples, incidents, integrations, links, tokens
 from syncd.edges.api.access import Call, check_scope
-from syncd.edges.api.answers import answer, plain_problem, problem
+from syncd.edges.api.answers import JSON, answer, plain_problem, problem
+from syncd.edges.api.description import TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.listeners import Peer
+from syncd.edges.api.openapi import document
 from syncd.edges.api.routes import OPEN, Routes
-from syncd.edges.api.webhooks import WEBHOOK_PREFIX, WebhookDoor
+from syncd.edges.api.webhook_body import WEBHOOK_FORM
+from syncd.edges.api.webhooks import WEBHOOK_PREFIX, Accepted, WebhookDoor
 from syncd.errors import Busy, SyncdError, TooLarge, Unknown
 from syncd.seams import Receive, Send
 from syncd.telemetry import trace
@@ -33,7 +38,43 @@ PATH_LETTERS_SHOWN = 200
 
 _NOT_YET = re.compile(
     r"/api/v1/(integrations/[^/]+/(test|import|(field-ownership|field-mapping)(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
-    r"|incidents/[^/]+/explain|events|openapi\.json)|/metrics|/docs"
+    r"|incidents/[^/]+/explain|events)|/metrics"
+)
+
+TOPIC: Final = "The daemon"
+HEALTH: Final = Description(topic=TOPIC, summary="Tell that the daemon is there", answers=(Answer(HealthView),))
+READY: Final = Description(
+    topic=TOPIC,
+    summary="Tell whether the daemon is ready",
+    notes="200 only when the journal is replayed and can be written.",
+    answers=(Answer(HealthView),),
+)
+DOCUMENT: Final = Description(
+    topic=TOPIC, summary="Describe the API", notes="OpenAPI 3.1.", answers=(Answer({"type": "object"}),)
+)
+DOCS: Final = Description(
+    topic=TOPIC,
+    summary="Describe the API to a person",
+    notes="A page without scripts, from the same description.",
+    answers=(Answer(TEXT, media="text/html"),),
+)
+WEBHOOK: Final = Description(
+    topic="Webhooks",
+    summary="Take a webhook of ServiceNow",
+    notes=(
+        "A hint that a record changed: the record is read, the values in the body are never applied. "
+        "The signature is over the raw body, or over `<timestamp>.<body>` with `X-ServiceNow-Timestamp`."
+    ),
+    takes=WEBHOOK_FORM,
+    example=examples.WEBHOOK,
+    headers=(
+        Parameter(
+            "X-ServiceNow-Timestamp",
+            "Unix seconds, within 5 minutes of our clock.",
+            {"type": "string", "pattern": "^[0-9]{1,12}$"},
+        ),
+    ),
+    answers=(Answer(Accepted, 202),),
 )
 
 log = logging.getLogger("syncd.http")
@@ -68,6 +109,8 @@ def build_quart(desk: Desk) -> QuartTrio:
     _add_health(routes, desk)
     for part in (incidents, integrations, links, conflicts, dead_letters, tokens):
         part.add_routes(routes, desk)
+    routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
+    _add_description(routes)
     routes.check()
     _guard(app, routes, desk)
     _add_error_handlers(app)
@@ -77,16 +120,38 @@ def build_quart(desk: Desk) -> QuartTrio:
 def _add_health(routes: Routes, desk: Desk) -> None:
     async def health() -> Response:
         await trio.lowlevel.checkpoint()  # asynchronous, here and below, since Quart runs plain functions in threads
-        return answer({"status": "healthy", "timestamp": rfc3339(desk.clock.now_s())})
+        return answer(HealthView("healthy", rfc3339(desk.clock.now_s())))
 
     async def ready() -> Response:
         if desk.journal.full:
             raise Busy("the disk of the state folder is full", hint="make room; nothing was lost", retry_after_s=5)
         await desk.settled()
-        return answer({"status": "ready", "timestamp": rfc3339(desk.clock.now_s())})
+        return answer(HealthView("ready", rfc3339(desk.clock.now_s())))
 
-    routes.add("GET", "/health", OPEN, health)
-    routes.add("GET", "/ready", OPEN, ready)
+    routes.add("GET", "/health", OPEN, health, HEALTH)
+    routes.add("GET", "/ready", OPEN, ready, READY)
+
+
+def _add_description(routes: Routes) -> None:
+    """The description, of itself too. It is made here, so that what cannot be described does not start."""
+
+    async def show_document() -> Response:
+        await trio.lowlevel.checkpoint()
+        return Response(document_text, content_type=JSON)
+
+    @cache
+    def page() -> str:
+        return docs_page.page(described)
+
+    async def show_page() -> Response:
+        await trio.lowlevel.checkpoint()
+        policy = {"Content-Security-Policy": docs_page.POLICY}
+        return Response(page(), content_type="text/html; charset=utf-8", headers=policy)
+
+    routes.add("GET", "/api/v1/openapi.json", "read", show_document, DOCUMENT)
+    routes.add("GET", "/docs", "read", show_page, DOCS)
+    described = document(routes.described)
+    document_text = msgspec.json.encode(described)
 
 
 def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:

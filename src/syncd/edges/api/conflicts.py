@@ -1,24 +1,80 @@
 """The routes of conflicts: list, read, resolve, ignore."""
 
+from typing import Final
+
 from quart import Response
 
 from syncd.actors.ports import Decide
 from syncd.core import finding, verdicts, views
 from syncd.core.model import Conflict
-from syncd.edges.api.answers import answer, body, filters, if_match, one_of, paged, problem, wanted_page
+from syncd.core.requests import no_fields
+from syncd.edges.api import examples
+from syncd.edges.api.answers import (
+    IF_MATCH,
+    LINK,
+    PAGE,
+    answer,
+    body,
+    filters,
+    if_match,
+    one_of,
+    paged,
+    problem,
+    wanted_page,
+)
+from syncd.edges.api.description import ETAG, TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import Desk, caller
 from syncd.edges.api.routes import Routes
-from syncd.errors import Stale
+from syncd.errors import Stale, Unknown, WrongState
 
-STATUSES = ("pending", "resolved", "ignored")
+TOPIC: Final = "Conflicts"
+BASE: Final = "/api/v1/conflicts"
+ONE: Final = f"{BASE}/<conflict_id>"
+FILTERS: Final = (
+    Parameter("integration", "Under this integration: id, handle or name.", TEXT),
+    Parameter("status", "In this status.", one_of(("pending", "resolved", "ignored"))),
+    Parameter("incident", "Of this incident.", TEXT),
+)
+LIST: Final = Description(
+    topic=TOPIC,
+    summary="List conflicts",
+    notes="The newest first.",
+    query=(*FILTERS, *PAGE),
+    answers=(Answer(list[views.ConflictView], headers=(LINK,), example=[examples.CONFLICT]),),
+    refuses=(Unknown,),
+)
+SHOW: Final = Description(
+    topic=TOPIC,
+    summary="Show a conflict",
+    answers=(Answer(views.ConflictView, headers=(ETAG,), example=examples.CONFLICT),),
+)
+RESOLVE: Final = Description(
+    topic=TOPIC,
+    summary="Decide a conflict",
+    notes="Names the side whose value stands, or a value of its own; the sync then carries it to both sides.",
+    takes=verdicts.read,
+    example=examples.VERDICT,
+    headers=(IF_MATCH,),
+    answers=(Answer(views.ConflictView),),
+    refuses=(WrongState, Stale),
+)
+IGNORE: Final = Description(
+    topic=TOPIC,
+    summary="Leave a conflict alone",
+    notes="Both values stay as they are; it is not asked again until one of them changes.",
+    takes=no_fields,
+    headers=(IF_MATCH,),
+    answers=(Answer(views.ConflictView),),
+    refuses=(WrongState, Stale),
+)
 
 
 def add_routes(routes: Routes, desk: Desk) -> None:
     """Put them into the application."""
 
     async def find() -> Response:
-        page, found = wanted_page(), filters("integration", "status", "incident")
-        status = one_of(found, "status", STATUSES)
+        page, found = wanted_page(), filters(*FILTERS, *PAGE)
+        status = found.get("status")
         under = finding.integration(desk.state, found["integration"]).id if "integration" in found else None
         of = finding.incident(desk.state, found["incident"]).id if "incident" in found else None
         chosen = sorted(
@@ -46,21 +102,21 @@ def add_routes(routes: Routes, desk: Desk) -> None:
 
     async def ignore(conflict_id: str) -> Response:
         version = if_match()
-        await body()
+        no_fields(await body())
         return await settle(conflict_id, verdicts.ignore(conflict_id, by=caller().by, version=version))
 
     async def settle(conflict_id: str, decide: Decide[Conflict]) -> Response:
         try:
             return answer(views.conflict(await desk.change(decide)))
         except Stale as error:
-            response = problem(error, {"current": views.conflict(finding.conflict(desk.state, conflict_id))})
+            response = problem(error, views.conflict(finding.conflict(desk.state, conflict_id)))
             await desk.settled()
             return response
 
-    routes.add("GET", "/api/v1/conflicts", "read", find)
-    routes.add("GET", "/api/v1/conflicts/<conflict_id>", "read", show)
-    routes.add("POST", "/api/v1/conflicts/<conflict_id>/resolve", "operate", resolve)
-    routes.add("POST", "/api/v1/conflicts/<conflict_id>/ignore", "operate", ignore)
+    routes.add("GET", BASE, "read", find, LIST)
+    routes.add("GET", ONE, "read", show, SHOW)
+    routes.add("POST", f"{ONE}/resolve", "operate", resolve, RESOLVE)
+    routes.add("POST", f"{ONE}/ignore", "operate", ignore, IGNORE)
 
 
 def _number(one: Conflict) -> tuple[float, str]:

@@ -1,24 +1,107 @@
 """The routes of incidents: declare, list, read, change, note, timeline."""
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeAlias
 
 import msgspec
 from quart import Response, request
 
 from syncd.core import finding, timeline, views
-from syncd.core.fields import Fields, given, shown, time_s
-from syncd.core.model import STATUSES, Incident
-from syncd.core.requests import incident_changes, new_incident, new_note
-from syncd.core.requests import severity as severity_of
+from syncd.core.fields import MOMENT, shown, time_s
+from syncd.core.model import SEVERITIES, STATUSES, Incident, Severity
+from syncd.core.requests import SEVERITY_TEXT, incident_changes, new_incident, new_note, severity_of
 from syncd.credentials import digest_of
-from syncd.edges.api.answers import answer, body, filters, if_match, one_of, paged, problem, wanted_page
+from syncd.edges.api import examples
+from syncd.edges.api.answers import (
+    IF_MATCH,
+    LINK,
+    PAGE,
+    answer,
+    body,
+    filters,
+    if_match,
+    one_of,
+    paged,
+    problem,
+    wanted_page,
+)
+from syncd.edges.api.description import ETAG, LOCATION, TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import Desk, caller
 from syncd.edges.api.routes import Routes
-from syncd.errors import Invalid, Malformed, Problem, Stale
+from syncd.errors import Invalid, Malformed, Problem, Stale, Unknown
 
-KEY_LETTERS_MAX = 255
-FILTERS = ("organization_id", "status", "severity", "q", "integration", "updated_since")
+TOPIC: Final = "Incidents"
+BASE: Final = "/api/v1/incidents"
+ONE: Final = f"{BASE}/<incident_id>"
+KEY_LETTERS_MAX: Final = 255
+FILTERS: Final = (
+    Parameter("organization_id", "Of this organization.", TEXT),
+    Parameter("status", "In this status.", one_of(STATUSES)),
+    Parameter("severity", "Of this severity.", SEVERITY_TEXT),
+    Parameter("q", "With these letters in title, description, id or record number, in any case.", TEXT),
+    Parameter("integration", "With a link under this integration: id, handle or name.", TEXT),
+    Parameter("updated_since", "Changed at this time or later.", MOMENT),
+)
+IDEMPOTENCY_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "Any text of yours: the same again within 24 h gives the first answer again, and declares nothing.",
+    {"type": "string", "pattern": f"^[!-~](?:[ -~]{{0,{KEY_LETTERS_MAX - 2}}}[!-~])?$", "format": "idempotency-key"},
+)
+REPLAYED: Final = Parameter("Idempotent-Replayed", "`true` when this is an earlier answer.", one_of(("true",)))
+DECLARE: Final = Description(
+    topic=TOPIC,
+    summary="Declare an incident",
+    notes="It is made in ServiceNow too, under every integration of its organization that wants it.",
+    takes=new_incident,
+    example=examples.NEW_INCIDENT,
+    headers=(IDEMPOTENCY_KEY,),
+    answers=(Answer(views.IncidentView, 201, (LOCATION, REPLAYED), example=examples.INCIDENT),),
+)
+LIST: Final = Description(
+    topic=TOPIC,
+    summary="List incidents",
+    notes="The newest first.",
+    query=(*FILTERS, *PAGE),
+    answers=(Answer(list[views.IncidentView], headers=(LINK,), example=[examples.INCIDENT]),),
+    refuses=(Unknown,),
+)
+SHOW: Final = Description(
+    topic=TOPIC,
+    summary="Show an incident",
+    answers=(Answer(views.IncidentView, headers=(ETAG,), example=examples.INCIDENT),),
+)
+EDIT: Final = Description(
+    topic=TOPIC,
+    summary="Change an incident",
+    notes="Changes the fields that are named, and no other; null or an empty text clears one.",
+    takes=incident_changes,
+    example=examples.CHANGES,
+    headers=(IF_MATCH,),
+    answers=(Answer(views.IncidentView, headers=(ETAG,), example=examples.INCIDENT),),
+    refuses=(Stale,),
+)
+LIST_NOTES: Final = Description(
+    topic=TOPIC,
+    summary="List the work notes of an incident",
+    notes="The oldest first.",
+    query=PAGE,
+    answers=(Answer(list[views.NoteView], headers=(LINK,)),),
+)
+ADD_NOTE: Final = Description(
+    topic=TOPIC,
+    summary="Add a work note to an incident",
+    notes="Notes are only ever added. The author is whoever calls, unless another one is named.",
+    takes=new_note,
+    example=examples.NEW_NOTE,
+    answers=(Answer(views.NoteView, 201, example=examples.NOTE),),
+)
+TIMELINE: Final = Description(
+    topic=TOPIC,
+    summary="Show what happened to an incident",
+    notes="Both sides, as CloudEvents 1.0, the oldest first: `im.incident.*` and `im.sync.*`.",
+    query=PAGE,
+    answers=(Answer(list[timeline.CloudEvent], headers=(LINK,)),),
+)
 Numbered: TypeAlias = tuple[int, Incident]
 
 
@@ -37,14 +120,14 @@ def add_routes(routes: Routes, desk: Desk) -> None:
                 body_digest=digest_of(msgspec.json.encode(wanted).decode()),
             )
         )
-        headers = {"Location": f"/api/v1/incidents/{declared.incident_id}"}
+        headers = {"Location": f"{BASE}/{declared.incident_id}"}
         if declared.repeated:
             headers["Idempotent-Replayed"] = "true"
         return answer(declared.body, 201, headers)
 
     async def find() -> Response:
-        page = wanted_page()
-        chosen = _chosen(desk)
+        page, found = wanted_page(), filters(*FILTERS, *PAGE)
+        chosen = _chosen(desk, found)
         return await desk.shown(
             lambda: paged(
                 page,
@@ -67,13 +150,13 @@ def add_routes(routes: Routes, desk: Desk) -> None:
             after = await desk.change(desk.platform.edit(incident_id, changes, by=caller().by, version=version))
         except Stale as error:
             present = views.incident(desk.state, finding.incident(desk.state, incident_id))
-            response = problem(error, {"current": present})
+            response = problem(error, present)
             await desk.settled()
             return response
         return answer(after, headers={"ETag": f'"{after.version}"'})
 
     async def list_notes(incident_id: str) -> Response:
-        page, _ = wanted_page(), filters()
+        page, _ = wanted_page(), filters(*PAGE)
         finding.incident(desk.state, incident_id)
         notes = list(enumerate(desk.state.notes.get(incident_id, ())))
         return await desk.shown(
@@ -87,19 +170,19 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.note(note), 201)
 
     async def show_timeline(incident_id: str) -> Response:
-        page, _ = wanted_page(), filters()
+        page, _ = wanted_page(), filters(*PAGE)
         incident = finding.incident(desk.state, incident_id)
         await desk.settled()  # the records below wait for the disk too, and without a deadline
         entries = timeline.entries(desk.state, await desk.journal.records(incident.positions), incident_id)
         return paged(page, enumerate(entries), key=lambda item: (float(item[0]), ""), show=lambda item: item[1])
 
-    routes.add("POST", "/api/v1/incidents", "operate", declare)
-    routes.add("GET", "/api/v1/incidents", "read", find)
-    routes.add("GET", "/api/v1/incidents/<incident_id>", "read", show)
-    routes.add("PATCH", "/api/v1/incidents/<incident_id>", "operate", edit)
-    routes.add("GET", "/api/v1/incidents/<incident_id>/notes", "read", list_notes)
-    routes.add("POST", "/api/v1/incidents/<incident_id>/notes", "operate", add_note)
-    routes.add("GET", "/api/v1/incidents/<incident_id>/timeline", "read", show_timeline)
+    routes.add("POST", BASE, "operate", declare, DECLARE)
+    routes.add("GET", BASE, "read", find, LIST)
+    routes.add("GET", ONE, "read", show, SHOW)
+    routes.add("PATCH", ONE, "operate", edit, EDIT)
+    routes.add("GET", f"{ONE}/notes", "read", list_notes, LIST_NOTES)
+    routes.add("POST", f"{ONE}/notes", "operate", add_note, ADD_NOTE)
+    routes.add("GET", f"{ONE}/timeline", "read", show_timeline, TIMELINE)
 
 
 def _idempotency_key() -> str:
@@ -115,13 +198,10 @@ def _idempotency_key() -> str:
     return given
 
 
-def _chosen(desk: Desk) -> Iterator[Numbered]:
+def _chosen(desk: Desk, found: Mapping[str, str]) -> Iterator[Numbered]:
     """The incidents that pass the query's filters, newest first, numbered in order of declaration."""
-    state, found = desk.state, filters(*FILTERS)
-    status = one_of(found, "status", STATUSES)
-    graded = Fields({name: text for name, text in found.items() if name == "severity"}, ("severity",))
-    severity = given(severity_of(graded), None)
-    graded.done("the query")
+    state, status = desk.state, found.get("status")
+    severity = _severity(found["severity"]) if "severity" in found else None
     under = finding.integration(state, found["integration"]).id if "integration" in found else None
     since_s = _since_s(found.get("updated_since"))
     words = found.get("q", "").casefold()
@@ -147,6 +227,14 @@ def _chosen(desk: Desk) -> Iterator[Numbered]:
     # Incidents are never removed and keep their place in the dict, so the number of one is its place for ever.
     numbered = list(enumerate(state.incidents.values()))
     return (item for item in reversed(numbered) if is_wanted(item[1]))
+
+
+def _severity(word: str) -> Severity:
+    severity = severity_of(word)
+    if severity is None:
+        fault = f"{shown(word)} is not a severity; give one of {', '.join(SEVERITIES)}"
+        raise Invalid(f"severity: {fault}", problems=(Problem("severity", fault),))
+    return severity
 
 
 def _since_s(text: str | None) -> float:

@@ -4,6 +4,7 @@ Secrets of a request are sealed here, before a decision sees them; the only one 
 """
 
 from base64 import urlsafe_b64encode
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,16 +18,113 @@ from syncd.core.fields import Fields
 from syncd.core.model import Integration, SealedSecret
 from syncd.core.registry import WEBHOOK_SECRET, SealedSecrets
 from syncd.core.settings import WantedSecrets
-from syncd.edges.api.answers import answer, body, filters, flag, nothing, paged, wanted_page
+from syncd.edges.api import examples
+from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, one_of, paged, wanted_page
+from syncd.edges.api.description import LOCATION, TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import RETRY_AFTER_S, Desk
 from syncd.edges.api.routes import Routes
 from syncd.edges.api.webhook_script import VERSION, ScriptView, webhook_script
-from syncd.errors import Busy, Invalid, Problem
+from syncd.errors import Busy, Exists, WrongState
 
-BASE = "/api/v1/integrations"
-ONE = f"{BASE}/<integration>"
 RECONCILE_S_MAX: Final = 300.0
 SECRET_BYTES: Final = 32
+
+
+TOPIC: Final = "Integrations"
+BASE: Final = "/api/v1/integrations"
+ONE: Final = f"{BASE}/<integration>"
+FILTERS: Final = (
+    Parameter("org", "Of this organization.", TEXT),
+    Parameter("type", "Of this type, such as `servicenow`.", TEXT),
+)
+WAIT: Final = Parameter("wait", "`true`: the answer is 200 instead of 202.", one_of(("true", "false")))
+
+
+def read_grace(body: Fields) -> float:
+    """How long the old secret stays valid, in seconds, from a request's object; ``Invalid`` with every fault."""
+    grace = body.duration("grace")
+    body.done("the rotation")
+    return registry.GRACE_S if isinstance(grace, UnsetType) else duration_s(grace)
+
+
+def check_heals(body: Fields) -> None:
+    """Only runs that heal exist so far; ``Invalid`` for any other."""
+    not_yet = "is not in this version of syncd; send false, or leave it out"
+    for name in ("dry_run", "force"):
+        asked = body.raw(name, {"type": "boolean", "const": False, "description": "Not in this version."})
+        if asked is not False and not isinstance(asked, UnsetType):
+            body.fault(name, not_yet)
+    only = "runs that only report are not in this version of syncd"
+    heals = body.raw("auto_heal", {"type": "boolean", "const": True}, missing=f"send true: {only}")
+    if heals is not True and not isinstance(heals, UnsetType):
+        body.fault("auto_heal", f"must be true: {only}")
+    body.done("the run")
+
+
+LIST: Final = Description(
+    topic=TOPIC,
+    summary="List integrations",
+    notes="The oldest first.",
+    query=(*FILTERS, *PAGE),
+    answers=(Answer(list[views.IntegrationView], headers=(LINK,), example=[examples.INTEGRATION]),),
+)
+CREATE: Final = Description(
+    topic=TOPIC,
+    summary="Connect a ServiceNow instance",
+    notes="The webhook secret is in this answer, and in that to a rotation, and nowhere else.",
+    takes=partial(settings.read, allowed_hosts=(), is_new=True),
+    example=examples.NEW_INTEGRATION,
+    answers=(
+        Answer(views.NewIntegrationView, 201, (LOCATION,), example={**examples.INTEGRATION, "webhook_secret": "…"}),
+    ),
+    refuses=(Exists,),
+)
+EDIT: Final = Description(
+    topic=TOPIC,
+    summary="Change the settings of an integration",
+    notes="`organization_id` stays what it is. Another `base_url` without new `credentials` clears the old ones.",
+    takes=partial(settings.read, allowed_hosts=(), is_new=False),
+    example={"enabled": False},
+    answers=(Answer(views.IntegrationView, example=examples.INTEGRATION),),
+    refuses=(Exists,),
+)
+SHOW: Final = Description(
+    topic=TOPIC,
+    summary="Show an integration",
+    notes="Secrets are never shown.",
+    answers=(Answer(views.IntegrationView, example=examples.INTEGRATION),),
+)
+DELETE: Final = Description(topic=TOPIC, summary="Delete an integration", answers=(Answer(None, 204),))
+STATUS: Final = Description(
+    topic=TOPIC,
+    summary="Show how the sync is doing",
+    notes="One state, the reasons for it, and the numbers behind it.",
+    answers=(Answer(status.StatusView),),
+)
+SCRIPT: Final = Description(
+    topic=TOPIC,
+    summary="Show the business rule for ServiceNow",
+    notes="Ready to paste, signing included. `Accept: application/json` gives it as JSON.",
+    answers=(Answer(ScriptView), Answer(TEXT, media="text/javascript")),
+)
+ROTATE: Final = Description(
+    topic=TOPIC,
+    summary="Make a new webhook secret",
+    notes="The old one stays valid for `grace`, 24h if it is not given.",
+    takes=read_grace,
+    example={"grace": "24h"},
+    answers=(Answer(views.RotatedView),),
+)
+RECONCILE: Final = Description(
+    topic=TOPIC,
+    summary="Compare all links now, and heal what differs",
+    notes="The answer comes when the run is over, within 5 minutes. Only runs that heal are in this version.",
+    takes=check_heals,
+    example={"auto_heal": True},
+    query=(WAIT,),
+    answers=(Answer(views.RunView), Answer(views.RunView, 202)),
+    refuses=(WrongState,),
+)
 
 
 def add_routes(routes: Routes, desk: Desk) -> None:
@@ -43,7 +141,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.new_integration(made, webhook_secret), 201, {"Location": f"{BASE}/{made.id}"})
 
     async def find() -> Response:
-        page, found = wanted_page(), filters("org", "type")
+        page, found = wanted_page(), filters(*FILTERS, *PAGE)
         chosen = sorted(
             (
                 one
@@ -84,18 +182,15 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return Response(script.encode(), content_type="text/javascript; charset=utf-8")
 
     async def rotate(integration: str) -> Response:
-        asked = Fields(await body(), ("grace",))
-        grace = asked.duration("grace")
-        asked.done("the rotation")
-        grace_s = registry.GRACE_S if isinstance(grace, UnsetType) else duration_s(grace)
+        grace_s = read_grace(await body())
         one = finding.integration(desk.state, integration)
         secret = new_secret(desk)
         ends_s = await desk.change(registry.rotate(one.id, desk.seal(one.id, WEBHOOK_SECRET, secret), grace_s=grace_s))
         return answer(views.RotatedView(secret, views.rfc3339(ends_s)))
 
     async def reconcile(integration: str) -> Response:
-        waits = flag(filters("wait"), "wait")
-        _check_heals(await body())
+        waits = filters(WAIT).get("wait") == "true"
+        check_heals(await body())
         one = finding.integration(desk.state, integration)
         await desk.settled()
         with trio.move_on_after(RECONCILE_S_MAX):
@@ -120,15 +215,15 @@ def add_routes(routes: Routes, desk: Desk) -> None:
             retry_after_s=RETRY_AFTER_S,
         )
 
-    routes.add("POST", BASE, "admin", create)
-    routes.add("GET", BASE, "read", find)
-    routes.add("GET", ONE, "read", show)
-    routes.add("PATCH", ONE, "admin", edit)
-    routes.add("DELETE", ONE, "admin", delete)
-    routes.add("GET", f"{ONE}/sync-status", "read", show_status)
-    routes.add("GET", f"{ONE}/webhook-script", "read", show_script)
-    routes.add("POST", f"{ONE}/webhook-secret/rotate", "admin", rotate)
-    routes.add("POST", f"{ONE}/reconcile", "operate", reconcile)
+    routes.add("POST", BASE, "admin", create, CREATE)
+    routes.add("GET", BASE, "read", find, LIST)
+    routes.add("GET", ONE, "read", show, SHOW)
+    routes.add("PATCH", ONE, "admin", edit, EDIT)
+    routes.add("DELETE", ONE, "admin", delete, DELETE)
+    routes.add("GET", f"{ONE}/sync-status", "read", show_status, STATUS)
+    routes.add("GET", f"{ONE}/webhook-script", "read", show_script, SCRIPT)
+    routes.add("POST", f"{ONE}/webhook-secret/rotate", "admin", rotate, ROTATE)
+    routes.add("POST", f"{ONE}/reconcile", "operate", reconcile, RECONCILE)
 
 
 def new_secret(desk: Desk) -> str:
@@ -157,26 +252,6 @@ def _counts(desk: Desk, integration_id: str) -> status.Counts:
         rejected=webhooks.rejected,
         duplicates=webhooks.duplicates,
     )
-
-
-def _check_heals(raw: dict[str, object]) -> None:
-    """Only runs that heal exist so far; ``Invalid`` for any other."""
-    asked = Fields(raw, ("dry_run", "auto_heal", "force"))
-    dry_run, auto_heal, force = asked.flag("dry_run"), asked.flag("auto_heal"), asked.flag("force")
-    asked.done("the run")
-    faults = []
-    if dry_run is True:
-        faults.append(Problem("dry_run", "is not in this version of syncd; send false, or leave it out"))
-    if force is True:
-        faults.append(Problem("force", "is not in this version of syncd; send false, or leave it out"))
-    if auto_heal is not True:
-        faults.append(Problem("auto_heal", "must be true: runs that only report are not in this version of syncd"))
-    if faults:
-        raise Invalid(
-            "; ".join(f"{path}: {message}" for path, message in faults),
-            problems=tuple(faults),
-            hint='send {"auto_heal": true}, or run: im integration reconcile … --auto-heal',
-        )
 
 
 def _age(one: Integration) -> tuple[float, str]:

@@ -12,12 +12,39 @@ from syncd.core import finding, verdicts, views
 from syncd.core.model import Link
 from syncd.core.requests import read_pair
 from syncd.core.state import link_id
-from syncd.edges.api.answers import answer, body, filters, nothing, paged, wanted_page
+from syncd.edges.api import examples
+from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, paged, wanted_page
+from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import RETRY_AFTER_S, Desk, caller, trace_id
 from syncd.edges.api.routes import Routes
-from syncd.errors import Busy
+from syncd.errors import Busy, Exists, WrongState
 
-BASE = "/api/v1/integrations/<integration>/links"
+TOPIC: Final = "Links"
+BASE: Final = "/api/v1/integrations/<integration>/links"
+ONE: Final = f"{BASE}/<incident_id>"
+LIST: Final = Description(
+    topic=TOPIC,
+    summary="List links",
+    notes="The oldest first.",
+    query=PAGE,
+    answers=(Answer(list[views.LinkView], headers=(LINK,), example=[examples.LINK]),),
+)
+JOIN: Final = Description(
+    topic=TOPIC,
+    summary="Link an incident with a record that exists",
+    notes="The record is read first. Where the two differ, the rules of the sync decide, as for any other change.",
+    takes=read_pair,
+    example=examples.PAIR,
+    answers=(Answer(views.LinkView, 201, example=examples.LINK),),
+    refuses=(Exists,),
+)
+PART: Final = Description(
+    topic=TOPIC,
+    summary="Unlink an incident",
+    notes="Both stay as they are, and apart until a person links them again.",
+    answers=(Answer(None, 204),),
+    refuses=(WrongState,),
+)
 LINK_S_MAX: Final = 60.0
 
 
@@ -25,7 +52,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     """Put them into the application."""
 
     async def find(integration: str) -> Response:
-        page, _ = wanted_page(), filters()
+        page, _ = wanted_page(), filters(*PAGE)
         one = finding.integration(desk.state, integration)
         links = sorted(desk.state.links_under(one.id), key=_age)
         return await desk.shown(lambda: paged(page, links, key=_age, show=lambda link: views.link(desk.state, link)))
@@ -54,9 +81,9 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         await desk.change(verdicts.unlink(integration, incident_id))
         return nothing()
 
-    routes.add("GET", BASE, "read", find)
-    routes.add("POST", BASE, "operate", join)
-    routes.add("DELETE", f"{BASE}/<incident_id>", "operate", part)
+    routes.add("GET", BASE, "read", find, LIST)
+    routes.add("POST", BASE, "operate", join, JOIN)
+    routes.add("DELETE", ONE, "operate", part, PART)
 
 
 def _age(one: Link) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from syncd.core.fields import shown
+from syncd.core.fields import BLANK, Form, shown
 from syncd.core.hints import Webhook
 from syncd.errors import Invalid, Malformed, Problem
 
@@ -23,6 +23,27 @@ _BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SYS_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WHOLE = re.compile(r"[0-9]{1,15}")
+WEBHOOK_FORM: Final[Form] = {
+    "type": "object",
+    "required": ["sys_id"],
+    "properties": {
+        "sys_id": {
+            "description": "The record that changed.",
+            "anyOf": [
+                {"type": "string", "pattern": f"^[{BLANK}]*{_SYS_ID.pattern}[{BLANK}]*$"},
+                {"type": "integer", "minimum": 1 - 10**18, "maximum": 10**18 - 1},
+            ],
+        },
+        "event_id": {"description": "Tells two events apart: the same again is a duplicate."},
+        "operation": {"description": "insert, update or delete."},
+        "sys_mod_count": {"description": "How often the record was written, as a number or as text."},
+        "updated_on": {"description": "Kept as evidence of what was seen when."},
+        "updated_by": {"description": "Kept as evidence of what was seen when."},
+        "number": {"description": "Such as INC0010026."},
+        "work_notes": {"description": "Where there are any, the record's notes are read too."},
+    },
+    "description": "Keys that are not known are ignored. At most 1000 keys and 64 levels, and no NUL anywhere.",
+}
 _HINT: Final = "send one JSON object, as the script of `im integration webhook-script` does"
 
 
