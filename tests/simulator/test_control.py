@@ -158,6 +158,8 @@ def test_rules_columns_clock_and_tokens_are_set() -> None:
     assert row["priority"] == "4"
     assert snow.patch(row["sys_id"], state="2", category="").status == 403
     assert snow.patch(row["sys_id"], urgency="1").status == 403
+    assert body_of(control(snow, "DELETE", "rules")) == {"policies": 0, "aborts": []}
+    assert snow.patch(row["sys_id"], urgency="1", state="2", category="").status == 200
     control(snow, "POST", "columns", {"name": "u_team", "label": "Team", "length": 3})
     control(snow, "POST", "columns", {"name": "short_description", "length": 5})
     echo = snow.echo(row["sys_id"], u_team="north", short_description="Pump broken")

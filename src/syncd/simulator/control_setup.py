@@ -21,6 +21,7 @@ POST   /control/acl                      {"user": U, "table": "incident", "deny_
                                          "deny_match": [FIELD], "hide": QUERY, "roles": [...], "refuse_methods": [...]}
 POST   /control/rules                    {"matrix": {"1/1": "1"}, "policy": {"states": [...], "fields": [...]},
                                          "abort": {"name": N, "query": QUERY}}
+DELETE /control/rules                    ends all policies and abort rules that were added
 POST   /control/columns                  {"name": "u_x", "label": L, "length": 40} adds or changes an incident column
 POST   /control/clock                    {"offset_s": S}
 POST   /control/tokens/revoke            {"user": U, "refresh_too": false}
@@ -44,6 +45,10 @@ class Setup:
                 return self._acl(given)
             case "POST", ["rules"]:
                 return self._rules(given)
+            case "DELETE", ["rules"]:
+                self._rulebook.policies.clear()
+                self._rulebook.aborts.clear()
+                return {"policies": 0, "aborts": []}
             case "POST", ["columns"]:
                 return self._column(given)
             case "POST", ["clock"]:
