@@ -8,6 +8,7 @@ from syncd.simulator.rules import AbortRule
 from tests.actors.stage import (
     ask,
     configure,
+    declare,
     declared,
     edit,
     edit_record,
@@ -141,3 +142,24 @@ async def test_nothing_is_tried_again_while_the_integration_is_disabled(world: W
     await trio.sleep(10)
     assert record(world, incident_id)["priority"] == "1"
     assert link(world, incident_id).held == {}
+
+
+@in_world()
+async def test_a_record_that_an_unconfirmed_create_may_have_made_does_not_come_in_as_another_incident(
+    world: World,
+) -> None:
+    world.instance.account("svc.sync").write_denied.add(("incident", "correlation_id"))
+    await declared(world, "shows that correlation ids are dropped")
+    world.instance.arm("create_commits_then_reset", times=1)
+    await declare(world, "answered by nothing")
+    await trio.sleep(150)  # twice the transaction quota, and some
+    (letter,) = letters(world)
+    assert (letter.operation, letter.error.kind) == ("create", "unconfirmed")
+    assert "im integration unlink" in letter.remedy
+    (sys_id,) = (
+        row["sys_id"] for row in world.instance.incidents() if row["short_description"] == "answered by nothing"
+    )
+    world.instance.edit_as("beth.anglin", sys_id, {"description": "the agent writes on"})
+    await trio.sleep(60)
+    await world.reconcile()
+    assert len(world.state.incidents) == 2

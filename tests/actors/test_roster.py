@@ -15,6 +15,7 @@ from tests.actors.stage import (
     AGENT,
     INTEGRATIONS,
     ask,
+    asked,
     configure,
     create_record,
     declare,
@@ -33,7 +34,7 @@ from tests.actors.stage import (
     sync_status,
 )
 from tests.simulation.runner import simulate
-from tests.simulation.world import URL, WEBHOOK_SECRET, World
+from tests.simulation.world import INSTANCE_HOST, URL, WEBHOOK_SECRET, World
 
 LOGIN = {"username": "svc.sync", "password": "a new one"}
 
@@ -325,6 +326,29 @@ async def test_credentials_that_do_not_open_halt_their_integration_alone(world: 
 async def configure_other(world: World, integration_id: str) -> None:
     login = {"credentials": {"username": "svc.sync", "password": "sync-secret"}}
     await ask(world, "PATCH", f"{INTEGRATIONS}/{integration_id}", login)
+
+
+@in_world()
+async def test_without_credentials_nothing_is_asked_and_with_them_what_waited_goes(world: World) -> None:
+    made = await asked(
+        world,
+        "POST",
+        INTEGRATIONS,
+        {"name": "Bare", "organization_id": "bare", "base_url": f"http://{INSTANCE_HOST}"},
+        status=201,
+    )
+    await trio.sleep(10)  # the world's own integration has made its start
+    world.instance.reset_counts()
+    incident_id = await declare(world, "waits", organization_id="bare")
+    await trio.sleep(600)
+    assert sum(world.instance.counts.values()) == 0
+    status = await sync_status(world, str(made["id"]))
+    assert status["reasons"] == ["no credentials; run: im integration configure bare --username … --password-file …"]
+    credentials = {"username": "svc.sync", "password": "sync-secret"}
+    await asked(world, "PATCH", f"{INTEGRATIONS}/{made['id']}", {"credentials": credentials})
+    await trio.sleep(10)
+    assert [row["short_description"] for row in world.instance.incidents()] == ["waits"]
+    assert world.state.links[f"{made['id']}/{incident_id}"].state == "active"
 
 
 @in_world()

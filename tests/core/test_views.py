@@ -143,7 +143,8 @@ def test_a_state_without_a_mapping_is_shown_and_does_not_hide_what_is_worse() ->
     state = apply(picture(), Observed(LINK, seen(state="99")))
     shown = status.status(state, state.integrations[INT], Counts(breaker="open"), AT_S)
     assert shown.state == "down"
-    assert "1 record with status '99', which has no mapping: left alone" in shown.reasons
+    words = "1 record with status '99', which has no mapping: left alone; see: im incident show "
+    assert any(reason.startswith(words) for reason in shown.reasons)
 
 
 def test_status_counts_in_plain_words_and_rounds_what_nobody_needs() -> None:

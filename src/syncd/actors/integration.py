@@ -92,7 +92,7 @@ class RunningIntegration:
     def health(self) -> Health:
         """How the connection does, since this integration was started."""
         breaker, last = self._breaker, self._reconciler.last
-        failure = breaker.last_failure
+        failure, linked = breaker.last_failure, self._journal.state.link_of_record
         return Health(
             halted=str(failure) if failure is not None and breaker.state == "paused" else "",
             trouble=str(failure) if failure is not None else "",
@@ -102,5 +102,5 @@ class RunningIntegration:
             errors=breaker.errors,
             remaining_budget=self._external.remaining_budget,
             last_reconcile_at_s=last.finished_at_s if last is not None else None,
-            missing=last.missing if last is not None else 0,
+            missing=sum((self._id, name) in linked for name in last.missing) if last is not None else 0,
         )

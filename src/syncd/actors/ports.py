@@ -130,7 +130,7 @@ class ReconcileResult(Struct, frozen=True):
     observed: int
     started_at_s: float
     finished_at_s: float
-    missing: int = 0
+    missing: frozenset[str] = frozenset()
 
 
 class Integrations(Protocol):

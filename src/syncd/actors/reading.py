@@ -42,11 +42,11 @@ SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
 
 
 class Swept(Struct, frozen=True):
-    """A finished sweep: links read, records that showed something new, and linked records that were not shown."""
+    """A finished sweep: links read, records that showed something new, and the linked records that were not shown."""
 
     checked: int
     observed: int
-    missing: int = 0
+    missing: frozenset[str] = frozenset()
 
 
 class Reader:
@@ -129,12 +129,12 @@ class Reader:
             return Swept(0, 0)
         begun_s = clock.now_s()
         names = [link.external_id for link in self._journal.state.links_under(integration.id) if link.external_id]
-        observed = shown = 0
+        observed, shown = 0, set[str]()
         for start in range(0, len(names), HINTS_A_READ):
             page = names[start : start + HINTS_A_READ]
             asked = self._journal.state.position
             rows = await self.rows(page)
-            shown += len(rows)
+            shown.update(seen.external_id for seen in rows)
             observed += await self._feed(asked, (), rows, trace=trace)
         found = await self._look_for_new(integration, trace)
         if found is not None:
@@ -144,7 +144,7 @@ class Reader:
                 lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace
             )
         await self._journal.transact(lambda state, _: release(state, integration.id), by=self._by, trace=trace)
-        return Swept(len(names), observed, len(names) - shown)
+        return Swept(len(names), observed, frozenset(names) - shown)
 
     async def _look_for_new(self, integration: Integration, trace: str) -> int | None:
         """Walk through records created since the last sweep; None when new ones are not wanted, and stay unlooked."""

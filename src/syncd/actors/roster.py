@@ -67,7 +67,7 @@ class Roster:
                 wanted = {
                     one.id: _Basis(one.settings, one.credentials)
                     for one in self._journal.state.integrations.values()
-                    if one.settings.runs
+                    if one.settings.runs and one.credentials
                 }
                 for name in [name for name, now in self._running.items() if wanted.get(name) != now.basis]:
                     await self._stop(name)
@@ -111,8 +111,10 @@ class Roster:
     def _actors(self, integration_id: str) -> RunningIntegration:
         running = self._running.get(integration_id)
         if running is None or running.actors is None:
-            problem = "this integration is not running: it is disabled, its direction is none, or it is halted"
-            raise WrongState(problem, hint="im integration sync-status says which, and what to do")
+            why = "it is disabled, its direction is none, it has no credentials, or it is halted"
+            raise WrongState(
+                f"this integration is not running: {why}", hint="im integration sync-status says which, and what to do"
+            )
         return running.actors
 
     def health(self, integration_id: str) -> Health:

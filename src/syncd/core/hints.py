@@ -25,6 +25,7 @@ from syncd.core.events import (
     Observed,
     Swept,
 )
+from syncd.core.letters import has_maybe_created
 from syncd.core.model import (
     SYNCED_FIELDS,
     Halves,
@@ -294,6 +295,8 @@ def _new_record(
     if is_ours and any(looks_up(state.links[name]) for name in state.outbox.get(integration.id, ())):
         waits.add(seen.external_id)  # it may be our own, with its correlation id dropped: wait until that is known
         return []
+    if is_ours and any(has_maybe_created(one, integration) for one in state.dead_letters.values()):
+        return []  # the same, and it will not be known: a person links it, or says that it is another
     if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
         return []
     if seen.external_id in state.kept_apart:

@@ -48,7 +48,7 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
         operation=operation,
         fields=fields,
         error=failure,
-        remedy=_remedy(link, failure),
+        remedy=_remedy(link, failure, state.integrations[link.integration_id].settings.handle),
         attempts=(before.attempts if before is not None else 0) + attempts,
         created_at_s=created_at_s,
         last_attempt_at_s=at_s,
@@ -63,7 +63,7 @@ def _retry_at_s(created_at_s: float, at_s: float) -> float:
     return at_s + min(RETRY_CAP_S, max(RETRY_FIRST_S, at_s - created_at_s))
 
 
-def _remedy(link: Link, failure: Failure) -> str:
+def _remedy(link: Link, failure: Failure, handle: str) -> str:
     code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
     if "mandatory" in failure.detail and code:
         return (
@@ -72,7 +72,19 @@ def _remedy(link: Link, failure: Failure) -> str:
         )
     if "mandatory" in failure.detail:
         return "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
+    if failure.kind == "unconfirmed" and not link.external_id:
+        pair = f"{handle} {link.incident_id}"
+        return (
+            "look for it in ServiceNow; if it is not there, retry this entry, else link it: "
+            f"im integration unlink {pair}, then im integration link {pair} SYS_ID"
+        )
     return _REMEDY[failure.kind]
+
+
+def has_maybe_created(letter: DeadLetter, integration: Integration) -> bool:
+    """It stands for a create of this integration that may have made a record which nobody can recognize."""
+    is_its = letter.integration_id == integration.id
+    return is_its and letter.operation == "create" and letter.error.kind == "unconfirmed"
 
 
 def next_retry_at_s(state: State, integration_id: str) -> float:

@@ -157,8 +157,9 @@ def _reasons(
     gone = sum(one.outbox is not None and (one.outbox.failure or NO_FAILURE).kind == "gone" for one in links)
     if missing := max(counts.missing, gone):
         degraded.append(
-            f"{missing} linked records are not shown by ServiceNow: deleted there, or hidden from our account; "
-            f"im incident timeline tells of each, im integration unlink {handle} ends a link"
+            f"{_count(missing, 'linked record')} {'is' if missing == 1 else 'are'} not shown by ServiceNow: deleted "
+            f"there, or hidden from our account; im incident timeline tells of each, im integration unlink {handle} "
+            f"ends a link"
         )
     if parked := sum(link.state == "parked" for link in links):
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
@@ -171,13 +172,16 @@ def _count(number: int, thing: str) -> str:
 
 
 def _unmapped(links: list[Link]) -> Iterator[str]:
-    """Values without a mapping are left alone on both sides, and shown here."""
+    """Values without a mapping are left alone on both sides, and shown here, with an incident to look at."""
     found: Counter[tuple[str, str]] = Counter()
+    example: dict[tuple[str, str], str] = {}
     for link in links:
         if link.observed is not None:
             for field in SYNCED_FIELDS:
                 raw = mapping.unmapped(field, link.observed.columns)
                 if raw:
                     found[field, raw] += 1
+                    example.setdefault((field, raw), link.incident_id)
     for (field, raw), count in found.most_common(5):
-        yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone"
+        see = f"see: im incident show {example[field, raw]}"
+        yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone; {see}"
