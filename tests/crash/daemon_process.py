@@ -21,13 +21,17 @@ def free_port() -> int:
 
 
 class DaemonProcess:
-    """``syncd serve`` over one state folder; every start is another life on the same state."""
+    """``syncd serve`` over one state folder; every start is another life on the same state.
+
+    ``module``: what is run, `syncd` unless a test puts another in its place.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.module = "syncd"
         self.environ = os.environ | {
             "INCIDENTS_AUTH": "none",
             "INCIDENTS_LISTEN": f"127.0.0.1:{self.port}",
@@ -40,7 +44,7 @@ class DaemonProcess:
         """Start the process and do not wait for anything."""
         with (self.folder / "daemon.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "syncd", "serve"],
+                [sys.executable, "-m", self.module, "serve"],
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.crash.daemon_process import DaemonProcess, free_port
-from tests.crash.test_process import Im, started, stopped
+from tests.crash.installation import Im, started, stopped
 from tests.edges.cli.certificate import certificate_for_loopback
 from tests.edges.cli.conftest import Outcome, Run
 
