@@ -14,7 +14,7 @@ ARGS ?=
 # A candidate is run, not only found: version managers leave shims that fail.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv demo test also fmt format-check lint types async unit bench bench-peers lock clean
+.PHONY: help venv demo test also docs fmt format-check lint types async unit bench bench-peers lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -64,6 +64,9 @@ also: ## pytest on Python 3.13 as well, where there is one
 	pip=".venv-3.13/bin/python -m pip --disable-pip-version-check --no-input -qq install"; \
 	$$pip --require-hashes -r requirements/dev.txt && $$pip --no-deps --no-build-isolation --editable . && \
 	.venv-3.13/bin/pytest -q -n $(WORKERS) --ignore tests/simulation --ignore tests/crash
+
+docs: .venv/.dev ## Write the tables of docs/ that are made from the code
+	@$(BIN)/python -m tests.core.truth_table
 
 fmt: .venv/.dev ## Format the sources and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix-only .

@@ -15,10 +15,11 @@ import trio
 from syncd.core.model import DeadLetter, Incident, Link
 from syncd.core.state import link_id
 from syncd.simulator.instance import Instance, InstanceOptions, RequestLine
+from syncd.simulator.outbound import WebhookTarget
 from syncd.simulator.wire import Outgoing
 from tests.simulation.runner import simulate
 from tests.simulation.seams import EPOCH_S
-from tests.simulation.world import CLOSE, URL, WEBHOOK_SECRET, World
+from tests.simulation.world import CLOSE, INSTANCE_HOST, URL, WEBHOOK_SECRET, World
 
 Story = Callable[[World], Awaitable[None]]
 
@@ -167,6 +168,23 @@ async def second_instance(world: World, **settings: object) -> tuple[Instance, s
     }
     made = await asked(world, "POST", INTEGRATIONS, body, status=201)
     return instance, str(made["id"])
+
+
+async def second_integration(world: World, **settings: object) -> str:
+    """Another integration of the same organization for the same instance, which calls both; returns its id."""
+    body = {
+        "organization_id": "default",
+        "integration_type": "servicenow",
+        "name": "Beside",
+        "base_url": f"http://{INSTANCE_HOST}",
+        "credentials": {"username": "svc.sync", "password": "sync-secret"},
+        "external_defaults": CLOSE,
+        **settings,
+    }
+    made = await asked(world, "POST", INTEGRATIONS, body, status=201)
+    target = WebhookTarget(f"{URL}/api/v1/webhooks/{made['id']}", str(made["webhook_secret"]))
+    world.instance.outbound.targets.append(target)
+    return str(made["id"])
 
 
 async def restart(world: World, down_s: float = 0.0, while_down: Callable[[], object] | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, get_args
 
 import pytest
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from syncd.core.merge import Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import Half, Halves, Side, Span, Strategy
@@ -263,3 +264,35 @@ def test_the_overruled_half_is_seen_and_the_winners_is_undelivered() -> None:
 def test_taking_the_external_value_over_moves_both_halves_at_once() -> None:
     decision = Decision("external", "later-edit", overruled=True)
     assert halves_after(decision, "theirs", "theirs, raw", Halves("old", "old")) == Halves("theirs", "theirs, raw")
+
+
+# -- exclusive owners --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", OPEN_WAYS)
+@pytest.mark.parametrize("owner", SIDES)
+def test_an_exclusive_owner_is_put_back_exactly_where_the_other_side_edited_and_it_may_spread(
+    way: str, owner: Side
+) -> None:
+    for case, _ in cases(way, owner, "manual-review"):
+        platform, external, policy = case
+        shared, exclusive = decide(*case), decide(platform, external, replace(policy, exclusive=True))
+        other = external if owner == "platform" else platform
+        spreads = policy.outbound if owner == "platform" else policy.inbound
+        is_edit = other.half is not UNSET and other.now != other.half
+        can_be_read = UNSET not in {platform.now, external.now}
+        if can_be_read and platform.now != external.now and is_edit and spreads:
+            assert exclusive == Decision(owner, "exclusive", overruled=True)
+            worn = replace(policy, exclusive=True, is_worn=True)
+            assert decide(platform, external, worn) == Decision(None, "put-back-too-often")
+            after = settled(Case(platform, external, replace(policy, exclusive=True)), exclusive)
+            again = decide(*after)
+            assert again.reason == ("one-side-changed" if owner == "platform" else "unchanged")
+            assert again.winner == ("platform" if owner == "platform" else None)
+        else:
+            assert exclusive == shared
+
+
+def test_what_was_put_back_in_vain_moves_no_half() -> None:
+    decision = Decision(None, "put-back-too-often")
+    assert halves_after(decision, "mine", "theirs", Halves("mine", "old")) == Halves("mine", "old")

@@ -25,6 +25,7 @@ from syncd.core.model import (
     KeptAnswer,
     NoteAttempt,
     Observation,
+    OwnershipRule,
     SealedSecret,
     Stamp,
     Token,
@@ -172,6 +173,7 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.DeadLetterRetried("entry-1"),
         e.DeadLetterDiscarded("entry-1"),
         e.ConflictSettled("conflict-1", "platform", "v"),
+        e.OwnershipChanged("int_1", "title", OwnershipRule("external", 5, exclusive=True)),
     )
     return next(event for event in events if type(event) is kind)
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from syncd.core import deciding, finding, status, views
+from syncd.core import conflicts, deciding, finding, status, views
 from syncd.core import events as e
 from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
 from syncd.core.model import Failure, Token
@@ -82,11 +82,12 @@ def test_no_sealed_secret_is_shown() -> None:
 
 
 def test_a_conflict_is_shown_as_the_contract_names_it() -> None:
-    shown = as_json(views.conflict(picture().conflicts["conflict-1"]))
+    state = picture()
+    shown = as_json(conflicts.view(state, state.conflicts["conflict-1"]))
     assert list(shown) == [
         *("id", "integration_id", "incident_id", "external_id", "field", "base", "platform", "external"),
         *("platform_by", "external_by", "platform_at", "external_at", "strategy", "status", "decided", "version"),
-        *("created_at", "resolved_at", "resolved_by"),
+        *("created_at", "resolved_at", "resolved_by", "reason", "rule", "would_write"),
     ]
     assert shown["external_at"] == "2026-09-21T14:13:21.000000Z"
     assert (shown["decided"], shown["resolved_at"]) == (None, None)

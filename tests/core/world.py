@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import hints, mapping, sending, verdicts
+from syncd.core import hints, mapping, ownership, sending, verdicts
+from syncd.core.conflicts import sides_now
 from syncd.core.deciding import merge_link, open_links
 from syncd.core.events import (
     Change,
@@ -34,6 +35,7 @@ from syncd.core.model import (
     Hint,
     Integration,
     Observation,
+    OwnershipRule,
     Settings,
     Severity,
 )
@@ -85,7 +87,20 @@ WAITS_S: Final = (0.2, 2.0, 7.0, 30.0, 130.0)
 KINDS: Final = (
     *("declare", "agent creates", "platform edit", "platform edit", "agent edit", "agent edit", "open", "open"),
     *("merge", "merge", "hook", "hook", "lose hook", "read", "answer", "answer", "send", "send", "go on", "go on"),
-    *("go on", "go on", "wait", "sweep", "verdict", "retry", "discard", "strategy", "crash", "defaults", "pause"),
+    *(
+        "go on",
+        "go on",
+        "wait",
+        "sweep",
+        "verdict",
+        "retry",
+        "discard",
+        "strategy",
+        "ownership",
+        "crash",
+        "defaults",
+        "pause",
+    ),
 )
 RARE_KINDS: Final = ("unlink", "direction", "delete", "park")
 
@@ -357,8 +372,8 @@ class World(Table):
 
     def _verdict(self, a: int, b: int) -> None:
         conflict = pick([one for one in self.state.conflicts.values() if one.status == "pending"], a)
-        if conflict is None:
-            return
+        if conflict is None or sides_now(self.state, conflict) != (conflict.platform, conflict.external):
+            return  # it has moved on, and a verdict on it is refused
         if b % 4 == 3:
             self.decide(verdicts.ignore(conflict.id, by="ann"), by="ann")
             return
@@ -387,6 +402,10 @@ class World(Table):
     def _strategy(self, a: int, b: int) -> None:
         strategies = ("manual-review", "ownership-priority", "last-write-wins")
         self.change(conflict_strategy=strategies[a % 3], conflict_window=("5s", "always")[b % 2])
+
+    def _ownership(self, a: int, b: int) -> None:
+        rule = OwnershipRule(("platform", "external")[a % 2], 1 + b, exclusive=a % 4 > 1) if b % 5 else None
+        self.decide(ownership.change("prod", SYNCED_FIELDS[b % len(SYNCED_FIELDS)], rule), by="admin")
 
     def _defaults(self, a: int, b: int) -> None:
         self.change(external_defaults={"close_code": "Solution provided"} if a % 2 else {})

@@ -11,10 +11,10 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from syncd.core import mapping
+from syncd.core import links, mapping
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
-from syncd.core.merge import Decision, Policy, Seen, decide, halves_after
+from syncd.core.merge import HELD, Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
@@ -25,26 +25,32 @@ from syncd.core.model import (
     Incident,
     Integration,
     Link,
-    Settings,
     Span,
     Stamp,
 )
+from syncd.core.ownership import rule_of
 from syncd.core.state import State, link_id
 
 ANY_TIME: Final = Span(-math.inf, math.inf)
 LINKS_A_STEP: Final = 200
+PUT_BACKS_S: Final = 3600.0
 LATE_WRITE_S: Final = 150.0  # twice the usual transaction quota, and some
 
 
-def policy_for(settings: Settings, field: str, *, waits: bool) -> Policy:
-    """The rules for one field. ``waits``: a conflict of it is under review, so the window no longer matters."""
-    always = waits or settings.conflict_window == "always"
+def policy_for(integration: Integration, field: str, base: FieldBase, waiting: Conflict | None, at_s: float) -> Policy:
+    """The rules for one field. ``waiting``: its conflict under review, so that the window no longer matters."""
+    settings, rule = integration.settings, rule_of(integration, field)
+    always = waiting is not None or settings.conflict_window == "always"
+    again = len(base.put_backs) == links.PUT_BACKS_MAX and at_s - base.put_backs[0] < PUT_BACKS_S
     return Policy(
-        owner=mapping.DEFAULT_OWNER[field],
+        owner=rule.owner,
+        priority=rule.priority,
         strategy=settings.conflict_strategy,
         window_s=math.inf if always else duration_s(settings.conflict_window),
         inbound=settings.reads,
         outbound=settings.writes,
+        exclusive=rule.exclusive,
+        is_worn=again or (waiting is not None and waiting.reason == "put-back-too-often"),
     )
 
 
@@ -90,7 +96,7 @@ def plan(
         base = link.base.get(field, FieldBase())
         raw = mapping.raw_of(field, seen.columns)
         platform, external, halves = _sides(link, incident, field, base, raw, integration.account)
-        policy = policy_for(integration.settings, field, waits=field in waiting)
+        policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
@@ -102,7 +108,7 @@ def plan(
         unnoticed = decision.reason in ("unchanged", base.reason)
         if halves != Halves(base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
             decided.append(FieldDecided(field, decision.reason, halves, value))
-        conflict = _conflict(link, integration.settings, field, platform, external, decision, waiting, at_s, number + 1)
+        conflict = _conflict(link, integration, field, platform, external, decision, waiting, at_s, number + 1)
         if conflict is not None:
             number += conflict.id not in state.conflicts
             conflicts.append(conflict)
@@ -132,7 +138,7 @@ def _sides(
 
 def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
     link: Link,
-    settings: Settings,
+    integration: Integration,
     field: str,
     platform: Seen,
     external: Seen,
@@ -143,7 +149,7 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
 ) -> Conflict | None:
     """The conflict record this decision makes, changes or closes; None when there is nothing to tell."""
     before = waiting.get(field)
-    held = decision.reason == "held-for-review"
+    held = decision.reason in HELD
     if before is not None and held and (before.platform, before.external) == (platform.now, external.now):
         return None
     if before is None and not held and not decision.overruled:
@@ -164,13 +170,16 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         external_by=external.at.by or (known.updated_by if known else ""),
         platform_at_s=platform.at.hi_s,
         external_at_s=_known_s(external.at, known.updated_at_s if known else None),
-        strategy=settings.conflict_strategy,
+        strategy=integration.settings.conflict_strategy,
         status="pending" if held else "resolved",
         decided="" if held else f"{decision.winner or 'nobody'}: {decision.reason}",
         created_at_s=before.created_at_s if before is not None else at_s,
         version=before.version + 1 if before is not None else 1,
         resolved_at_s=None if held else at_s,
         resolved_by=None if held else "syncd",
+        reason=decision.reason,
+        window=integration.settings.conflict_window,
+        ownership=rule_of(integration, field),
     )
 
 

@@ -19,6 +19,7 @@ from syncd.core.model import (
     KeptAnswer,
     NoteAttempt,
     Observation,
+    OwnershipRule,
     Settings,
     Severity,
     Status,
@@ -110,6 +111,14 @@ class IntegrationChanged(Struct, frozen=True, tag=True):
     settings: Settings
     credentials: dict[str, Sealed] | UnsetType = UNSET
     account: str | UnsetType = UNSET
+
+
+class OwnershipChanged(Struct, frozen=True, tag=True):
+    """Another rule for who owns a field; None: the default again."""
+
+    integration_id: str
+    field: str
+    rule: OwnershipRule | None
 
 
 class WebhookSecretsChanged(Struct, frozen=True, tag=True):
@@ -336,6 +345,7 @@ Event: TypeAlias = (
     | AnswerKept
     | IntegrationConfigured
     | IntegrationChanged
+    | OwnershipChanged
     | WebhookSecretsChanged
     | IntegrationDeleted
     | Hinted

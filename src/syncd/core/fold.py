@@ -109,9 +109,25 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
     # Whatever was refused under the old settings may pass under the new ones.
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
     fold_letters.free(state, record, refused)
-    for name, _ in state.waiting:  # another strategy may decide what waited for a person
-        if state.links[name].integration_id == event.integration_id:
+    _decide_again(state, record, event.integration_id)
+
+
+def _decide_again(state: State, record: e.Record, integration_id: str) -> None:
+    """Other rules may decide what waits for a person."""
+    for name, _ in state.waiting:
+        if state.links[name].integration_id == integration_id:
             stain(state, record, name)
+
+
+def _ownership_changed(state: State, record: e.Record, event: e.OwnershipChanged) -> None:
+    before = state.integrations[event.integration_id]
+    rules = {field: rule for field, rule in before.ownership.items() if field != event.field}
+    if event.rule is not None:
+        rules[event.field] = event.rule
+    state.integrations[before.id] = replace(before, ownership=rules)
+    _decide_again(state, record, before.id)
+    for name in tuple(state.outbox.get(before.id, ())):  # an edit that is not delivered yet may have to be put back
+        stain(state, record, name)
 
 
 def _looks_for_same(before: Settings, after: Settings) -> bool:
@@ -224,6 +240,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.AnswerKept: _answer_kept,
     e.IntegrationConfigured: _configured,
     e.IntegrationChanged: _integration_changed,
+    e.OwnershipChanged: _ownership_changed,
     e.WebhookSecretsChanged: _secrets_changed,
     e.IntegrationDeleted: _integration_deleted,
     e.Hinted: _hinted,

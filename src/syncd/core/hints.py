@@ -13,6 +13,7 @@ from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from syncd.core import mapping, worknotes
+from syncd.core.beside import is_linked_beside, may_be_ours
 from syncd.core.events import (
     Change,
     Event,
@@ -44,7 +45,6 @@ from syncd.core.sending import (
     correlation_id,
     is_stale,
     look_again,
-    looks_up,
     news,
 )
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
@@ -291,12 +291,14 @@ def _new_record(
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = _claimed(state, integration.id, seen)
         return [adopt(own, seen, read.offset)] if own is not None else []
-    is_ours = seen.created_by and seen.created_by == integration.account
-    if is_ours and any(looks_up(state.links[name]) for name in state.outbox.get(integration.id, ())):
-        waits.add(seen.external_id)  # it may be our own, with its correlation id dropped: wait until that is known
+    if may_be_ours(state, integration, seen):
+        waits.add(seen.external_id)  # with its correlation id dropped: wait until that is known
         return []
+    is_ours = seen.created_by != "" and seen.created_by == integration.account
     if is_ours and any(has_maybe_created(one, integration) for one in state.dead_letters.values()):
         return []  # the same, and it will not be known: a person links it, or says that it is another
+    if is_linked_beside(state, integration, seen):
+        return []  # its incident is there, and has or gets a record of its own here: a second one would go in circles
     if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
         return []
     if seen.external_id in state.kept_apart:

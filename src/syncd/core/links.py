@@ -4,6 +4,7 @@ The base moves here and nowhere else (docs/sync.md, "The base is a pair").
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -23,6 +24,7 @@ from syncd.core.model import (
     Span,
 )
 
+PUT_BACKS_MAX: Final = 3  # so often within ``deciding.PUT_BACKS_S``, then a person is asked
 _LAST_STAMP_S = 1.0  # ServiceNow stamps whole seconds: an edit lies anywhere in the second of its stamp
 
 
@@ -89,6 +91,7 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
             external=decided.halves.external,
             reason=decided.reason,
             decided_at_s=at_s,
+            put_backs=_put_backs(base.get(decided.field, FieldBase()), decided.reason, at_s),
         )
     outbox = link.outbox
     if event.must_write and outbox is None:
@@ -96,6 +99,12 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
     elif not event.must_write:
         outbox = None
     return replace(link, base=base, outbox=outbox)
+
+
+def _put_backs(before: FieldBase, reason: str, at_s: float) -> tuple[float, ...]:
+    if reason != "exclusive":
+        return before.put_backs
+    return (*before.put_backs, at_s)[-PUT_BACKS_MAX:]
 
 
 def after_started(link: Link, event: SendStarted) -> Link:
@@ -158,7 +167,13 @@ def with_halves(link: Link, halves: dict[str, Halves], at_s: float, reason: str)
     """The link with a known base for some fields."""
     base = dict(link.base)
     for field, both in halves.items():
-        base[field] = FieldBase(platform=both.platform, external=both.external, reason=reason, decided_at_s=at_s)
+        base[field] = FieldBase(
+            platform=both.platform,
+            external=both.external,
+            reason=reason,
+            decided_at_s=at_s,
+            put_backs=base.get(field, FieldBase()).put_backs,
+        )
     return replace(link, base=base)
 
 
@@ -184,7 +199,7 @@ def without_note(link: Link, note_id: str) -> Link:
 def after_verdict(link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 
-    Nobody wins (ignored): the difference is accepted on both halves.
+    Nobody wins (ignored): the difference is accepted on both halves. A refused write is tried again if it is to stand.
     """
     platform_now = incident.value(field) or ""
     external_now = mapping.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
@@ -192,4 +207,7 @@ def after_verdict(link: Link, incident: Incident, field: str, winner: str | None
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,
     )
-    return with_halves(link, {field: halves}, at_s, "decided-by-person")
+    decided = with_halves(link, {field: halves}, at_s, "decided-by-person")
+    held = {one: letter for one, letter in link.held.items() if one != field or winner != "platform"}
+    base = decided.base | {field: replace(decided.base[field], put_backs=())}
+    return replace(decided, base=base, held=held)

@@ -70,6 +70,8 @@ DEFAULT_OWNER: Final[Mapping[str, Side]] = {
     "description": "platform",
     "severity": "platform",
     "status": "platform",
+    "assigned_to": "external",
+    "work_notes": "external",
 }
 
 

@@ -23,9 +23,14 @@ Reason: TypeAlias = Literal[
     "not-outbound",  # the platform side changed and may not spread
     "later-edit",
     "owner",  # ownership-priority
+    "exclusive",  # the owner's value is put back
+    "put-back-too-often",  # it was, again and again, and something undoes it each time: held for a person
     "order-unknown",  # last-write-wins, but the stamps cannot tell which was later: the owner
     "held-for-review",
 ]
+
+
+HELD: Final[frozenset[Reason]] = frozenset({"held-for-review", "put-back-too-often"})  # a person must decide
 
 
 class Seen(Struct, frozen=True):
@@ -48,7 +53,10 @@ class Seen(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """The rules for one field under one integration. ``window_s`` is ``inf`` for ``always``."""
+    """The rules for one field under one integration. ``window_s`` is ``inf`` for ``always``.
+
+    ``exclusive``: the owner's value is put back after the other side's edit. ``is_worn``: that was in vain lately.
+    """
 
     owner: Side
     priority: int = 1
@@ -56,6 +64,8 @@ class Policy(Struct, frozen=True):
     window_s: float = 5.0
     inbound: bool = True
     outbound: bool = True
+    exclusive: bool = False
+    is_worn: bool = False
 
 
 class Decision(Struct, frozen=True):
@@ -77,6 +87,12 @@ def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
         return Decision(None, "same-meaning" if external.moved else "unchanged")
     if platform.now == external.now:
         return Decision(None, "converged")
+    if policy.exclusive and _is_to_be_put_back(platform, external, policy):
+        return (
+            Decision(None, "put-back-too-often")
+            if policy.is_worn
+            else Decision(policy.owner, "exclusive", overruled=True)
+        )
     first = isinstance(platform.half, UnsetType) and isinstance(external.half, UnsetType)
     if external.changed and not policy.inbound and not (first and policy.outbound):
         return Decision(None, "not-inbound") if not (platform.changed and policy.outbound) else _only("platform")
@@ -89,6 +105,15 @@ def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
     if not platform.changed:
         return Decision("external", "one-side-changed")
     return _both_changed(platform.at, external.at, policy)
+
+
+def _is_to_be_put_back(platform: Seen, external: Seen, policy: Policy) -> bool:
+    """The side that does not own the field edited it, and the owner's value may spread.
+
+    A half that is not known is no edit: that value was decided for, by a person too, and is not delivered yet.
+    """
+    other, spreads = (external, policy.outbound) if policy.owner == "platform" else (platform, policy.inbound)
+    return spreads and other.changed and not isinstance(other.half, UnsetType)
 
 
 def _only(side: Side) -> Decision:

@@ -132,6 +132,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.enabled and self.sync_direction != "none"
 
 
+class OwnershipRule(Struct, frozen=True):
+    """Who owns a field (docs/sync.md, "Who owns a field"). ``priority`` is the owner's; the other side has 0."""
+
+    owner: Side
+    priority: int = 1
+    exclusive: bool = False
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -139,6 +147,7 @@ class Integration(Struct, frozen=True):
     ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
+    ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     """
 
     id: str
@@ -150,6 +159,7 @@ class Integration(Struct, frozen=True):
     first_enabled_at_s: float | None = None
     drops_correlation: bool = False
     swept_at_s: float | None = None
+    ownership: dict[str, OwnershipRule] = {}
 
 
 class Observation(Struct, frozen=True):
@@ -201,7 +211,8 @@ class FieldBase(Struct, frozen=True, gc=False):
 
     ``external`` is raw, as ServiceNow showed it. UNSET: not known (first link), or, for ``platform``, decided but not
     delivered yet (decision 6). ``edited``: when the external value now seen came to be.
-    ``reason`` and ``decided_at_s``: the last decision, for ``explain``.
+    ``reason`` and ``decided_at_s``: the last decision, for ``explain``. ``put_backs``: when an exclusive owner's value
+    was put back lately.
     """
 
     platform: Half = UNSET
@@ -209,6 +220,7 @@ class FieldBase(Struct, frozen=True, gc=False):
     edited: Span | None = None
     reason: str = ""
     decided_at_s: float = 0.0
+    put_backs: tuple[float, ...] = ()
 
 
 class Attempt(Struct, frozen=True):
@@ -325,7 +337,10 @@ class Hint(Struct, frozen=True):
 
 
 class Conflict(Struct, frozen=True):
-    """Both sides changed a field without having seen each other; the loser's value is kept here for ever."""
+    """Both sides changed a field without having seen each other; the loser's value is kept here for ever.
+
+    ``strategy``, ``window``, ``ownership``: the rules as they were then; ``reason``: which of them decided, or holds.
+    """
 
     id: str
     integration_id: str
@@ -346,6 +361,9 @@ class Conflict(Struct, frozen=True):
     version: int = 1
     resolved_at_s: float | None = None
     resolved_by: str | None = None
+    reason: str = ""
+    window: str = ""
+    ownership: OwnershipRule | None = None
 
 
 class DeadLetter(Struct, frozen=True):

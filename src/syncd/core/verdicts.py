@@ -10,9 +10,9 @@ from typing import TypeVar
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import finding
+from syncd.core import conflicts, finding
 from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried, LinkRemoved
-from syncd.core.fields import ANY, Fields
+from syncd.core.fields import ANY, Fields, shown
 from syncd.core.model import Conflict, DeadLetter, Integration, Link, Side
 from syncd.core.requests import Pair, checked_value
 from syncd.core.state import State, link_id
@@ -40,7 +40,9 @@ def read(body: Fields) -> Verdict:
 
 
 def resolve(conflict_id: str, verdict: Verdict, *, by: str, version: int | None = None) -> Decide[Conflict]:
-    """Settle a pending conflict. ``Stale`` for another ``version``, ``WrongState`` when it is settled already."""
+    """Settle a pending conflict. ``Stale`` for another ``version``, or when a value has changed since the conflict was
+    last looked at; ``WrongState`` when it is settled already.
+    """
 
     def decide(state: State, at_s: float) -> Change[Conflict]:
         conflict = _pending(state, conflict_id, version)
@@ -76,11 +78,17 @@ def _pending(state: State, conflict_id: str, version: int | None) -> Conflict:
         raise WrongState(
             f"{conflict.id} is {conflict.status} already", hint="edit the incident if another value should stand"
         )
+    now = conflicts.sides_now(state, conflict)
+    picture = f"{conflict.field} is {shown(now[0])} on the platform and {shown(now[1])} in ServiceNow now"
     if version is not None and version != conflict.version:
         raise Stale(
-            f"{conflict.id} has version {conflict.version}, and If-Match names {version}: a value changed meanwhile",
-            hint=f"look at it again, then decide with If-Match: {conflict.version}",
+            f"{conflict.id} has version {conflict.version}, and If-Match names {version}: {picture}",
+            hint=f"look at it again (im conflict show {conflict.id}), then decide with If-Match: {conflict.version}",
         )
+    if now != (conflict.platform, conflict.external):
+        settings = state.integrations[conflict.integration_id].settings
+        again = "look at it again in a moment" if settings.runs else f"it is judged anew when {settings.handle} is on"
+        raise Stale(f"{conflict.id} has moved on: {picture}", hint=f"{again}: im conflict show {conflict.id}")
     return conflict
 
 

@@ -13,7 +13,6 @@ from msgspec.structs import asdict
 
 from syncd.core import sending, worknotes
 from syncd.core.model import (
-    Conflict,
     DeadLetter,
     Direction,
     Failure,
@@ -140,30 +139,6 @@ class RotatedView(Struct, frozen=True):
 
     webhook_secret: str
     previous_valid_until: Time
-
-
-class ConflictView(Struct, frozen=True):
-    """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending."""
-
-    id: str
-    integration_id: str
-    incident_id: str
-    external_id: str
-    field: str
-    base: str | None
-    platform: str | None
-    external: str | None
-    platform_by: str
-    external_by: str
-    platform_at: Time | None
-    external_at: Time | None
-    strategy: Strategy
-    status: Literal["pending", "resolved", "ignored"]
-    decided: str | None
-    version: int
-    created_at: Time
-    resolved_at: Time | None
-    resolved_by: str | None
 
 
 class DeliveryErrorView(Struct, frozen=True):
@@ -372,31 +347,6 @@ def integration(one: Integration) -> IntegrationView:
 def new_integration(one: Integration, webhook_secret: str) -> NewIntegrationView:
     """An integration with the secret that is shown this once."""
     return NewIntegrationView(**asdict(integration(one)), webhook_secret=webhook_secret)
-
-
-def conflict(one: Conflict) -> ConflictView:
-    """A conflict with both values."""
-    return ConflictView(
-        id=one.id,
-        integration_id=one.integration_id,
-        incident_id=one.incident_id,
-        external_id=one.external_id,
-        field=one.field,
-        base=one.base,
-        platform=one.platform,
-        external=one.external,
-        platform_by=one.platform_by,
-        external_by=one.external_by,
-        platform_at=rfc3339(one.platform_at_s) if one.platform_at_s > 0 else None,
-        external_at=rfc3339(one.external_at_s) if one.external_at_s > 0 else None,
-        strategy=one.strategy,
-        status=one.status,
-        decided=one.decided or None,
-        version=one.version,
-        created_at=rfc3339(one.created_at_s),
-        resolved_at=optional_time(one.resolved_at_s),
-        resolved_by=one.resolved_by,
-    )
 
 
 def dead_letter(state: State, one: DeadLetter) -> DeadLetterView:

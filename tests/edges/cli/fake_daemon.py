@@ -168,10 +168,21 @@ CONFLICT: dict[str, Json] = {
     "base": "Checkout",
     "platform": "Checkout is down",
     "external": "Checkout slow",
+    "platform_by": "ana",
+    "external_by": "beth.anglin",
+    "platform_at": "2026-11-24T09:12:58Z",
+    "external_at": "2026-11-24T09:12:59Z",
+    "strategy": "manual-review",
     "status": "pending",
     "decided": None,
     "version": 1,
     "created_at": "2026-11-24T09:13:00Z",
+    "reason": "held-for-review",
+    "rule": "manual-review, window 5s, owner platform (priority 1): a person decides",
+    "would_write": {
+        "use_platform": {"incident": {}, "record": {"short_description": "Checkout is down"}},
+        "use_external": {"incident": {"title": "Checkout slow"}, "record": {}},
+    },
 }
 DEAD_LETTER: dict[str, Json] = {
     "id": "entry-17",
@@ -212,6 +223,12 @@ def run_of(*, checked: int = 42, observed: int = 0, status: str = "finished") ->
         "observed": observed,
         "drifts": [],
     }
+
+
+def rule_of(field: str, rule: Json, *, default: bool = False, effect: str | None = None) -> dict[str, Json]:
+    """Who owns a field."""
+    given = rule if isinstance(rule, dict) else {}
+    return {"field": field, "priority": 1, "exclusive": False, "default": default, "effect": effect, **given}
 
 
 ANSWERS: dict[tuple[str, str], Canned] = {
@@ -280,6 +297,15 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
     ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body={"queued": 1, "entries": ["entry-17"]}),
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/discard"): Canned(body={"id": "entry-17", "discarded": True}),
+    ("GET", "/api/v1/integrations/prod-snow/field-ownership"): Canned(
+        body=[
+            rule_of("title", {"owner": "platform", "priority": 10, "exclusive": True}),
+            rule_of("work_notes", {"owner": "external"}, default=True, effect="none: notes"),
+        ]
+    ),
+    ("DELETE", "/api/v1/integrations/prod-snow/field-ownership/title"): Canned(
+        body=rule_of("title", {"owner": "platform"}, default=True)
+    ),
     ("GET", "/api/v1/conflicts"): Canned(body=[CONFLICT]),
     ("GET", "/api/v1/conflicts/conflict-17"): Canned(body=CONFLICT),
     ("POST", "/api/v1/conflicts/conflict-17/resolve"): Canned(
@@ -296,5 +322,8 @@ def by_contract(heard: Heard) -> Canned:
     """What the contract says, from ``ANSWERS``; everything else is a 404 with a hint."""
     if heard.path.endswith("/webhook-script") and heard.headers.get("accept") == "application/json":
         return Canned(body={"script": "(function () {})();", "version": 1})
+    before, _, field = heard.path.rpartition("/")
+    if heard.method == "PUT" and before.endswith("/field-ownership"):
+        return Canned(body=rule_of(field, heard.body))
     answer = ANSWERS.get((heard.method, unquote(heard.path)))
     return answer or problem(404, f"there is nothing at {heard.path}", hint="look for it with `im incident list`")

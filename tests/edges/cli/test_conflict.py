@@ -20,3 +20,15 @@ def test_a_value_may_be_empty_or_begin_with_a_dash(im: Run, daemon: FakeDaemon) 
     for value in ("", "- none -"):
         im("conflict", "resolve", "conflict-17", "--value", value, "--socket", daemon.address)
     assert [heard.body for heard in daemon.heard] == [{"value": ""}, {"value": "- none -"}]
+
+
+def test_a_conflict_is_shown_with_its_rule_and_what_each_choice_would_write(im: Run, daemon: FakeDaemon) -> None:
+    lines = im("conflict", "show", "conflict-17", "--socket", daemon.address).out.splitlines()
+    facts = {line.split()[0]: line.split(None, 1)[1] for line in lines}
+    assert facts["base"] == "Checkout"
+    assert (facts["platform"], facts["platform_by"]) == ("Checkout is down", "ana")
+    assert (facts["external"], facts["external_by"]) == ("Checkout slow", "beth.anglin")
+    assert facts["external_at"] == "2026-11-24 09:12:59Z (1 min ago)"
+    assert facts["rule"] == "manual-review, window 5s, owner platform (priority 1): a person decides"
+    assert facts["--use-platform"] == "writes the record: short_description=Checkout is down"
+    assert facts["--use-external"] == "writes the incident: title=Checkout slow"

@@ -137,6 +137,22 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ("integration dlq-retry prod-snow entry-17", [("POST", f"{SNOW}/dlq/entry-17/retry", {}, {})]),
     ("integration dlq-retry prod-snow --all", [("POST", f"{SNOW}/dlq/retry", {}, {})]),
     ("integration dlq-discard prod-snow entry-17", [("POST", f"{SNOW}/dlq/entry-17/discard", {}, {})]),
+    ("integration field-ownership list prod-snow", [("GET", f"{SNOW}/field-ownership", {}, None)]),
+    (
+        "integration field-ownership set prod-snow title --owner platform --priority 10",
+        [
+            (
+                "PUT",
+                f"{SNOW}/field-ownership/title",
+                {},
+                {"owner": "platform", "priority": 10, "exclusive": False},
+            )
+        ],
+    ),
+    (
+        "integration field-ownership delete prod-snow title",
+        [("DELETE", f"{SNOW}/field-ownership/title", {}, None)],
+    ),
     ("conflict list", [("GET", f"{V1}/conflicts", {"status": "pending", "limit": "100"}, None)]),
     (
         "conflict list --integration prod-snow --incident INC-1 --status all",
@@ -258,7 +274,6 @@ NOT_IN_THIS_VERSION = [
     "incident explain",
     "integration test",
     "integration import",
-    "integration field-ownership",
     "integration field-mapping",
     "integration reconcile history",
     "integration reconcile schedule",

@@ -1,11 +1,12 @@
 """The routes of conflicts: list, read, resolve, ignore."""
 
+from functools import partial
 from typing import Final
 
 from quart import Response
 
 from syncd.actors.ports import Decide
-from syncd.core import finding, verdicts, views
+from syncd.core import conflicts, finding, verdicts
 from syncd.core.model import Conflict
 from syncd.core.requests import no_fields
 from syncd.edges.api import examples
@@ -40,22 +41,23 @@ LIST: Final = Description(
     summary="List conflicts",
     notes="The newest first.",
     query=(*FILTERS, *PAGE),
-    answers=(Answer(list[views.ConflictView], headers=(LINK,), example=[examples.CONFLICT]),),
+    answers=(Answer(list[conflicts.ConflictView], headers=(LINK,), example=[examples.CONFLICT]),),
     refuses=(Unknown,),
 )
 SHOW: Final = Description(
     topic=TOPIC,
     summary="Show a conflict",
-    answers=(Answer(views.ConflictView, headers=(ETAG,), example=examples.CONFLICT),),
+    answers=(Answer(conflicts.ConflictView, headers=(ETAG,), example=examples.CONFLICT),),
 )
 RESOLVE: Final = Description(
     topic=TOPIC,
     summary="Decide a conflict",
-    notes="Names the side whose value stands, or a value of its own; the sync then carries it to both sides.",
+    notes="Names the side whose value stands, or a value of its own; the sync then carries it to both sides. "
+    "Refused with the new picture when a value has changed that this one does not show.",
     takes=verdicts.read,
     example=examples.VERDICT,
     headers=(IF_MATCH,),
-    answers=(Answer(views.ConflictView),),
+    answers=(Answer(conflicts.ConflictView),),
     refuses=(WrongState, Stale),
 )
 IGNORE: Final = Description(
@@ -64,7 +66,7 @@ IGNORE: Final = Description(
     notes="Both values stay as they are; it is not asked again until one of them changes.",
     takes=no_fields,
     headers=(IF_MATCH,),
-    answers=(Answer(views.ConflictView),),
+    answers=(Answer(conflicts.ConflictView),),
     refuses=(WrongState, Stale),
 )
 
@@ -88,11 +90,13 @@ def add_routes(routes: Routes, desk: Desk) -> None:
             key=_number,
             reverse=True,
         )
-        return await desk.shown(lambda: paged(page, chosen, key=_number, show=views.conflict, down=True))
+        return await desk.shown(
+            lambda: paged(page, chosen, key=_number, show=partial(conflicts.view, desk.state), down=True)
+        )
 
     async def show(conflict_id: str) -> Response:
         conflict = finding.conflict(desk.state, conflict_id)
-        response = await desk.show(views.conflict(conflict))
+        response = await desk.show(conflicts.view(desk.state, conflict))
         response.headers["ETag"] = f'"{conflict.version}"'
         return response
 
@@ -107,9 +111,9 @@ def add_routes(routes: Routes, desk: Desk) -> None:
 
     async def settle(conflict_id: str, decide: Decide[Conflict]) -> Response:
         try:
-            return answer(views.conflict(await desk.change(decide)))
+            return answer(conflicts.view(desk.state, await desk.change(decide)))
         except Stale as error:
-            response = problem(error, views.conflict(finding.conflict(desk.state, conflict_id)))
+            response = problem(error, conflicts.view(desk.state, finding.conflict(desk.state, conflict_id)))
             await desk.settled()
             return response
 

@@ -123,7 +123,23 @@ CONFLICT: Final = {
     "created_at": _LATER,
     "resolved_at": None,
     "resolved_by": None,
+    "reason": "held-for-review",
+    "rule": "manual-review, window 5s, owner platform (priority 1): "
+    "both edits lie within the window, so a person decides",
+    "would_write": {
+        "use_platform": {"incident": {}, "record": {"short_description": "Checkout latency"}},
+        "use_external": {"incident": {"title": "Checkout is slow"}, "record": {}},
+    },
 }
+OWNERSHIP: Final = {
+    "field": "severity",
+    "owner": "platform",
+    "priority": 10,
+    "exclusive": False,
+    "default": False,
+    "effect": None,
+}
+RULE: Final = {"owner": "platform", "priority": 10}
 DEAD_LETTER: Final = {
     "id": "entry-17",
     "incident_id": _INCIDENT_ID,

@@ -32,6 +32,7 @@ Scopes are `read`, `operate` and `admin`, each includes those before it.
 On the Unix socket nobody needs one: the kernel says who calls, and all scopes are open.
 A method that a path does not have is 405, with `Allow`; a path of a later version is 404, and says so."""
 _PARTS: Final[Mapping[str, str]] = {
+    "field": "The name of a field, such as `severity`.",
     "incident_id": "The incident's id, such as INC-WQV72H7HPR.",
     "integration": "The integration's id, handle, or name if it is unique.",
     "conflict_id": "The conflict's id, such as conflict-17.",

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, facts, plain, table, tree
 from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session
-from syncd.edges.cli.shapes import Conflict
+from syncd.edges.cli.shapes import Conflict, Writes
 from syncd.edges.cli.transport import Answer, WrongUsage
 
 IfMatch = Annotated[int | None, Parameter(help="Only if the conflict still has this version.")]
@@ -62,13 +62,29 @@ def _value(value: Json) -> str:
 
 @app.command
 def show(conflict_id: str, /, *, session: Injected) -> int:
-    """Show one conflict: the base, both values, who wrote them and when.
+    """Show one conflict: the base, both values, whose and when, which rule, and what each choice would write.
 
     Example: im conflict show conflict-17
     """
     answer = session.client.get(path_of("conflicts", conflict_id))
-    session.show(answer.body, lambda: facts(tree(read(answer.body, dict[str, Json]), session.now_s)))
+
+    def lines() -> str:
+        shown = read(answer.body, dict[str, Json])
+        choices = read(answer.body, Conflict).would_write
+        shown.pop("would_write", None)
+        for choice, writes in (choices or {}).items():
+            shown[f"--{choice.replace('_', '-')}"] = _written(writes)
+        return facts(tree(shown, session.now_s))
+
+    session.show(answer.body, lines)
     return 0
+
+
+def _written(writes: Writes) -> str:
+    """What one choice would write, and where."""
+    parts = [("the incident", writes.incident), ("the record", writes.record)]
+    said = [f"{where}: {', '.join(f'{name}={text}' for name, text in what.items())}" for where, what in parts if what]
+    return f"writes {'; '.join(said)}" if said else "writes nothing"
 
 
 @app.command

@@ -1,6 +1,6 @@
 """`im integration …`: one organization's connection to one ServiceNow instance, its state, links and dead letters.
 
-`configure` is in ``configure.py`` and `reconcile` in ``reconcile.py``; they are attached here.
+`configure`, `reconcile` and `field-ownership` are in files of their own and are attached here.
 """
 
 from typing import Annotated
@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
 from syncd.edges.cli.not_yet import refuse
+from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, clip, facts, table, tree, when
 from syncd.edges.cli.session import All, Flag, Injected, Session
@@ -19,10 +20,10 @@ from syncd.edges.cli.transport import WrongUsage
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
 app.command(configure)
 app.command(reconcile)
+app.command(ownership)
 for _name, _instead in (
     ("test", "im integration sync-status INTEGRATION says how the connection does, and why"),
     ("import", "new records come in by themselves; for an older one: im integration link INTEGRATION INC SYS_ID"),
-    ("field-ownership", "the owners of docs/sync.md apply; im integration configure … --conflict-strategy chooses"),
     ("field-mapping", "the mapping of docs/sync.md applies"),
 ):
     refuse(app, _name, command=f"integration {_name}", instead=_instead)

@@ -143,6 +143,13 @@ class Requeued(Struct):
     queued: int = 0
 
 
+class Writes(Struct):
+    """What one choice would write."""
+
+    incident: dict[str, str] = {}
+    record: dict[str, str] = {}
+
+
 class Conflict(Struct):
     """Both sides changed a field without having seen each other; ``decided`` is the side that stands, or the rule."""
 
@@ -155,6 +162,18 @@ class Conflict(Struct):
     status: str | None = None
     decided: str | None = None
     created_at: str | None = None
+    would_write: dict[str, Writes] | None = None
+
+
+class Ownership(Struct):
+    """Who owns a field; ``effect``: why the rule changes nothing, if it does not."""
+
+    field: str
+    owner: str = ""
+    priority: int = 1
+    exclusive: bool = False
+    default: bool = False
+    effect: str | None = None
 
 
 class Token(Struct):
