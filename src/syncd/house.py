@@ -18,7 +18,8 @@ from syncd.core.state import State
 from syncd.credentials import Vault
 from syncd.journal.writer import Journal
 from syncd.seams import Seams
-from syncd.systems.servicenow import Credentials, ServiceNow
+from syncd.systems.servicenow import ServiceNow
+from syncd.systems.signin import Credentials
 
 JOURNAL_ID_WORDS: Final = 2
 
@@ -67,11 +68,7 @@ class House:
             field: self.vault.open(sealed, journal_id, integration.id, field).reveal()
             for field, sealed in integration.credentials.items()
         }
-        credentials = Credentials(
-            username=opened.get("username", ""),
-            password=opened.get("password", ""),
-            api_key=opened.get("api_key", ""),
-        )
+        credentials = Credentials(**opened)
         external = ServiceNow(
             settings.base_url,
             credentials,

@@ -24,9 +24,9 @@ from syncd.systems.servicenow import (
     READ_S_MAX,
     RECORD_BYTES_MAX,
     WRITE_S_MAX,
-    Credentials,
     ServiceNow,
 )
+from syncd.systems.signin import Credentials
 from tests.network import NO_TLS, MemoryNetwork, answer, names, request_in
 
 SIGN_IN: Final = Credentials("svc.sync", "sync-secret-7351")

@@ -14,7 +14,8 @@ from syncd.core.model import Cursor
 from syncd.errors import ExternalFailed, Outcome
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.transport import SimulatorTransport
-from syncd.systems.servicenow import READ_S_MAX, RECORD_BYTES_MAX, WRITE_S_MAX, Credentials, OffsetMeter, ServiceNow
+from syncd.systems.servicenow import READ_S_MAX, RECORD_BYTES_MAX, WRITE_S_MAX, OffsetMeter, ServiceNow
+from syncd.systems.signin import Credentials
 
 EPOCH_S: Final = 1_790_000_000.0
 URL: Final = "https://dev12345.service-now.com/"

@@ -95,6 +95,7 @@ class RunningIntegration:
         failure = breaker.last_failure
         return Health(
             halted=str(failure) if failure is not None and breaker.state == "paused" else "",
+            way_out=failure.hint if failure is not None else "",
             trouble=str(failure) if failure is not None else "",
             breaker=breaker.state,
             requests=breaker.requests,

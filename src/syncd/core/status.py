@@ -23,11 +23,12 @@ class Health(Struct, frozen=True, kw_only=True):
     """How an integration's connection does, as its actors know it since the start of the daemon.
 
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
-    ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
+    ``way_out``: what ends that; empty when it follows from the reason. ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
     ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
     """
 
     halted: str = ""
+    way_out: str = ""
     trouble: str = ""
     breaker: str = "closed"
     requests: int = 0
@@ -139,11 +140,9 @@ def _reasons(
     if not integration.credentials:
         paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
     if counts.halted:
-        way_out = (
-            f"give it working credentials: im integration configure {handle} --username … --password-file …"
-            if counts.breaker == "paused"
-            else f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
-        )
+        way_out = f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
+        if counts.breaker == "paused":
+            way_out = counts.way_out or f"give it working credentials: {_signing_in(integration)}"
         paused.append(f"{counts.halted}; {way_out}")
     down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
     degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
@@ -164,6 +163,16 @@ def _reasons(
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
     degraded += _unmapped(links)
     return paused, down, degraded
+
+
+def _signing_in(integration: Integration) -> str:
+    """The command that gives credentials of the kind it has."""
+    flags = "--username … --password-file …"
+    if "client_id" in integration.credentials:
+        flags = "--client-id … --client-secret-file …" + f" {flags}" * ("username" in integration.credentials)
+    elif "api_key" in integration.credentials:
+        flags = "--api-key-file …"
+    return f"im integration configure {integration.settings.handle} {flags}"
 
 
 def _count(number: int, thing: str) -> str:

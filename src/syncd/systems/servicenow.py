@@ -6,14 +6,12 @@ time. Retries nothing: what to do next is the caller's decision, by ``ExternalFa
 """
 
 import math
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import httpx
 import msgspec
 import trio
-from msgspec import Struct
 
 from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
@@ -27,6 +25,7 @@ from syncd.systems.answers import (
     Answer,
     Row,
     date_s,
+    is_lost_session,
     is_same_note,
     notes_in_record,
     notes_shown,
@@ -37,6 +36,7 @@ from syncd.systems.answers import (
     seen_note,
     stamp_text,
 )
+from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
@@ -57,37 +57,13 @@ SYSTEM_COLUMNS: Final = (
     "correlation_id",
 )
 TABLE: Final = "/api/now/v2/table/incident"
+TOKEN_PATH: Final = "/oauth_token.do"
 JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
 NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
 JOURNAL_KNOWN_S: Final = 3600.0
 NO_RECORD: Final = "0" * 32
 SLOW_REFUSAL_S: Final = 20.0
-
-
-class Credentials(Struct, frozen=True):
-    """How to sign in: Basic when there is a user name, else an API key. Its repr never shows anything."""
-
-    username: str = ""
-    password: str = ""
-    api_key: str = ""
-
-    def headers(self) -> dict[str, str]:
-        """Sent with every request: waiting for a 401 challenge fails on some releases."""
-        if self.username:
-            pair = b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
-            return {"Authorization": f"Basic {pair}"}
-        return {"x-sn-apikey": self.api_key} if self.api_key else {}
-
-    def hide(self, text: str) -> str:
-        """A text that came from outside, without these credentials: some error pages repeat the request."""
-        sent = (value.removeprefix("Basic ") for value in self.headers().values())
-        for secret in (self.password, *sent):
-            text = text.replace(secret, "***") if secret else text
-        return text
-
-    def __repr__(self) -> str:
-        return "Credentials(***)"
 
 
 class OffsetMeter:
@@ -127,8 +103,7 @@ class ServiceNow:
         concurrency: int,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._credentials = credentials
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **credentials.headers()}
+        self._sign_in = SignIn(credentials, self._post_form)
         self._transport = transport
         self._clock = clock
         self._rate = rate
@@ -311,35 +286,44 @@ class ServiceNow:
     async def _exchange(
         self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
     ) -> list[Row]:
-        """One request within the rate budget, whole answer or typed error. A request with a body changes something."""
-        headers = dict(self._headers)
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = msgspec.json.encode(body)
-        timeout = {"connect": CONNECT_S_MAX, "pool": CONNECT_S_MAX, "read": None, "write": None}
-        request = httpx.Request(
-            method,
-            f"{self._base_url}{path}",
-            params=parameters,
-            headers=headers,
-            content=content,
-            extensions={"timeout": timeout},
-        )
+        """One request within the rate budget, whole answer or typed error. A request with a body changes something.
+
+        It is made once more when its token was refused, or its session had lost its roles: then nothing was done.
+        """
+        target = f"{self._base_url}{path}?{httpx.QueryParams(parameters)}"
+        content = None if body is None else msgspec.json.encode(body)
+        kind = None if body is None else "application/json"
         writes = body is not None
         async with self._slots:
-            await self._take_token()
-            left_at_s, left_at = self._clock.now_s(), trio.current_time()
-            answer = await self._ask(request, bytes_max, writes=writes)
-        if (date_at_s := date_s(answer.headers)) is not None:
-            self._meter.add(date_at_s, left_at_s, self._clock.now_s())
-        self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
+            signed = await self._sign_in.headers()
+            answer, took_s = await self._timed(_request(method, target, signed, content, kind), bytes_max, writes=writes)
+            if (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer):
+                signed = await self._sign_in.headers()
+                again = _request(method, target, signed, content, kind)
+                answer, took_s = await self._timed(again, bytes_max, writes=writes)
         try:
             return rows_of(answer, writes=writes)
         except ExternalFailed as error:
-            if writes and error.outcome == "refused" and trio.current_time() - left_at >= SLOW_REFUSAL_S:
+            if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
                 error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
             raise
+
+    async def _post_form(self, form: dict[str, str]) -> Answer:
+        """Ask the token endpoint, in the place of the request that needs the token."""
+        content = str(httpx.QueryParams(form)).encode("ascii")
+        request = _request("POST", f"{self._base_url}{TOKEN_PATH}", {}, content, "application/x-www-form-urlencoded")
+        answer, _ = await self._timed(request, RECORD_BYTES_MAX, writes=False)
+        return answer
+
+    async def _timed(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> tuple[Answer, float]:
+        """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
+        await self._take_token()
+        left_at_s, left_at = self._clock.now_s(), trio.current_time()
+        answer = await self._ask(request, bytes_max, writes=writes)
+        if (date_at_s := date_s(answer.headers)) is not None:
+            self._meter.add(date_at_s, left_at_s, self._clock.now_s())
+        self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
+        return answer, trio.current_time() - left_at
 
     async def _take_token(self) -> None:
         now = trio.current_time()
@@ -377,7 +361,17 @@ class ServiceNow:
         except trio.TooSlowError as error:
             raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
         headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
-        return Answer(response.status_code, headers, body, self._credentials.hide)
+        return Answer(response.status_code, headers, body, self._sign_in.hide)
+
+
+def _request(
+    method: str, target: str, signed: Mapping[str, str], content: bytes | None, kind: str | None
+) -> httpx.Request:
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **signed}
+    if kind is not None:
+        headers["Content-Type"] = kind
+    timeout = {"connect": CONNECT_S_MAX, "pool": CONNECT_S_MAX, "read": None, "write": None}
+    return httpx.Request(method, target, headers=headers, content=content, extensions={"timeout": timeout})
 
 
 async def _bounded(response: httpx.Response, bytes_max: int, unclear: Outcome) -> bytearray:
