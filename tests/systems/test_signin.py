@@ -158,7 +158,7 @@ async def test_a_token_that_the_api_refuses_all_the_same_pauses_after_one_repeti
 
 
 async def test_a_hibernating_token_endpoint_is_an_outage(autojump_clock: MockClock) -> None:
-    instance, counted, external = way(instance_of("hibernating"))
+    _, counted, external = way(instance_of("hibernating"))
     assert (await fails(external)).outcome == "unavailable"
     assert len(counted.forms) == 1
 

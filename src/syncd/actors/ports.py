@@ -118,6 +118,14 @@ class External(Protocol):
         """The work notes of these records, at most 50, that were written since (instance clock), oldest first."""
         ...
 
+    async def instance_name(self) -> str:
+        """What the instance calls itself; empty when our account may not see that."""
+        ...
+
+    async def query_faults(self) -> list[str]:
+        """Which queries the instance does not keep to, as words; ``ExternalFailed`` when it keeps to none."""
+        ...
+
     async def probe(self) -> None:
         """Ask for nothing, to find out whether the instance answers."""
         ...

@@ -30,6 +30,7 @@ class _Basis(Struct, frozen=True):
 
     settings: Settings
     credentials: dict[str, SealedSecret]
+    confirmed_at: int
 
 
 class Running(Struct):
@@ -65,7 +66,7 @@ class Roster:
         async with trio.open_nursery() as nursery:
             while True:
                 wanted = {
-                    one.id: _Basis(one.settings, one.credentials)
+                    one.id: _Basis(one.settings, one.credentials, one.confirmed_at)
                     for one in self._journal.state.integrations.values()
                     if one.settings.runs
                 }

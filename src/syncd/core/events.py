@@ -19,6 +19,7 @@ from syncd.core.model import (
     KeptAnswer,
     NoteAttempt,
     Observation,
+    PinnedInstance,
     Settings,
     Severity,
     Status,
@@ -104,12 +105,20 @@ class IntegrationConfigured(Struct, frozen=True, tag=True):
 
 
 class IntegrationChanged(Struct, frozen=True, tag=True):
-    """New settings; ``credentials`` UNSET: as they were."""
+    """New settings; ``credentials`` UNSET: as they were. ``confirmed``: whichever instance is there now is the one."""
 
     integration_id: str
     settings: Settings
     credentials: dict[str, Sealed] | UnsetType = UNSET
     account: str | UnsetType = UNSET
+    confirmed: bool = False
+
+
+class InstancePinned(Struct, frozen=True, tag=True):
+    """From now on no other instance is taken for this one."""
+
+    integration_id: str
+    instance: PinnedInstance
 
 
 class WebhookSecretsChanged(Struct, frozen=True, tag=True):
@@ -336,6 +345,7 @@ Event: TypeAlias = (
     | AnswerKept
     | IntegrationConfigured
     | IntegrationChanged
+    | InstancePinned
     | WebhookSecretsChanged
     | IntegrationDeleted
     | Hinted

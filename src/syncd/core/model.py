@@ -132,6 +132,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.enabled and self.sync_direction != "none"
 
 
+class PinnedInstance(Struct, frozen=True):
+    """The name an instance gave itself at first contact. ``by_api``: when asked; else in a webhook, which says less."""
+
+    name: str
+    by_api: bool
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -139,6 +146,7 @@ class Integration(Struct, frozen=True):
     ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
+    ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
     """
 
     id: str
@@ -150,6 +158,8 @@ class Integration(Struct, frozen=True):
     first_enabled_at_s: float | None = None
     drops_correlation: bool = False
     swept_at_s: float | None = None
+    instance: PinnedInstance | None = None
+    confirmed_at: int = 0
 
 
 class Observation(Struct, frozen=True):

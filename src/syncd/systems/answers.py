@@ -166,7 +166,7 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
 
 
 def is_lost_session(answer: Answer) -> bool:
-    """A refusal that passes: a session that was restored on another node may lack its roles. Nothing was carried out."""
+    """A refusal that passes: a session that was restored on another node may lack its roles. Nothing was done."""
     return answer.status == 403 and "Failed API level ACL Validation" in " ".join(_error_words(answer))
 
 

@@ -6,7 +6,7 @@ time. Retries nothing: what to do next is the caller's decision, by ``ExternalFa
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -57,12 +57,16 @@ SYSTEM_COLUMNS: Final = (
     "correlation_id",
 )
 TABLE: Final = "/api/now/v2/table/incident"
-TOKEN_PATH: Final = "/oauth_token.do"
+TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
+PROPERTIES_TABLE: Final = "/api/now/v2/table/sys_properties"
 JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
 NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
 JOURNAL_KNOWN_S: Final = 3600.0
 NO_RECORD: Final = "0" * 32
+FAR_FUTURE: Final = "2999-01-01 00:00:00"
+ORDER_ROWS: Final = 20
+NAME_LETTERS_MAX: Final = 255
 SLOW_REFUSAL_S: Final = 20.0
 
 
@@ -159,10 +163,11 @@ class ServiceNow:
             later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
             query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
         shown = await self._list(query, NEW_RECORDS_A_PAGE)
-        for seen in shown:
-            if (seen.created_at_s or 0.0, seen.external_id) <= after:
-                raise _widened("sys_created_on")
-        return sorted(shown, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
+        keys = _keys(shown)
+        # Out of order, the last row is no place to go on from: what lies before it would never be seen.
+        if any(key <= after for key in keys) or keys != sorted(keys):
+            raise _widened("sys_created_on")
+        return shown
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -245,7 +250,8 @@ class ServiceNow:
             plain(row.get("element")) != "work_notes" for row in rows
         ):
             raise _widened("element_id")
-        if any((note.created_at_s or 0.0, note.id) <= after for note in found):
+        stamps = [(note.created_at_s or 0.0, note.id) for note in found]
+        if any(stamp <= after for stamp in stamps) or stamps != sorted(stamps):
             raise _widened("sys_created_on")
         return found
 
@@ -260,6 +266,41 @@ class ServiceNow:
         if not shown.keys() <= frozenset(external_ids):
             raise _widened("sys_id")
         return [note for external_id, text in shown.items() for note in notes_in_record(external_id, text)]
+
+    async def instance_name(self) -> str:
+        """What the instance calls itself; empty when our account may not see that."""
+        query = "name=instance_name"
+        parameters = _list_parameters(query, ("name", "value"), 2)
+        try:
+            rows = await self._exchange("GET", PROPERTIES_TABLE, parameters, None, RECORD_BYTES_MAX)
+        except ExternalFailed as error:
+            if error.status in (400, 403, 404):  # this table is closed to us, whatever holds for the others
+                return ""
+            raise
+        names = [plain(row.get("value")) for row in rows if plain(row.get("name")) == "instance_name"]
+        return names[0].strip()[:NAME_LETTERS_MAX] if len(names) == 1 == len(rows) else ""
+
+    async def query_faults(self) -> list[str]:
+        """Try what the search for new records rests on: ranges, and order. ``ExternalFailed`` when ids are ignored."""
+        await self.probe()
+        faults = [
+            f"ServiceNow ignores the range in a query on {column}"
+            for column in ("sys_created_on", "sys_updated_on")
+            if await self._is_ignored(f"{column}>{FAR_FUTURE}", 1, lambda shown: not shown)
+        ]
+        order = "ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
+        if await self._is_ignored(order, ORDER_ROWS, lambda shown: _keys(shown) == sorted(_keys(shown), reverse=True)):
+            faults.append("ServiceNow ignores the order in a query by sys_created_on")
+        return faults
+
+    async def _is_ignored(self, query: str, limit: int, is_kept: Callable[[list[Observation]], bool]) -> bool:
+        """Whether a clause is dropped, or refused for want of query rights."""
+        try:
+            return not is_kept(await self._list(query, limit))
+        except ExternalFailed as error:
+            if error.outcome == "refused":
+                return True
+            raise
 
     async def probe(self) -> None:
         """Ask for a record that cannot be there, which must give no rows."""
@@ -296,7 +337,9 @@ class ServiceNow:
         writes = body is not None
         async with self._slots:
             signed = await self._sign_in.headers()
-            answer, took_s = await self._timed(_request(method, target, signed, content, kind), bytes_max, writes=writes)
+            answer, took_s = await self._timed(
+                _request(method, target, signed, content, kind), bytes_max, writes=writes
+            )
             if (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer):
                 signed = await self._sign_in.headers()
                 again = _request(method, target, signed, content, kind)
@@ -413,6 +456,10 @@ def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str
         "sysparm_exclude_reference_link": "true",
         "sysparm_no_count": "true",
     }
+
+
+def _keys(shown: list[Observation]) -> list[tuple[float, str]]:
+    return [(seen.created_at_s or 0.0, seen.external_id) for seen in shown]
 
 
 def _widened(column: str) -> ExternalFailed:

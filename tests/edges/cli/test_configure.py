@@ -121,9 +121,7 @@ def test_a_password_comes_from_a_file(im: Run, daemon: FakeDaemon, tmp_path: Pat
 def test_a_client_and_a_user_are_for_the_password_grant(im: Run, daemon: FakeDaemon) -> None:
     line = "--client-id c --client-secret s --username u --password p"
     assert configure(im, daemon, "prod-snow", *line.split()).code == 0
-    assert sent(daemon) == {
-        "credentials": {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}
-    }
+    assert sent(daemon) == {"credentials": {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}}
 
 
 def test_a_password_comes_from_standard_input(im: Run, daemon: FakeDaemon) -> None:
