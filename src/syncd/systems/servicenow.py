@@ -56,9 +56,9 @@ SYSTEM_COLUMNS: Final = (
     "sys_created_by",
     "correlation_id",
 )
-TABLE: Final = "/api/now/v2/table/incident"
+TABLES: Final = "/api/now/v2/table"
+TABLE: Final = f"{TABLES}/incident"
 TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
-PROPERTIES_TABLE: Final = "/api/now/v2/table/sys_properties"
 JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
 NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
@@ -84,6 +84,11 @@ class OffsetMeter:
             lo_s, hi_s = max(lo_s, self._lo_s), min(hi_s, self._hi_s)
         self._lo_s, self._hi_s = lo_s, hi_s
         self._answers += 1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there was an answer with a ``Date``."""
+        return self._answers > 0
 
     @property
     def offset(self) -> Offset:
@@ -124,6 +129,11 @@ class ServiceNow:
     def offset(self) -> Offset:
         """The instance's clock minus ours, as measured so far."""
         return self._meter.offset
+
+    @property
+    def is_clock_known(self) -> bool:
+        """Whether any answer has told the instance's clock."""
+        return self._meter.is_known
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -267,17 +277,25 @@ class ServiceNow:
             raise _widened("sys_id")
         return [note for external_id, text in shown.items() for note in notes_in_record(external_id, text)]
 
+    async def rows(
+        self, table: str, query: str, columns: Sequence[str], limit: int, *, display: bool = False
+    ) -> list[dict[str, str]]:
+        """Rows of any table, as they are shown; whoever asks compares them with the query."""
+        parameters = _list_parameters(query, columns, limit)
+        if display:
+            parameters["sysparm_display_value"] = "true"
+        shown = await self._exchange("GET", f"{TABLES}/{table}", parameters, None, ANSWER_BYTES_MAX)
+        return [{name: plain(value) for name, value in row.items()} for row in shown]
+
     async def instance_name(self) -> str:
         """What the instance calls itself; empty when our account may not see that."""
-        query = "name=instance_name"
-        parameters = _list_parameters(query, ("name", "value"), 2)
         try:
-            rows = await self._exchange("GET", PROPERTIES_TABLE, parameters, None, RECORD_BYTES_MAX)
+            rows = await self.rows("sys_properties", "name=instance_name", ("name", "value"), 2)
         except ExternalFailed as error:
             if error.status in (400, 403, 404):  # this table is closed to us, whatever holds for the others
                 return ""
             raise
-        names = [plain(row.get("value")) for row in rows if plain(row.get("name")) == "instance_name"]
+        names = [row.get("value", "") for row in rows if row.get("name") == "instance_name"]
         return names[0].strip()[:NAME_LETTERS_MAX] if len(names) == 1 == len(rows) else ""
 
     async def query_faults(self) -> list[str]:

@@ -459,7 +459,6 @@ async def test_an_unexpected_error_is_a_500_that_names_its_trace_and_nothing_els
 @pytest.mark.parametrize(
     ("method", "rest"),
     [
-        ("POST", "/test"),
         ("POST", "/import"),
         ("GET", "/field-ownership"),
         ("PUT", "/field-mapping/title"),

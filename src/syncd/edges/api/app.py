@@ -18,7 +18,7 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from syncd.core.views import HealthView, rfc3339
-from syncd.edges.api import conflicts, dead_letters, docs_page, examples, incidents, integrations, links, tokens
+from syncd.edges.api import conflicts, dead_letters, docs_page, examination, examples, incidents, integrations, links, tokens
 from syncd.edges.api.access import Call, check_scope
 from syncd.edges.api.answers import JSON, answer, plain_problem, problem
 from syncd.edges.api.description import TEXT, Answer, Description, Parameter
@@ -37,7 +37,7 @@ BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
 _NOT_YET = re.compile(
-    r"/api/v1/(integrations/[^/]+/(test|import|(field-ownership|field-mapping)(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
+    r"/api/v1/(integrations/[^/]+/(import|(field-ownership|field-mapping)(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
     r"|incidents/[^/]+/explain|events)|/metrics"
 )
 
@@ -107,7 +107,7 @@ def build_quart(desk: Desk) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is no answer to a script
     routes = Routes(app)
     _add_health(routes, desk)
-    for part in (incidents, integrations, links, conflicts, dead_letters, tokens):
+    for part in (incidents, integrations, examination, links, conflicts, dead_letters, tokens):
         part.add_routes(routes, desk)
     routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
     _add_description(routes)
