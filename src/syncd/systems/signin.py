@@ -6,6 +6,7 @@ outside. Asks for one token at a time; makes no request itself and never decides
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
+from hmac import compare_digest
 from typing import Final
 
 import msgspec
@@ -104,7 +105,7 @@ class SignIn:
         word = headers.get("Authorization", "")
         if not word.startswith("Bearer "):
             return False
-        if self._grant is not None and word == f"Bearer {self._grant.access}":
+        if self._grant is not None and compare_digest(word, f"Bearer {self._grant.access}"):
             self._grant = None
         return True
 
@@ -158,7 +159,7 @@ class SignIn:
         issued = _issued(answer)
         life_s = _life_s(issued.expires_in)
         before = self._grant
-        if before is None or before.access != issued.access_token:
+        if before is None or not compare_digest(before.access, issued.access_token):
             # The same token again, as ServiceNow gives while one is valid, is used to its end: to ask earlier is idle.
             life_s = max(life_s / 2, life_s - RENEW_BEFORE_S)
         self._refresh = issued.refresh_token or self._refresh

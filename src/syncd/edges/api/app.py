@@ -18,7 +18,17 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from syncd.core.views import HealthView, rfc3339
-from syncd.edges.api import conflicts, dead_letters, docs_page, examination, examples, incidents, integrations, links, tokens
+from syncd.edges.api import (
+    conflicts,
+    dead_letters,
+    docs_page,
+    examination,
+    examples,
+    incidents,
+    integrations,
+    links,
+    tokens,
+)
 from syncd.edges.api.access import Call, check_scope
 from syncd.edges.api.answers import JSON, answer, plain_problem, problem
 from syncd.edges.api.description import TEXT, Answer, Description, Parameter

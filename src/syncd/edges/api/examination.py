@@ -8,7 +8,6 @@ from typing import Final, Self
 
 import msgspec
 import trio
-from msgspec import UNSET
 from quart import Response, request
 from quart.wrappers.response import ResponseBody
 
@@ -19,24 +18,44 @@ from syncd.core.examination import Step
 from syncd.core.fields import Fields
 from syncd.core.model import Integration
 from syncd.edges.api.answers import JSON, answer, body
+from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import Desk
-from syncd.edges.api.integrations import ONE
+from syncd.edges.api.integrations import ONE, TOPIC
 from syncd.edges.api.routes import Routes
 
 LINES: Final = "application/x-ndjson"
 CLOSE_S_MAX: Final = 1.0
 
 
+def read_write_check(body: Fields) -> bool:
+    """Whether the test may write, from a request's object; ``Invalid`` with every fault."""
+    writes = body.flag("write_check")
+    body.done("the test")
+    return writes is True
+
+
+TEST: Final = Description(
+    topic=TOPIC,
+    summary="Test the way to ServiceNow, step by step",
+    notes=(
+        "Works for one that is paused, down or disabled, and ends within 60 s. A step that fails is no refusal: the "
+        "report says so. Writes nothing to ServiceNow without `write_check`. With `Accept: application/x-ndjson` each "
+        "step is a line as soon as it is done."
+    ),
+    takes=read_write_check,
+    example={"write_check": False},
+    answers=(Answer(judge.Report),),
+)
+
+
 def add_routes(routes: Routes, desk: Desk) -> None:
     """Put it into the application."""
 
     async def test(integration: str) -> Response:
-        asked = Fields(await body(), ("write_check",))
-        writes = asked.flag("write_check")
-        asked.done("the test")
+        writes = read_write_check(await body())
         one = finding.integration(desk.state, integration)
         await desk.settled()
-        steps = _Steps(desk.integrations.examine(one.id, writes=writes is not UNSET and bool(writes)), one, desk)
+        steps = _Steps(desk.integrations.examine(one.id, writes=writes), one, desk)
         if request.accept_mimetypes.best_match([JSON, LINES], JSON) == LINES:
             response = Response(steps, content_type=LINES)
             response.timeout = None  # the test has its own
@@ -47,7 +66,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
                 done.append(step)
         return answer(judge.report(one.id, one.settings.handle, done))
 
-    routes.add("POST", f"{ONE}/test", "operate", test)
+    routes.add("POST", f"{ONE}/test", "operate", test, TEST)
 
 
 class _Steps(ResponseBody):
