@@ -14,7 +14,9 @@ from syncd.core.model import Cursor
 from syncd.errors import ExternalFailed, Outcome
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.transport import SimulatorTransport
-from syncd.systems.servicenow import READ_S_MAX, RECORD_BYTES_MAX, WRITE_S_MAX, OffsetMeter, ServiceNow
+from syncd.systems.exchange import READ_S_MAX, WRITE_S_MAX
+from syncd.systems.offset import OffsetMeter
+from syncd.systems.servicenow import RECORD_BYTES_MAX, ServiceNow
 from syncd.systems.signin import Credentials
 
 EPOCH_S: Final = 1_790_000_000.0

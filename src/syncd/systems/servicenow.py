@@ -17,11 +17,9 @@ from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
 from syncd.core.sending import Offset
-from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
+from syncd.errors import ExternalFailed
 from syncd.seams import Clock
 from syncd.systems.answers import (
-    HEADERS_READ,
-    TEXT_SHOWN,
     Answer,
     Row,
     date_s,
@@ -36,15 +34,12 @@ from syncd.systems.answers import (
     seen_note,
     stamp_text,
 )
+from syncd.systems.exchange import ask, request_of
+from syncd.systems.offset import OffsetMeter
 from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
-CONNECT_S_MAX: Final = 10.0
-READ_S_MAX: Final = 30.0
-WRITE_S_MAX: Final = (
-    70.0  # longer than the usual 60 s transaction quota: "no answer" should rarely mean "still running"
-)
 NEW_RECORDS_A_PAGE: Final = 200
 SYSTEM_COLUMNS: Final = (
     "sys_id",
@@ -68,34 +63,6 @@ FAR_FUTURE: Final = "2999-01-01 00:00:00"
 ORDER_ROWS: Final = 20
 NAME_LETTERS_MAX: Final = 255
 SLOW_REFUSAL_S: Final = 20.0
-
-
-class OffsetMeter:
-    """The instance's clock minus ours, narrowed down over many ``Date`` headers, each of which is a whole second."""
-
-    def __init__(self) -> None:
-        self._lo_s = self._hi_s = 0.0
-        self._answers = 0
-
-    def add(self, date_at_s: float, left_at_s: float, came_at_s: float) -> None:
-        """One answer: its ``Date``, and when on our clock its request left and it came."""
-        lo_s, hi_s = date_at_s - came_at_s, date_at_s + 1.0 - left_at_s
-        if self._answers and max(lo_s, self._lo_s) <= min(hi_s, self._hi_s):
-            lo_s, hi_s = max(lo_s, self._lo_s), min(hi_s, self._hi_s)
-        self._lo_s, self._hi_s = lo_s, hi_s
-        self._answers += 1
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there was an answer with a ``Date``."""
-        return self._answers > 0
-
-    @property
-    def offset(self) -> Offset:
-        """The middle of what is possible; an error of at most 1 s, which is also what we assume before any answer."""
-        if not self._answers:
-            return Offset()
-        return Offset((self._lo_s + self._hi_s) / 2, min(1.0, (self._hi_s - self._lo_s) / 2))
 
 
 class ServiceNow:
@@ -356,11 +323,11 @@ class ServiceNow:
         async with self._slots:
             signed = await self._sign_in.headers()
             answer, took_s = await self._timed(
-                _request(method, target, signed, content, kind), bytes_max, writes=writes
+                request_of(method, target, signed, content, kind), bytes_max, writes=writes
             )
             if (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer):
                 signed = await self._sign_in.headers()
-                again = _request(method, target, signed, content, kind)
+                again = request_of(method, target, signed, content, kind)
                 answer, took_s = await self._timed(again, bytes_max, writes=writes)
         try:
             return rows_of(answer, writes=writes)
@@ -372,7 +339,7 @@ class ServiceNow:
     async def _post_form(self, form: dict[str, str]) -> Answer:
         """Ask the token endpoint, in the place of the request that needs the token."""
         content = str(httpx.QueryParams(form)).encode("ascii")
-        request = _request("POST", f"{self._base_url}{TOKEN_PATH}", {}, content, "application/x-www-form-urlencoded")
+        request = request_of("POST", f"{self._base_url}{TOKEN_PATH}", {}, content, "application/x-www-form-urlencoded")
         answer, _ = await self._timed(request, RECORD_BYTES_MAX, writes=False)
         return answer
 
@@ -380,7 +347,7 @@ class ServiceNow:
         """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
         await self._take_token()
         left_at_s, left_at = self._clock.now_s(), trio.current_time()
-        answer = await self._ask(request, bytes_max, writes=writes)
+        answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
         self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
@@ -398,72 +365,6 @@ class ServiceNow:
     def remaining_budget(self) -> int | None:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
         return self._budget.left
-
-    async def _ask(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> Answer:
-        unclear: Outcome = "ambiguous" if writes else "unavailable"
-        deadline_s = WRITE_S_MAX if writes else READ_S_MAX
-        try:
-            with trio.fail_after(deadline_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await _bounded(response, bytes_max, unclear)
-                finally:
-                    with trio.move_on_after(1, shield=True):
-                        await response.aclose()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise ExternalFailed("unavailable", f"cannot be reached: {_words(error)}") from error
-        except httpx.LocalProtocolError as error:
-            # Nothing has left the machine; the error's own words may hold a header, and so a secret.
-            words = "the request cannot be made: the credentials hold a character that HTTP cannot carry"
-            raise ExternalFailed("paused", words) from error
-        except httpx.TransportError as error:
-            # Behind the colon stands what came, a header as well as any other line.
-            raise ExternalFailed(unclear, f"the connection broke: {_words(error).partition(':')[0]}") from error
-        except trio.TooSlowError as error:
-            raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
-        headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
-        return Answer(response.status_code, headers, body, self._sign_in.hide)
-
-
-def _request(
-    method: str, target: str, signed: Mapping[str, str], content: bytes | None, kind: str | None
-) -> httpx.Request:
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", **signed}
-    if kind is not None:
-        headers["Content-Type"] = kind
-    timeout = {"connect": CONNECT_S_MAX, "pool": CONNECT_S_MAX, "read": None, "write": None}
-    return httpx.Request(method, target, headers=headers, content=content, extensions={"timeout": timeout})
-
-
-async def _bounded(response: httpx.Response, bytes_max: int, unclear: Outcome) -> bytearray:
-    """The raw body, refused when it is compressed or endless: bytes from ServiceNow are hostile input too."""
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        message = f"a compressed answer ({encoding[:TEXT_SHOWN]}) that was not asked for"
-        raise ExternalFailed(unclear, message, status=response.status_code)
-    body = bytearray()
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 for mypy: the transport is asynchronous
-    # Nothing may raise in the body of this loop: the library's generators, one inside the other, would be left behind
-    # for the garbage collector. A cancellation ends them from within.
-    with trio.CancelScope() as scope:
-        async for chunk in response.stream:
-            if len(body) + len(chunk) > bytes_max:
-                scope.cancel()
-            else:
-                body += chunk
-                await trio.lowlevel.cancel_shielded_checkpoint()  # tiny chunks by the thousand: others have their turn
-    if scope.cancel_called:
-        message = f"an answer of more than {bytes_max} bytes"
-        raise ExternalUnreadable(unclear, message, status=response.status_code)
-    return body
-
-
-def _words(error: BaseException) -> str:
-    """What an error says; when that is nothing, what the one behind it says, such as a certificate's fault."""
-    at: BaseException | None = error
-    while at is not None and not str(at):
-        at = at.__cause__ or at.__context__
-    return str(at) if at is not None else type(error).__name__
 
 
 def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:
