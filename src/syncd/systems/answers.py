@@ -32,7 +32,15 @@ HALF_PAIRS_MAX: Final = 1000
 DIGITS_MAX: Final = 15
 NOTE_CUT_LETTERS_MIN: Final = 1000
 _NOTE_HEADER: Final = re.compile(r"^(\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\))\n", re.MULTILINE)
-HEADERS_READ: Final = ("content-type", "location", "retry-after", "date", "x-ratelimit-limit", "x-ratelimit-reset")
+HEADERS_READ: Final = (
+    "content-type",
+    "location",
+    "retry-after",
+    "date",
+    "x-ratelimit-limit",
+    "x-ratelimit-reset",
+    "x-total-count",
+)
 LARGE_BYTES: Final = 1024 * 1024
 # Of a large answer, the commas and brackets: full pages have a few thousand. Three bytes of it may take 64 in memory.
 PIECES_MAX: Final = 150_000
@@ -221,6 +229,11 @@ def rate_rule(headers: Mapping[str, str]) -> tuple[int, float] | None:
     """An hourly rule's limit, and when its hour ends on the instance's clock; None when no rule covers the answer."""
     limit, reset_s = _whole(headers.get("x-ratelimit-limit", "")), _whole(headers.get("x-ratelimit-reset", ""))
     return (limit, float(reset_s)) if limit and reset_s is not None else None
+
+
+def total_of(headers: Mapping[str, str]) -> int:
+    """How many rows match the query, those that are hidden from us included; 0 when the answer does not say."""
+    return _whole(headers.get("x-total-count", "")) or 0
 
 
 def notes_shown(text: str) -> list[str]:

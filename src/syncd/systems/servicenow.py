@@ -33,6 +33,7 @@ from syncd.systems.answers import (
     rows_of,
     seen_note,
     stamp_text,
+    total_of,
 )
 from syncd.systems.exchange import ask, request_of
 from syncd.systems.offset import OffsetMeter
@@ -139,12 +140,25 @@ class ServiceNow:
         if cursor.external_id:
             later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
             query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
-        shown = await self._list(query, NEW_RECORDS_A_PAGE)
+        shown = await self._first_shown(query)
         keys = _keys(shown)
         # Out of order, the last row is no place to go on from: what lies before it would never be seen.
         if any(key <= after for key in keys) or keys != sorted(keys):
             raise _widened("sys_created_on")
         return shown
+
+    async def _first_shown(self, query: str) -> list[Observation]:
+        """The first page that shows anything: one whose rows are all hidden from us is not the end."""
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), NEW_RECORDS_A_PAGE)
+        del parameters["sysparm_no_count"]
+        offset = 0
+        while True:
+            page = {**parameters, "sysparm_offset": str(offset)} if offset else parameters
+            rows, answer = await self._answered("GET", TABLE, page, None, ANSWER_BYTES_MAX)
+            shown = [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
+            offset += NEW_RECORDS_A_PAGE
+            if shown or offset >= total_of(answer.headers):
+                return shown
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -312,6 +326,13 @@ class ServiceNow:
     async def _exchange(
         self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
     ) -> list[Row]:
+        """The rows of one answer."""
+        rows, _ = await self._answered(method, path, parameters, body, bytes_max)
+        return rows
+
+    async def _answered(
+        self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
+    ) -> tuple[list[Row], Answer]:
         """One request within the rate budget, whole answer or typed error. A request with a body changes something.
 
         It is made once more when its token was refused, or its session had lost its roles: then nothing was done.
@@ -330,7 +351,7 @@ class ServiceNow:
                 again = request_of(method, target, signed, content, kind)
                 answer, took_s = await self._timed(again, bytes_max, writes=writes)
         try:
-            return rows_of(answer, writes=writes)
+            return rows_of(answer, writes=writes), answer
         except ExternalFailed as error:
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
                 error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
