@@ -15,7 +15,9 @@ from syncd.core.reach import url_fault
 from syncd.errors import ExternalFailed
 from syncd.net import SystemNet, tls_context
 from syncd.seams import SystemClock
-from syncd.systems.servicenow import CONNECT_S_MAX, Credentials, ServiceNow
+from syncd.systems.exchange import CONNECT_S_MAX
+from syncd.systems.servicenow import ServiceNow
+from syncd.systems.signin import Credentials
 from tests.core.test_reach import ALLOWED, HOSTILE, INSTANCE
 from tests.network import NO_TLS, MemoryNetwork, Unreachable, answers_all, names
 

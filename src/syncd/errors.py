@@ -181,6 +181,7 @@ class ExternalFailed(SyncdError):
     ``refused`` dead letter; ``gone`` look again later; ``throttled`` slow the whole instance; ``unavailable`` the
     request had no effect, try later; ``ambiguous`` it may have had one, look before repeating; ``paused`` credentials
     or set-up are wrong, stop and probe slowly. ``message`` and ``detail`` are ServiceNow's own words, up to 2 KB each.
+    ``hint`` is empty where what to do follows from the outcome.
     """
 
     def __init__(
@@ -191,11 +192,12 @@ class ExternalFailed(SyncdError):
         status: int | None = None,
         detail: str = "",
         retry_after_s: float | None = None,
+        hint: str = "",
     ) -> None:
         self.outcome = outcome
         self.message = message[:2048]
         self.detail = detail[:2048]
-        super().__init__(f"ServiceNow: {self.message}" + (f" ({self.detail})" if detail else ""))
+        super().__init__(f"ServiceNow: {self.message}" + (f" ({self.detail})" if detail else ""), hint=hint)
         self.status = status
         self.retry_after_s = retry_after_s
 

@@ -18,7 +18,9 @@ from syncd.core.state import State
 from syncd.credentials import Vault
 from syncd.journal.writer import Journal
 from syncd.seams import Seams
-from syncd.systems.servicenow import Credentials, ServiceNow
+from syncd.systems.examination import Examination
+from syncd.systems.servicenow import ServiceNow
+from syncd.systems.signin import Credentials
 
 JOURNAL_ID_WORDS: Final = 2
 
@@ -30,7 +32,8 @@ class House:
         self.journal = journal
         self.vault = vault
         self.seams = seams
-        self.roster = Roster(journal, self._launch)
+        self.roster = Roster(journal, self._launch, self._examine)
+        self._connections: dict[str, ServiceNow] = {}
 
     @classmethod
     async def open(cls, state_dir: Path, seams: Seams, master_key: Callable[[bool], Awaitable[bytes]]) -> "House":
@@ -59,20 +62,16 @@ class House:
         journal_id = "".join(self.seams.ids.word() for _ in range(JOURNAL_ID_WORDS))
         return Change(DAEMON_STREAM, (DaemonBorn(journal_id),), result=None)
 
-    async def _launch(self, integration: Integration, running: Running) -> None:
-        """Run one integration's actors over a connection of its own."""
+    def _connect(self, integration: Integration) -> ServiceNow:
+        """A client of its own for an integration, to be closed by the caller."""
         settings = integration.settings
         journal_id = self.journal.state.journal_id
         opened = {
             field: self.vault.open(sealed, journal_id, integration.id, field).reveal()
             for field, sealed in integration.credentials.items()
         }
-        credentials = Credentials(
-            username=opened.get("username", ""),
-            password=opened.get("password", ""),
-            api_key=opened.get("api_key", ""),
-        )
-        external = ServiceNow(
+        credentials = Credentials(**opened)
+        return ServiceNow(
             settings.base_url,
             credentials,
             self.seams.net.transport(settings.max_concurrency),
@@ -80,11 +79,24 @@ class House:
             rate=settings.rate_limit,
             concurrency=settings.max_concurrency,
         )
+
+    def _examine(self, integration: Integration, writes: bool) -> Examination:
+        """A connection test, over the connection that there is: its requests count in one and the same rate."""
+        word = self.seams.ids.word()
+        if (running := self._connections.get(integration.id)) is not None:
+            return Examination(running, integration, writes=writes, word=word)
+        own = self._connect(integration)
+        return Examination(own, integration, writes=writes, word=word, close=own.aclose)
+
+    async def _launch(self, integration: Integration, running: Running) -> None:
+        """Run one integration's actors over a connection of its own."""
+        external = self._connections[integration.id] = self._connect(integration)
         actors = RunningIntegration(integration, self.journal, external, self.seams.clock, self.seams.ids)
         running.actors = actors
         try:
             await actors.run()
         finally:
             running.actors = None
+            del self._connections[integration.id]
             with trio.move_on_after(1, shield=True):
                 await external.aclose()

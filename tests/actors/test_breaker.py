@@ -244,3 +244,52 @@ async def test_no_more_requests_at_once_than_were_allowed(autojump_clock: MockCl
         for _ in range(10):
             nursery.start_soon(one.ask, asking)
     assert instance.under_way_max == 3
+
+
+class Doorkeeper(Instance):
+    """What is asked before anything else."""
+
+    async def admit(self) -> None:
+        await self.answer()
+
+
+def guarded() -> tuple[Breaker, Instance, Doorkeeper]:
+    doorkeeper = Doorkeeper()
+    return Breaker(Random(1), 4, "", doorkeeper.admit), Instance(), doorkeeper
+
+
+async def test_the_first_of_all_requests_asks_who_is_there_and_once(autojump_clock: MockClock) -> None:
+    one, instance, doorkeeper = guarded()
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(one.ask, instance.answer)
+    assert (len(doorkeeper.asked_at), len(instance.asked_at)) == (1, 10)
+    assert doorkeeper.asked_at[0] < instance.asked_at[0]
+
+
+@pytest.mark.parametrize("outcome", ["paused", "unavailable"])
+async def test_nothing_passes_while_who_is_there_is_not_known(autojump_clock: MockClock, outcome: Outcome) -> None:
+    one, instance, doorkeeper = guarded()
+    doorkeeper.failure = failure(outcome)
+    for _ in range(4):
+        with pytest.raises(ExternalFailed, match=outcome):
+            await one.ask(instance.answer)
+    assert (len(doorkeeper.asked_at), instance.asked_at) == (4, [])
+    doorkeeper.failure = None
+    assert await one.ask(instance.answer) == "a value"
+    assert one.state == "closed"
+
+
+async def test_after_a_doubt_who_is_there_is_asked_anew_and_not_after_a_429(autojump_clock: MockClock) -> None:
+    one, instance, doorkeeper = guarded()
+    await one.ask(instance.answer)
+    instance.failure = failure("throttled", retry_after_s=5)
+    await fails(one, instance)
+    instance.failure = None
+    await one.ask(instance.answer)
+    assert len(doorkeeper.asked_at) == 1
+    instance.failure = failure("unavailable")
+    await fails(one, instance, 3)
+    instance.failure = None
+    await one.ask(instance.answer)
+    assert len(doorkeeper.asked_at) == 2

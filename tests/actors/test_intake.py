@@ -118,7 +118,7 @@ async def test_hints_that_came_while_nothing_could_be_read_are_read_in_one_reque
     assert all(incident(world, name).description == "looked at" for name in names)
     asked = lines(world.instance, "GET", since_s=began)
     assert len([one for one in asked if "sys_idIN" in one.target and "display" not in one.target]) == 1
-    assert len(asked) <= 3  # the others asked whether the instance is back, and for notes
+    assert len(asked) <= 4  # the others asked whether the instance is back, who it is, and for notes
 
 
 @in_world()
@@ -266,6 +266,14 @@ class DeletedMeanwhile:
     async def notes(self, external_ids: Sequence[str], since_s: float) -> list[SeenNote]:
         return []
 
+    async def instance_name(self) -> str:
+        await self._delete()
+        return "dev12345"
+
+    async def query_faults(self) -> list[str]:
+        await self._delete()
+        return []
+
     async def probe(self) -> None:
         await self._delete()
 
@@ -315,4 +323,4 @@ async def test_a_read_that_is_refused_shows_in_the_status_and_is_not_hammered(wo
     assert len(asked) < 40
     status = await sync_status(world)
     assert status["state"] == "degraded"
-    assert "the last request failed" in str(status["reasons"])
+    assert "ignores the range in a query on sys_created_on" in str(status["reasons"])

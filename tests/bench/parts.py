@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from syncd.net import SystemNet, tls_context
 from syncd.seams import SystemClock
-from syncd.systems.servicenow import Credentials, ServiceNow
+from syncd.systems.servicenow import ServiceNow
+from syncd.systems.signin import Credentials
 from tests.bench.commit import transact
 
 REQUESTS = 300

@@ -44,6 +44,8 @@ LINES = [
     "integration get prod",
     "integration get int_A",
     "integration sync-status prod",
+    "integration test prod",
+    "integration test prod --write-check",
     "integration links prod",
     "integration webhook-script prod",
     "integration rotate-secret other",
@@ -80,6 +82,7 @@ REFUSED = [
     "declare --title T --sev 7",
     "integration get none",
     "integration sync-status none",
+    "integration test none",
     "integration links none",
     f"integration link prod INC-NONE {SYS_ID}",
     "integration unlink prod INC-NONE",
@@ -99,7 +102,6 @@ REFUSED = [
 ]
 NOT_YET = [
     f"incident explain {INC}",
-    "integration test prod",
     "integration import prod",
     "integration field-mapping list prod",
     "integration reconcile prod",

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 from syncd.errors import ExternalFailed
 from syncd.net import SystemNet
 from syncd.seams import SystemClock
-from syncd.systems.servicenow import Credentials, ServiceNow
+from syncd.systems.servicenow import ServiceNow
+from syncd.systems.signin import Credentials
 from tests.network import NO_ROWS, NO_TLS, MemoryNetwork, answer, names, request_in
 
 SIGN_IN: Final = Credentials("svc.sync", "sync-secret-7351")

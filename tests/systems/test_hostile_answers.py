@@ -19,14 +19,9 @@ from trio.testing import MockClock
 from syncd.errors import ExternalFailed, ExternalUnreadable
 from syncd.net import SystemNet
 from syncd.seams import SystemClock
-from syncd.systems.servicenow import (
-    ANSWER_BYTES_MAX,
-    READ_S_MAX,
-    RECORD_BYTES_MAX,
-    WRITE_S_MAX,
-    Credentials,
-    ServiceNow,
-)
+from syncd.systems.exchange import READ_S_MAX, WRITE_S_MAX
+from syncd.systems.servicenow import ANSWER_BYTES_MAX, RECORD_BYTES_MAX, ServiceNow
+from syncd.systems.signin import Credentials
 from tests.network import NO_TLS, MemoryNetwork, answer, names, request_in
 
 SIGN_IN: Final = Credentials("svc.sync", "sync-secret-7351")

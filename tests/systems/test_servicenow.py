@@ -14,7 +14,10 @@ from syncd.core.model import Cursor
 from syncd.errors import ExternalFailed, Outcome
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.transport import SimulatorTransport
-from syncd.systems.servicenow import READ_S_MAX, RECORD_BYTES_MAX, WRITE_S_MAX, Credentials, OffsetMeter, ServiceNow
+from syncd.systems.exchange import READ_S_MAX, WRITE_S_MAX
+from syncd.systems.offset import OffsetMeter
+from syncd.systems.servicenow import RECORD_BYTES_MAX, ServiceNow
+from syncd.systems.signin import Credentials
 
 EPOCH_S: Final = 1_790_000_000.0
 URL: Final = "https://dev12345.service-now.com/"
@@ -518,3 +521,63 @@ async def test_what_is_left_of_an_hourly_rule_is_spread_over_its_hour(autojump_c
     times = [line.at_s - EPOCH_S - began for line in instance.requests]
     assert times[40] < 1  # most of the hour's budget is there for a burst
     assert max(times) <= 3600
+
+
+async def test_a_page_whose_rows_are_all_hidden_is_not_the_end(autojump_clock: MockClock) -> None:
+    instance = Instance(InstanceOptions(incidents=0), VirtualClock().now_s, Random(1))
+    for number in range(450):
+        instance.create_as("beth.anglin", {"short_description": f"hidden {number}"})
+        await trio.sleep(1)
+    last = instance.create_as("beth.anglin", {"short_description": "shown"})["sys_id"]
+    instance.account("svc.sync").hidden["incident"] = "short_descriptionSTARTSWITHhidden"
+    external = to(instance)
+    page = await external.created_after(Cursor(EPOCH_S - 60))
+    assert [seen.external_id for seen in page] == [last]
+    assert await external.created_after(Cursor(page[0].created_at_s or 0.0, last)) == []
+    assert len(instance.requests) == 4
+
+
+async def test_a_page_out_of_order_is_an_outage(autojump_clock: MockClock) -> None:
+    with pytest.raises(ExternalFailed, match="sys_created_on"):
+        await client(answering(rows("b", "a"))).created_after(Cursor(0.0))
+
+
+async def test_where_queries_are_kept_to_there_is_no_fault(autojump_clock: MockClock) -> None:
+    assert await to(instance_of()).query_faults() == []
+
+
+@pytest.mark.parametrize("mode", ["drop", "refuse"])
+async def test_missing_query_rights_are_found_and_named(autojump_clock: MockClock, mode: str) -> None:
+    instance = instance_of()
+    instance.account("svc.sync").range_denied.add(("incident", "sys_created_on"))
+    instance.set_switch("query_acl", mode)
+    instance.set_switch("shuffle", "on")
+    faults = await to(instance).query_faults()
+    assert "ServiceNow ignores the range in a query on sys_created_on" in faults
+    assert not any("sys_updated_on" in fault for fault in faults)
+
+
+async def test_an_instance_that_ignores_ids_is_no_instance_to_ask(autojump_clock: MockClock) -> None:
+    instance = instance_of()
+    instance.account("svc.sync").match_denied.add(("incident", "sys_id"))
+    with pytest.raises(ExternalFailed, match="sys_id does not match"):
+        await to(instance).query_faults()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b'{"error":{"message":"User is unauthorized to access table: sys_properties","detail":null}}'),
+        (400, b'{"error":{"message":"Invalid table sys_properties","detail":null}}'),
+        (200, b'{"result":[]}'),
+        (200, b'{"result":[{"name":"instance_name"}]}'),
+        (200, b'{"result":[{"name":"other","value":"x"}]}'),
+        (200, b'{"result":[{"name":"instance_name","value":"x"},{"name":"other","value":"y"}]}'),
+    ],
+)
+async def test_a_name_that_is_hidden_or_in_doubt_is_none(autojump_clock: MockClock, status: int, body: bytes) -> None:
+    assert await client(answering(body, status=status)).instance_name() == ""
+
+
+async def test_the_name_of_an_instance_is_what_it_calls_itself(autojump_clock: MockClock) -> None:
+    assert await to(instance_of()).instance_name() == "dev12345"

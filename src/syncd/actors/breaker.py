@@ -30,12 +30,16 @@ PAUSE_S_MAX: Final = 14.0  # an instance that is down is asked every 15 s, the p
 class Breaker:
     """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once.
 
-    ``name``: what the log calls it.
+    ``name``: what the log calls it. ``admit``: the request that goes first, at the start and after every doubt.
     """
 
-    def __init__(self, rng: Random, concurrency: int, name: str = "") -> None:
+    def __init__(
+        self, rng: Random, concurrency: int, name: str = "", admit: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._rng = rng
         self._name = name
+        self._admit = admit
+        self._is_admitted = admit is None
         self._told = "closed"
         self._slots = trio.CapacityLimiter(concurrency)
         self._probe = trio.Lock()
@@ -89,6 +93,11 @@ class Breaker:
                     if not waits:
                         raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
                     await trio.sleep_until(self._until)
+                elif not self._is_admitted and self._admit is not None:
+                    async with self._probe:
+                        if self.wait_s <= 0 and not self._is_admitted:
+                            await self.made(self._admit)
+                            self._is_admitted = True
                 elif self.is_in_doubt:
                     async with self._probe:
                         if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
@@ -151,6 +160,7 @@ class Breaker:
 
     def _close_for(self, pause_s: float) -> None:
         self._closings += 1
+        self._is_admitted = self._admit is None or not self.is_in_doubt
         self._until = max(self._until, trio.current_time() + pause_s)
         self._doubtful.set()
         self._doubtful = trio.Event()

@@ -14,6 +14,7 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.dead_letters import run_dead_letters
 from syncd.actors.doorbell import Doorbell
+from syncd.actors.guard import Guard
 from syncd.actors.intake import run_intake
 from syncd.actors.ports import External, Journal, ReconcileResult
 from syncd.actors.prober import run_prober
@@ -45,7 +46,8 @@ class RunningIntegration:
         self._external = external
         self._intake_bell, self._router_bell = Doorbell(), Doorbell()
         self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
-        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by)
+        guard = Guard(integration.id, by, journal, external)
+        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit)
         self._containment = Containment(by, journal)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
@@ -95,6 +97,7 @@ class RunningIntegration:
         failure, linked = breaker.last_failure, self._journal.state.link_of_record
         return Health(
             halted=str(failure) if failure is not None and breaker.state == "paused" else "",
+            way_out=failure.hint if failure is not None else "",
             trouble=str(failure) if failure is not None else "",
             breaker=breaker.state,
             requests=breaker.requests,
@@ -103,4 +106,5 @@ class RunningIntegration:
             remaining_budget=self._external.remaining_budget,
             last_reconcile_at_s=last.finished_at_s if last is not None else None,
             missing=sum((self._id, name) in linked for name in last.missing) if last is not None else 0,
+            query_faults=tuple(self._reader.query_faults or ()),
         )

@@ -3,12 +3,13 @@
 The HTTP API sees the journal, the incident store and the running integrations only through these Protocols.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from syncd.core.events import Change, Record, Source
+from syncd.core.examination import Step
 from syncd.core.model import Cursor, Note, Observation, SeenNote
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
@@ -118,8 +119,32 @@ class External(Protocol):
         """The work notes of these records, at most 50, that were written since (instance clock), oldest first."""
         ...
 
+    async def instance_name(self) -> str:
+        """What the instance calls itself; empty when our account may not see that."""
+        ...
+
+    async def query_faults(self) -> list[str]:
+        """Which queries the instance does not keep to, as words; ``ExternalFailed`` when it keeps to none."""
+        ...
+
     async def probe(self) -> None:
         """Ask for nothing, to find out whether the instance answers."""
+        ...
+
+
+class Examination(Protocol):
+    """A connection test that is under way (``systems/examination.py``): an iterator of its steps, to be closed."""
+
+    def __aiter__(self) -> AsyncIterator[Step]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> Step:
+        """The next step, done; ``StopAsyncIteration`` after the last."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what was opened for it."""
         ...
 
 
@@ -148,6 +173,10 @@ class Integrations(Protocol):
         ``Unknown`` when ServiceNow does not show the record, ``Exists`` when one of the two was linked meanwhile,
         ``Busy`` when it cannot be read now, ``WrongState`` when the integration is not running.
         """
+        ...
+
+    def examine(self, integration_id: str, *, writes: bool) -> Examination:
+        """A connection test, for one that is not running as well. ``CannotUnseal`` when its credentials do not open."""
         ...
 
     def health(self, integration_id: str) -> Health:

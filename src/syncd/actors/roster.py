@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.integration import RunningIntegration
-from syncd.actors.ports import Journal, ReconcileResult
+from syncd.actors.ports import Examination, Journal, ReconcileResult
 from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
 from syncd.core.model import Integration, SealedSecret, Settings
@@ -23,6 +23,7 @@ from syncd.errors import JournalFailed, SyncdError, WrongState
 log: Final = logging.getLogger("syncd.actors")
 
 Launch = Callable[[Integration, "Running"], Awaitable[None]]
+Examine = Callable[[Integration, bool], Examination]
 
 
 class _Basis(Struct, frozen=True):
@@ -30,6 +31,7 @@ class _Basis(Struct, frozen=True):
 
     settings: Settings
     credentials: dict[str, SealedSecret]
+    confirmed_at: int
 
 
 class Running(Struct):
@@ -45,8 +47,9 @@ class Running(Struct):
 class Roster:
     """The running integrations, by id: the doors' handle to them (``ports.Integrations``)."""
 
-    def __init__(self, journal: Journal, launch: Launch) -> None:
+    def __init__(self, journal: Journal, launch: Launch, examine: Examine) -> None:
         self._journal = journal
+        self._examine = examine
         self._launch = launch
         self._running: dict[str, Running] = {}
         self._bell = Doorbell()
@@ -65,7 +68,7 @@ class Roster:
         async with trio.open_nursery() as nursery:
             while True:
                 wanted = {
-                    one.id: _Basis(one.settings, one.credentials)
+                    one.id: _Basis(one.settings, one.credentials, one.confirmed_at)
                     for one in self._journal.state.integrations.values()
                     if one.settings.runs and one.credentials
                 }
@@ -107,6 +110,10 @@ class Roster:
     ) -> None:
         """Join an incident and a record that a person named."""
         await self._actors(integration_id).link(incident_id, external_id, by=by, trace=trace, source=source)
+
+    def examine(self, integration_id: str, *, writes: bool) -> Examination:
+        """A connection test, whatever the integration does at the moment."""
+        return self._examine(self._journal.state.integrations[integration_id], writes)
 
     def _actors(self, integration_id: str) -> RunningIntegration:
         running = self._running.get(integration_id)

@@ -20,6 +20,7 @@ from syncd.core.model import (
     NoteAttempt,
     Observation,
     OwnershipRule,
+    PinnedInstance,
     Settings,
     Severity,
     Status,
@@ -105,12 +106,20 @@ class IntegrationConfigured(Struct, frozen=True, tag=True):
 
 
 class IntegrationChanged(Struct, frozen=True, tag=True):
-    """New settings; ``credentials`` UNSET: as they were."""
+    """New settings; ``credentials`` UNSET: as they were. ``confirmed``: whichever instance is there now is the one."""
 
     integration_id: str
     settings: Settings
     credentials: dict[str, Sealed] | UnsetType = UNSET
     account: str | UnsetType = UNSET
+    confirmed: bool = False
+
+
+class InstancePinned(Struct, frozen=True, tag=True):
+    """From now on no other instance is taken for this one."""
+
+    integration_id: str
+    instance: PinnedInstance
 
 
 class OwnershipChanged(Struct, frozen=True, tag=True):
@@ -346,6 +355,7 @@ Event: TypeAlias = (
     | IntegrationConfigured
     | IntegrationChanged
     | OwnershipChanged
+    | InstancePinned
     | WebhookSecretsChanged
     | IntegrationDeleted
     | Hinted

@@ -105,6 +105,8 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         account=before.account if isinstance(event.account, UnsetType) else event.account,
         first_enabled_at_s=first,
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
+        instance=None if event.confirmed else before.instance,
+        confirmed_at=record.position if event.confirmed else before.confirmed_at,
     )
     # Whatever was refused under the old settings may pass under the new ones.
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
@@ -137,6 +139,11 @@ def _looks_for_same(before: Settings, after: Settings) -> bool:
         after.create_platform,
         after.import_query,
     )
+
+
+def _instance_pinned(state: State, _: e.Record, event: e.InstancePinned) -> None:
+    before = state.integrations[event.integration_id]
+    state.integrations[event.integration_id] = replace(before, instance=event.instance)
 
 
 def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) -> None:
@@ -241,6 +248,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.IntegrationConfigured: _configured,
     e.IntegrationChanged: _integration_changed,
     e.OwnershipChanged: _ownership_changed,
+    e.InstancePinned: _instance_pinned,
     e.WebhookSecretsChanged: _secrets_changed,
     e.IntegrationDeleted: _integration_deleted,
     e.Hinted: _hinted,

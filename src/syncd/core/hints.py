@@ -21,6 +21,7 @@ from syncd.core.events import (
     HintsPostponed,
     HintsSettled,
     IncidentDeclared,
+    InstancePinned,
     LinkJoined,
     NoteAdded,
     Observed,
@@ -34,6 +35,7 @@ from syncd.core.model import (
     Integration,
     Link,
     Observation,
+    PinnedInstance,
     SeenNote,
     Severity,
     Status,
@@ -49,7 +51,7 @@ from syncd.core.sending import (
 )
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
 from syncd.core.worknotes import Pair
-from syncd.errors import Exists, Unknown
+from syncd.errors import Exists, Forbidden, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
@@ -67,6 +69,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     updated_on: str = ""
     updated_by: str = ""
     has_note: bool = False
+    instance_name: str = ""
 
 
 def duplicate_key(webhook: Webhook) -> str:
@@ -81,17 +84,29 @@ def duplicate_key(webhook: Webhook) -> str:
 def accept_webhook(
     state: State, at_s: float, webhook: Webhook, *, integration_id: str, body: str, trace: str
 ) -> Change[bool]:
-    """Make an authentic webhook durable; the result says whether it was a duplicate."""
+    """Make an authentic webhook durable; the result says whether it was a duplicate.
+
+    ``Forbidden`` for one that another instance sent: a clone has the same records and signs with the same secret.
+    """
     integration = state.integrations.get(integration_id)
     if integration is None:
         raise Unknown(f"integration {integration_id} is gone", hint="remove the business rule that still calls it")
+    pinned, name = integration.instance, webhook.instance_name
+    if pinned is not None and name and name != pinned.name:
+        raise Forbidden(
+            f"this webhook is from instance {name!r}, and the integration belongs to {pinned.name!r}",
+            hint="delete the business rule in a copy of the instance; `im integration configure … --base-url …` "
+            "confirms one that was renamed",
+        )
     key = duplicate_key(webhook)
     accepted_at_s = state.seen.get(integration_id, {}).get(key)
     if accepted_at_s is not None and at_s - accepted_at_s <= WEBHOOKS_REMEMBERED_S:
         return Change("", (), result=True)
     hint = _hint(state, at_s, webhook, integration_id, trace)
-    event = Hinted(integration_id, webhook.sys_id, hint, key, body)
-    return Change(integration.settings.organization_id, (event,), result=False)
+    events: tuple[Event, ...] = (Hinted(integration_id, webhook.sys_id, hint, key, body),)
+    if pinned is None and name:
+        events = (*events, InstancePinned(integration_id, PinnedInstance(name, by_api=False)))
+    return Change(integration.settings.organization_id, events, result=False)
 
 
 def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trace: str) -> Hint | None:

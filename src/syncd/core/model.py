@@ -140,6 +140,13 @@ class OwnershipRule(Struct, frozen=True):
     exclusive: bool = False
 
 
+class PinnedInstance(Struct, frozen=True):
+    """The name an instance gave itself at first contact. ``by_api``: when asked; else in a webhook, which says less."""
+
+    name: str
+    by_api: bool
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -148,6 +155,7 @@ class Integration(Struct, frozen=True):
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
+    ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
     """
 
     id: str
@@ -160,6 +168,8 @@ class Integration(Struct, frozen=True):
     drops_correlation: bool = False
     swept_at_s: float | None = None
     ownership: dict[str, OwnershipRule] = {}
+    instance: PinnedInstance | None = None
+    confirmed_at: int = 0
 
 
 class Observation(Struct, frozen=True):

@@ -14,12 +14,13 @@ from syncd.core import finding
 from syncd.core.events import (
     Change,
     Event,
+    InstancePinned,
     IntegrationChanged,
     IntegrationConfigured,
     IntegrationDeleted,
     WebhookSecretsChanged,
 )
-from syncd.core.model import Integration, SealedSecret, Settings, WebhookSecret
+from syncd.core.model import Integration, PinnedInstance, SealedSecret, Settings, WebhookSecret
 from syncd.core.requests import DEFAULT_ORGANIZATION
 from syncd.core.settings import WantedSettings, handle_fault, slug
 from syncd.core.state import State
@@ -92,10 +93,13 @@ def update(word: str, wanted: WantedSettings, sealed: SealedSecrets) -> Decide[I
         credentials, account = sealed.credentials, sealed.account
         if isinstance(credentials, UnsetType) and settings.base_url != before.settings.base_url:
             credentials, account = {}, ""
+        # Whoever names the address, or gives credentials, says that what is there now is meant.
+        confirms = not (isinstance(wanted.base_url, UnsetType) and isinstance(credentials, UnsetType))
         changed: Event = IntegrationChanged(
-            before.id, settings, credentials, UNSET if isinstance(credentials, UnsetType) else account
+            before.id, settings, credentials, UNSET if isinstance(credentials, UnsetType) else account, confirms
         )
         is_same = settings == before.settings and isinstance(credentials, UnsetType)
+        is_same = is_same and not (confirms and before.instance is not None)
         events = () if is_same else (changed,)
         after = replace(
             before,
@@ -105,12 +109,32 @@ def update(word: str, wanted: WantedSettings, sealed: SealedSecrets) -> Decide[I
             first_enabled_at_s=at_s
             if before.first_enabled_at_s is None and settings.enabled
             else before.first_enabled_at_s,
+            instance=None if confirms else before.instance,
+            confirmed_at=state.position + 1 if events and confirms else before.confirmed_at,
         )
         if not isinstance(sealed.webhook_secret, UnsetType):
             secrets = _with_new_secret(before.webhook_secrets, sealed.webhook_secret, at_s, GRACE_S)
             events = (*events, WebhookSecretsChanged(before.id, secrets))
             after = replace(after, webhook_secrets=secrets)
         return Change(settings.organization_id, events, after)
+
+    return decide
+
+
+def pin(integration_id: str, instance: PinnedInstance) -> Decide[str]:
+    """Pin the instance that shows itself, unless one is pinned; the result is the name of the one that is, or empty.
+
+    What an instance says when it is asked comes before what a webhook said: the webhook of a clone may be the first.
+    """
+
+    def decide(state: State, _at_s: float) -> Change[str]:
+        one = state.integrations.get(integration_id)
+        if one is None:
+            return Change("", (), "")
+        present, stream = one.instance, one.settings.organization_id
+        if present is None or (instance.by_api and not present.by_api):
+            return Change(stream, (InstancePinned(one.id, instance),), instance.name)
+        return Change(stream, (), present.name)
 
     return decide
 

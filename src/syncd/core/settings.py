@@ -23,8 +23,13 @@ QUERY_LETTERS_MAX: Final = 1000
 HANDLE_LETTERS_MAX: Final = 63
 URL_LETTERS_MAX: Final = 300
 COLUMN_LETTERS_MAX: Final = 4000
-CREDENTIAL_NAMES: Final = ("username", "password", "api_key")
-OAUTH_NAMES: Final = ("client_id", "client_secret")
+CREDENTIAL_NAMES: Final = ("username", "password", "client_id", "client_secret", "api_key")
+_SIGN_INS: Final = (
+    ("username", "password"),
+    ("client_id", "client_secret"),
+    ("client_id", "client_secret", "username", "password"),
+    ("api_key",),
+)
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
     "poll_interval",
@@ -115,21 +120,20 @@ _DEFAULTS_FORM: Final[Form] = {
 }
 _PASSWORD: Final = re.compile(r"[^\u0000-\u001F\u007F-\u009F]{1,4096}")
 _KEY: Final = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?")  # ASCII, without a blank at its ends
+_CREDENTIAL_FORMS: Final[dict[str, Form]] = {
+    name: word_form(_PASSWORD if name in ("password", "client_secret") else _KEY) for name in CREDENTIAL_NAMES
+}
 _CREDENTIALS_FORM: Final[Form] = {
-    "description": "A user's name and password, or an API key. Never shown again.",
+    "description": "A user's name and password; an OAuth client, with a user for the password grant; or an API key. "
+    "Never shown again.",
     "oneOf": [
         {
             "type": "object",
-            "properties": {"username": word_form(_KEY), "password": word_form(_PASSWORD)},
-            "required": ["username", "password"],
+            "properties": {name: _CREDENTIAL_FORMS[name] for name in names},
+            "required": list(names),
             "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {"api_key": word_form(_KEY)},
-            "required": ["api_key"],
-            "additionalProperties": False,
-        },
+        }
+        for names in _SIGN_INS
     ],
 }
 
@@ -288,8 +292,6 @@ def _credentials(body: Fields) -> dict[str, str] | UnsetType:
     part = body.part("credentials", _CREDENTIALS_FORM)
     if part is None:
         return UNSET
-    for name in OAUTH_NAMES:
-        part.refuse(name, "OAuth is not in this version of syncd; give username and password, or api_key")
     chosen: dict[str, str] = {}
     for name in CREDENTIAL_NAMES:
         value = part.raw(name, ANY)
@@ -302,8 +304,12 @@ def _credentials(body: Fields) -> dict[str, str] | UnsetType:
         if (fault := _secret_fault(name, value)) is not None:
             part.fault(name, fault)
         chosen[name] = value
-    if set(chosen) not in ({"username", "password"}, {"api_key"}):
-        body.fault("credentials", "do not belong together; give username and password, or api_key")
+    if chosen.keys() not in [set(names) for names in _SIGN_INS]:
+        body.fault(
+            "credentials",
+            "do not belong together; give username and password; or client_id and client_secret, with username and "
+            "password for the password grant; or api_key",
+        )
     return chosen
 
 
@@ -311,7 +317,7 @@ def _secret_fault(name: str, value: str) -> str | None:
     """What would keep a credential out of a header, or is a slip of copying. Never says the value itself."""
     if any(unicodedata.category(letter) == "Cc" for letter in value):
         return "has a control character, such as the line end of a file or a tab; remove it"
-    if name == "password":
+    if name in ("password", "client_secret"):
         return None  # any other letter may be meant
     if value != value.strip():
         return "begins or ends with a blank; remove it"

@@ -23,11 +23,14 @@ class Health(Struct, frozen=True, kw_only=True):
     """How an integration's connection does, as its actors know it since the start of the daemon.
 
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
-    ``trouble``: what the last request met, empty when it went well. ``breaker``: closed, open or paused.
+    ``way_out``: what ends that; empty when it follows from the reason. ``trouble``: what the last request met, empty
+    when it went well. ``breaker``: closed, open or paused.
     ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
+    ``query_faults``: queries that the instance does not keep to.
     """
 
     halted: str = ""
+    way_out: str = ""
     trouble: str = ""
     breaker: str = "closed"
     requests: int = 0
@@ -36,15 +39,20 @@ class Health(Struct, frozen=True, kw_only=True):
     remaining_budget: int | None = None
     last_reconcile_at_s: float | None = None
     missing: int = 0
+    query_faults: tuple[str, ...] = ()
 
 
 class Counts(Health, frozen=True, kw_only=True):
-    """The connection's health and the webhook door's counts: what is known of an integration beside State."""
+    """The connection's health and the webhook door's counts: what is known of an integration beside State.
+
+    ``stranger``: another instance that sends webhooks with this one's secret, lately.
+    """
 
     last_webhook_at_s: float | None = None
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
+    stranger: str = ""
 
 
 class Queue(Struct, frozen=True):
@@ -139,14 +147,23 @@ def _reasons(
     if not integration.credentials:
         paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
     if counts.halted:
-        way_out = (
-            f"give it working credentials: im integration configure {handle} --username … --password-file …"
-            if counts.breaker == "paused"
-            else f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
-        )
+        way_out = f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
+        if counts.breaker == "paused":
+            way_out = counts.way_out or f"give it working credentials: {_signing_in(integration)}"
         paused.append(f"{counts.halted}; {way_out}")
     down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
     degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
+    degraded += [
+        f"{fault}: new records made while nobody told us of them are not found; give the account query rights there "
+        f"(a query_range ACL on incident), then run: im integration reconcile {handle} --auto-heal"
+        for fault in counts.query_faults
+    ]
+    if counts.stranger and integration.instance is not None and counts.stranger != integration.instance.name:
+        degraded.append(
+            f"webhooks of another instance, {counts.stranger!r}, came with this integration's secret and were refused; "
+            f"if it is a copy, delete the business rule there; if ours was renamed, confirm it: "
+            f"im integration configure {handle} --base-url {settings.base_url}"
+        )
     if letters:
         degraded.append(f"{_count(letters, 'dead letter')}; see: im integration dlq {handle}")
     if pending:
@@ -165,6 +182,16 @@ def _reasons(
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
     degraded += _unmapped(links)
     return paused, down, degraded
+
+
+def _signing_in(integration: Integration) -> str:
+    """The command that gives credentials of the kind it has."""
+    flags = "--username … --password-file …"
+    if "client_id" in integration.credentials:
+        flags = "--client-id … --client-secret-file …" + f" {flags}" * ("username" in integration.credentials)
+    elif "api_key" in integration.credentials:
+        flags = "--api-key-file …"
+    return f"im integration configure {integration.settings.handle} {flags}"
 
 
 def _count(number: int, thing: str) -> str:

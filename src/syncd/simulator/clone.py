@@ -22,6 +22,8 @@ def copy_over(source: "Instance", target: "Instance") -> int:
     source.settle()
     target.settle()
     for name, table in source.kernel.store.tables.items():
+        if name == "sys_properties":  # the target's name is preserved
+            continue
         other = target.kernel.store.tables[name]
         other.columns = dict(table.columns)
         other.schema_version += table.schema_version + 1

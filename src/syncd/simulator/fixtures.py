@@ -97,10 +97,12 @@ _CHOICES: Final = {
 _GERMAN_STATES: Final = {"1": "Neu", "2": "In Bearbeitung", "3": "Zurückgestellt", "6": "Gelöst", "7": "Geschlossen"}
 
 
-def fill_fixtures(store: Store, accounts: Accounts, stamp: str) -> None:
-    """Put people, groups, memberships, choices and the dictionary into an empty store."""
+def fill_fixtures(store: Store, accounts: Accounts, stamp: str, instance_name: str) -> None:
+    """Put people, groups, memberships, choices, the dictionary and the instance's name into an empty store."""
     stamps = {"sys_created_on": stamp, "sys_updated_on": stamp, "sys_created_by": "admin", "sys_updated_by": "admin"}
     _fill_people(store, accounts, stamps)
+    sys_id = fixed_sys_id("sys_properties", "instance_name")
+    store.put("sys_properties", sys_id=sys_id, name="instance_name", value=instance_name, type="string", **stamps)
     for (table, element), choices in _CHOICES.items():
         for sequence, (value, label) in enumerate(choices, start=1):
             _put_choice(store, table, element, value, label, str(sequence), "en", stamps)

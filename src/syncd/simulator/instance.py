@@ -114,7 +114,7 @@ class Instance:
 
     def _fill(self) -> None:
         options, accounts = self.options, self.kernel.accounts
-        fill_fixtures(self.kernel.store, accounts, self.kernel.clock.stamp())
+        fill_fixtures(self.kernel.store, accounts, self.kernel.clock.stamp(), options.name)
         for user_name, password in {options.api_user: options.api_password, **options.users}.items():
             accounts.add(user_name, password, ITIL_ROLES, name=user_name, time_zone="GMT", preferred_language="en")
         client_id, client_secret = options.oauth_client

@@ -151,6 +151,7 @@ _PLAIN = {
         "display_value",
         "tablename:Table name:80|documentkey:Document key:32|display_value:Display value:255|payload:Payload:65000",
     ),
+    "sys_properties": ("name", "name:Name:100|value:Value:4000|type:Type:40"),
     "cmdb_ci": ("name", "name:Name:255|sys_class_name:Class:80"),
     "problem": ("number", "number:Number:40|short_description:Short description:160"),
     "change_request": ("number", "number:Number:40|short_description:Short description:160"),

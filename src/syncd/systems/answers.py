@@ -32,7 +32,15 @@ HALF_PAIRS_MAX: Final = 1000
 DIGITS_MAX: Final = 15
 NOTE_CUT_LETTERS_MIN: Final = 1000
 _NOTE_HEADER: Final = re.compile(r"^(\S*\d.{0,40} - .{1,100} \([^()\n]{1,60}\))\n", re.MULTILINE)
-HEADERS_READ: Final = ("content-type", "location", "retry-after", "date", "x-ratelimit-limit", "x-ratelimit-reset")
+HEADERS_READ: Final = (
+    "content-type",
+    "location",
+    "retry-after",
+    "date",
+    "x-ratelimit-limit",
+    "x-ratelimit-reset",
+    "x-total-count",
+)
 LARGE_BYTES: Final = 1024 * 1024
 # Of a large answer, the commas and brackets: full pages have a few thousand. Three bytes of it may take 64 in memory.
 PIECES_MAX: Final = 150_000
@@ -74,6 +82,7 @@ class _Error(Struct):
 class _Envelope(Struct):
     result: object = msgspec.UNSET
     error: _Error | str | None = None
+    error_description: str | None = None  # beside an error that is text
 
 
 def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
@@ -81,6 +90,25 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
     if not 200 <= answer.status < 300:
         return _refusal(answer, writes=writes)
     unclear: Outcome = "ambiguous" if writes else "unavailable"
+    check_is_data(answer, unclear)
+    try:
+        envelope = _decoded(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ExternalUnreadable(
+            unclear, "a broken answer", status=answer.status, detail=answer.text(end=True)
+        ) from error
+    if envelope.error is not None:
+        message, detail = _words(answer, envelope)
+        raise ExternalFailed(unclear, message or "an answer with an error", status=answer.status, detail=detail)
+    found = envelope.result if isinstance(envelope.result, list) else [envelope.result]
+    rows = [row for row in found if isinstance(row, dict)]
+    if len(rows) != len(found):
+        raise ExternalFailed(unclear, "an answer without records", status=answer.status)
+    return rows
+
+
+def check_is_data(answer: Answer, unclear: Outcome) -> None:
+    """Raise when a success cannot be data: it is empty, no JSON, or more than is decoded."""
     if answer.status == 202 or not answer.body:
         raise ExternalFailed(unclear, "an empty answer: the request was dropped", status=answer.status)
     if not answer.is_json:
@@ -93,20 +121,6 @@ def rows_of(answer: Answer, *, writes: bool) -> list[Row]:
     if _is_bloated(answer.body):
         message = f"a large answer of more than {PIECES_MAX} values"
         raise ExternalUnreadable(unclear, message, status=answer.status)
-    try:
-        envelope = _decoded(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ExternalUnreadable(
-            unclear, "a broken answer", status=answer.status, detail=answer.text(end=True)
-        ) from error
-    if envelope.error is not None:
-        message, detail = _words(answer, envelope.error)
-        raise ExternalFailed(unclear, message or "an answer with an error", status=answer.status, detail=detail)
-    found = envelope.result if isinstance(envelope.result, list) else [envelope.result]
-    rows = [row for row in found if isinstance(row, dict)]
-    if len(rows) != len(found):
-        raise ExternalFailed(unclear, "an answer without records", status=answer.status)
-    return rows
 
 
 def _is_bloated(body: bytes | bytearray) -> bool:
@@ -159,6 +173,11 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
     )
 
 
+def is_lost_session(answer: Answer) -> bool:
+    """A refusal that passes: a session that was restored on another node may lack its roles. Nothing was done."""
+    return answer.status == 403 and "Failed API level ACL Validation" in " ".join(_error_words(answer))
+
+
 def _is_api_level(message: str, detail: str) -> bool:
     """Refused before the record was looked at: roles or set-up, not this record."""
     words = f"{message} {detail}"
@@ -181,14 +200,15 @@ def _error_words(answer: Answer) -> tuple[str, str]:
         envelope = msgspec.json.decode(answer.body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", answer.text()
-    return _words(answer, envelope.error)
+    return _words(answer, envelope)
 
 
-def _words(answer: Answer, error: _Error | str | None) -> tuple[str, str]:
+def _words(answer: Answer, envelope: _Envelope) -> tuple[str, str]:
+    error = envelope.error
     if error is None:
         return "", ""
     if isinstance(error, str):
-        return answer.hide(error), ""
+        return answer.hide(error), answer.hide(envelope.error_description or "")
     return answer.hide(error.message or ""), answer.hide(error.detail or "")
 
 
@@ -209,6 +229,11 @@ def rate_rule(headers: Mapping[str, str]) -> tuple[int, float] | None:
     """An hourly rule's limit, and when its hour ends on the instance's clock; None when no rule covers the answer."""
     limit, reset_s = _whole(headers.get("x-ratelimit-limit", "")), _whole(headers.get("x-ratelimit-reset", ""))
     return (limit, float(reset_s)) if limit and reset_s is not None else None
+
+
+def total_of(headers: Mapping[str, str]) -> int:
+    """How many rows match the query, those that are hidden from us included; 0 when the answer does not say."""
+    return _whole(headers.get("x-total-count", "")) or 0
 
 
 def notes_shown(text: str) -> list[str]:

@@ -6,27 +6,24 @@ time. Retries nothing: what to do next is the caller's decision, by ``ExternalFa
 """
 
 import math
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import httpx
 import msgspec
 import trio
-from msgspec import Struct
 
 from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
 from syncd.core.sending import Offset
-from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
+from syncd.errors import ExternalFailed
 from syncd.seams import Clock
 from syncd.systems.answers import (
-    HEADERS_READ,
-    TEXT_SHOWN,
     Answer,
     Row,
     date_s,
+    is_lost_session,
     is_same_note,
     notes_in_record,
     notes_shown,
@@ -36,15 +33,14 @@ from syncd.systems.answers import (
     rows_of,
     seen_note,
     stamp_text,
+    total_of,
 )
+from syncd.systems.exchange import ask, request_of
+from syncd.systems.offset import OffsetMeter
+from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
-CONNECT_S_MAX: Final = 10.0
-READ_S_MAX: Final = 30.0
-WRITE_S_MAX: Final = (
-    70.0  # longer than the usual 60 s transaction quota: "no answer" should rarely mean "still running"
-)
 NEW_RECORDS_A_PAGE: Final = 200
 SYSTEM_COLUMNS: Final = (
     "sys_id",
@@ -56,61 +52,18 @@ SYSTEM_COLUMNS: Final = (
     "sys_created_by",
     "correlation_id",
 )
-TABLE: Final = "/api/now/v2/table/incident"
+TABLES: Final = "/api/now/v2/table"
+TABLE: Final = f"{TABLES}/incident"
+TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
 JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
 NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
 JOURNAL_KNOWN_S: Final = 3600.0
 NO_RECORD: Final = "0" * 32
+FAR_FUTURE: Final = "2999-01-01 00:00:00"
+ORDER_ROWS: Final = 20
+NAME_LETTERS_MAX: Final = 255
 SLOW_REFUSAL_S: Final = 20.0
-
-
-class Credentials(Struct, frozen=True):
-    """How to sign in: Basic when there is a user name, else an API key. Its repr never shows anything."""
-
-    username: str = ""
-    password: str = ""
-    api_key: str = ""
-
-    def headers(self) -> dict[str, str]:
-        """Sent with every request: waiting for a 401 challenge fails on some releases."""
-        if self.username:
-            pair = b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
-            return {"Authorization": f"Basic {pair}"}
-        return {"x-sn-apikey": self.api_key} if self.api_key else {}
-
-    def hide(self, text: str) -> str:
-        """A text that came from outside, without these credentials: some error pages repeat the request."""
-        sent = (value.removeprefix("Basic ") for value in self.headers().values())
-        for secret in (self.password, *sent):
-            text = text.replace(secret, "***") if secret else text
-        return text
-
-    def __repr__(self) -> str:
-        return "Credentials(***)"
-
-
-class OffsetMeter:
-    """The instance's clock minus ours, narrowed down over many ``Date`` headers, each of which is a whole second."""
-
-    def __init__(self) -> None:
-        self._lo_s = self._hi_s = 0.0
-        self._answers = 0
-
-    def add(self, date_at_s: float, left_at_s: float, came_at_s: float) -> None:
-        """One answer: its ``Date``, and when on our clock its request left and it came."""
-        lo_s, hi_s = date_at_s - came_at_s, date_at_s + 1.0 - left_at_s
-        if self._answers and max(lo_s, self._lo_s) <= min(hi_s, self._hi_s):
-            lo_s, hi_s = max(lo_s, self._lo_s), min(hi_s, self._hi_s)
-        self._lo_s, self._hi_s = lo_s, hi_s
-        self._answers += 1
-
-    @property
-    def offset(self) -> Offset:
-        """The middle of what is possible; an error of at most 1 s, which is also what we assume before any answer."""
-        if not self._answers:
-            return Offset()
-        return Offset((self._lo_s + self._hi_s) / 2, min(1.0, (self._hi_s - self._lo_s) / 2))
 
 
 class ServiceNow:
@@ -127,8 +80,7 @@ class ServiceNow:
         concurrency: int,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._credentials = credentials
-        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity", **credentials.headers()}
+        self._sign_in = SignIn(credentials, self._post_form)
         self._transport = transport
         self._clock = clock
         self._rate = rate
@@ -145,6 +97,11 @@ class ServiceNow:
     def offset(self) -> Offset:
         """The instance's clock minus ours, as measured so far."""
         return self._meter.offset
+
+    @property
+    def is_clock_known(self) -> bool:
+        """Whether any answer has told the instance's clock."""
+        return self._meter.is_known
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -183,11 +140,25 @@ class ServiceNow:
         if cursor.external_id:
             later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
             query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
-        shown = await self._list(query, NEW_RECORDS_A_PAGE)
-        for seen in shown:
-            if (seen.created_at_s or 0.0, seen.external_id) <= after:
-                raise _widened("sys_created_on")
-        return sorted(shown, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
+        shown = await self._first_shown(query)
+        keys = _keys(shown)
+        # Out of order, the last row is no place to go on from: what lies before it would never be seen.
+        if any(key <= after for key in keys) or keys != sorted(keys):
+            raise _widened("sys_created_on")
+        return shown
+
+    async def _first_shown(self, query: str) -> list[Observation]:
+        """The first page that shows anything: one whose rows are all hidden from us is not the end."""
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), NEW_RECORDS_A_PAGE)
+        del parameters["sysparm_no_count"]
+        offset = 0
+        while True:
+            page = {**parameters, "sysparm_offset": str(offset)} if offset else parameters
+            rows, answer = await self._answered("GET", TABLE, page, None, ANSWER_BYTES_MAX)
+            shown = [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
+            offset += NEW_RECORDS_A_PAGE
+            if shown or offset >= total_of(answer.headers):
+                return shown
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -270,7 +241,8 @@ class ServiceNow:
             plain(row.get("element")) != "work_notes" for row in rows
         ):
             raise _widened("element_id")
-        if any((note.created_at_s or 0.0, note.id) <= after for note in found):
+        stamps = [(note.created_at_s or 0.0, note.id) for note in found]
+        if any(stamp <= after for stamp in stamps) or stamps != sorted(stamps):
             raise _widened("sys_created_on")
         return found
 
@@ -285,6 +257,49 @@ class ServiceNow:
         if not shown.keys() <= frozenset(external_ids):
             raise _widened("sys_id")
         return [note for external_id, text in shown.items() for note in notes_in_record(external_id, text)]
+
+    async def rows(
+        self, table: str, query: str, columns: Sequence[str], limit: int, *, display: bool = False
+    ) -> list[dict[str, str]]:
+        """Rows of any table, as they are shown; whoever asks compares them with the query."""
+        parameters = _list_parameters(query, columns, limit)
+        if display:
+            parameters["sysparm_display_value"] = "true"
+        shown = await self._exchange("GET", f"{TABLES}/{table}", parameters, None, ANSWER_BYTES_MAX)
+        return [{name: plain(value) for name, value in row.items()} for row in shown]
+
+    async def instance_name(self) -> str:
+        """What the instance calls itself; empty when our account may not see that."""
+        try:
+            rows = await self.rows("sys_properties", "name=instance_name", ("name", "value"), 2)
+        except ExternalFailed as error:
+            if error.status in (400, 403, 404):  # this table is closed to us, whatever holds for the others
+                return ""
+            raise
+        names = [row.get("value", "") for row in rows if row.get("name") == "instance_name"]
+        return names[0].strip()[:NAME_LETTERS_MAX] if len(names) == 1 == len(rows) else ""
+
+    async def query_faults(self) -> list[str]:
+        """Try what the search for new records rests on: ranges, and order. ``ExternalFailed`` when ids are ignored."""
+        await self.probe()
+        faults = [
+            f"ServiceNow ignores the range in a query on {column}"
+            for column in ("sys_created_on", "sys_updated_on")
+            if await self._is_ignored(f"{column}>{FAR_FUTURE}", 1, lambda shown: not shown)
+        ]
+        order = "ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
+        if await self._is_ignored(order, ORDER_ROWS, lambda shown: _keys(shown) == sorted(_keys(shown), reverse=True)):
+            faults.append("ServiceNow ignores the order in a query by sys_created_on")
+        return faults
+
+    async def _is_ignored(self, query: str, limit: int, is_kept: Callable[[list[Observation]], bool]) -> bool:
+        """Whether a clause is dropped, or refused for want of query rights."""
+        try:
+            return not is_kept(await self._list(query, limit))
+        except ExternalFailed as error:
+            if error.outcome == "refused":
+                return True
+            raise
 
     async def probe(self) -> None:
         """Ask for a record that cannot be there, which must give no rows."""
@@ -311,35 +326,53 @@ class ServiceNow:
     async def _exchange(
         self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
     ) -> list[Row]:
-        """One request within the rate budget, whole answer or typed error. A request with a body changes something."""
-        headers = dict(self._headers)
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = msgspec.json.encode(body)
-        timeout = {"connect": CONNECT_S_MAX, "pool": CONNECT_S_MAX, "read": None, "write": None}
-        request = httpx.Request(
-            method,
-            f"{self._base_url}{path}",
-            params=parameters,
-            headers=headers,
-            content=content,
-            extensions={"timeout": timeout},
-        )
+        """The rows of one answer."""
+        rows, _ = await self._answered(method, path, parameters, body, bytes_max)
+        return rows
+
+    async def _answered(
+        self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
+    ) -> tuple[list[Row], Answer]:
+        """One request within the rate budget, whole answer or typed error. A request with a body changes something.
+
+        It is made once more when its token was refused, or its session had lost its roles: then nothing was done.
+        """
+        target = f"{self._base_url}{path}?{httpx.QueryParams(parameters)}"
+        content = None if body is None else msgspec.json.encode(body)
+        kind = None if body is None else "application/json"
         writes = body is not None
         async with self._slots:
-            await self._take_token()
-            left_at_s, left_at = self._clock.now_s(), trio.current_time()
-            answer = await self._ask(request, bytes_max, writes=writes)
+            signed = await self._sign_in.headers()
+            answer, took_s = await self._timed(
+                request_of(method, target, signed, content, kind), bytes_max, writes=writes
+            )
+            if (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer):
+                signed = await self._sign_in.headers()
+                again = request_of(method, target, signed, content, kind)
+                answer, took_s = await self._timed(again, bytes_max, writes=writes)
+        try:
+            return rows_of(answer, writes=writes), answer
+        except ExternalFailed as error:
+            if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
+                error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
+            raise
+
+    async def _post_form(self, form: dict[str, str]) -> Answer:
+        """Ask the token endpoint, in the place of the request that needs the token."""
+        content = str(httpx.QueryParams(form)).encode("ascii")
+        request = request_of("POST", f"{self._base_url}{TOKEN_PATH}", {}, content, "application/x-www-form-urlencoded")
+        answer, _ = await self._timed(request, RECORD_BYTES_MAX, writes=False)
+        return answer
+
+    async def _timed(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> tuple[Answer, float]:
+        """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
+        await self._take_token()
+        left_at_s, left_at = self._clock.now_s(), trio.current_time()
+        answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
         self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
-        try:
-            return rows_of(answer, writes=writes)
-        except ExternalFailed as error:
-            if writes and error.outcome == "refused" and trio.current_time() - left_at >= SLOW_REFUSAL_S:
-                error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
-            raise
+        return answer, trio.current_time() - left_at
 
     async def _take_token(self) -> None:
         now = trio.current_time()
@@ -354,62 +387,6 @@ class ServiceNow:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
         return self._budget.left
 
-    async def _ask(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> Answer:
-        unclear: Outcome = "ambiguous" if writes else "unavailable"
-        deadline_s = WRITE_S_MAX if writes else READ_S_MAX
-        try:
-            with trio.fail_after(deadline_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    body = await _bounded(response, bytes_max, unclear)
-                finally:
-                    with trio.move_on_after(1, shield=True):
-                        await response.aclose()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise ExternalFailed("unavailable", f"cannot be reached: {_words(error)}") from error
-        except httpx.LocalProtocolError as error:
-            # Nothing has left the machine; the error's own words may hold a header, and so a secret.
-            words = "the request cannot be made: the credentials hold a character that HTTP cannot carry"
-            raise ExternalFailed("paused", words) from error
-        except httpx.TransportError as error:
-            # Behind the colon stands what came, a header as well as any other line.
-            raise ExternalFailed(unclear, f"the connection broke: {_words(error).partition(':')[0]}") from error
-        except trio.TooSlowError as error:
-            raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
-        headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
-        return Answer(response.status_code, headers, body, self._credentials.hide)
-
-
-async def _bounded(response: httpx.Response, bytes_max: int, unclear: Outcome) -> bytearray:
-    """The raw body, refused when it is compressed or endless: bytes from ServiceNow are hostile input too."""
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        message = f"a compressed answer ({encoding[:TEXT_SHOWN]}) that was not asked for"
-        raise ExternalFailed(unclear, message, status=response.status_code)
-    body = bytearray()
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 for mypy: the transport is asynchronous
-    # Nothing may raise in the body of this loop: the library's generators, one inside the other, would be left behind
-    # for the garbage collector. A cancellation ends them from within.
-    with trio.CancelScope() as scope:
-        async for chunk in response.stream:
-            if len(body) + len(chunk) > bytes_max:
-                scope.cancel()
-            else:
-                body += chunk
-                await trio.lowlevel.cancel_shielded_checkpoint()  # tiny chunks by the thousand: others have their turn
-    if scope.cancel_called:
-        message = f"an answer of more than {bytes_max} bytes"
-        raise ExternalUnreadable(unclear, message, status=response.status_code)
-    return body
-
-
-def _words(error: BaseException) -> str:
-    """What an error says; when that is nothing, what the one behind it says, such as a certificate's fault."""
-    at: BaseException | None = error
-    while at is not None and not str(at):
-        at = at.__cause__ or at.__context__
-    return str(at) if at is not None else type(error).__name__
-
 
 def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:
     return {
@@ -419,6 +396,10 @@ def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str
         "sysparm_exclude_reference_link": "true",
         "sysparm_no_count": "true",
     }
+
+
+def _keys(shown: list[Observation]) -> list[tuple[float, str]]:
+    return [(seen.created_at_s or 0.0, seen.external_id) for seen in shown]
 
 
 def _widened(column: str) -> ExternalFailed:

@@ -15,6 +15,7 @@ import trio
 
 from syncd.actors.ports import ReconcileResult
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
+from syncd.core.examination import Step
 from syncd.core.model import Observation
 from syncd.core.state import State, link_id
 from syncd.core.status import Health
@@ -72,6 +73,27 @@ class FakeUsers:
         return peer.uid in {0, 500} or peer.gid == 700
 
 
+class FakeExamination:
+    """Steps that are done already."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._left = list(steps)
+        self.is_closed = False
+
+    def __aiter__(self) -> "FakeExamination":
+        return self
+
+    async def __anext__(self) -> Step:
+        await trio.lowlevel.checkpoint()
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop(0)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.is_closed = True
+
+
 class FakeIntegrations:
     """Runs end at once; ``failure`` is raised instead, ``health_now`` is what is known.
 
@@ -83,6 +105,8 @@ class FakeIntegrations:
         self.reconciled: list[str] = []
         self.failure: SyncdError | None = None
         self.health_now = Health()
+        self.steps = [Step("reach", "ok", "there"), Step("clock", "warning", "3 s off", "set it")]
+        self.examination = FakeExamination([])
 
     async def reconcile(self, integration_id: str) -> ReconcileResult:
         await trio.lowlevel.checkpoint()
@@ -112,6 +136,13 @@ class FakeIntegrations:
 
     def health(self, integration_id: str) -> Health:
         return self.health_now
+
+    def examine(self, integration_id: str, *, writes: bool) -> FakeExamination:
+        if self.failure is not None:
+            raise self.failure
+        steps = [*self.steps, *[Step("write check", "ok", "made and canceled")] * writes]
+        self.examination = FakeExamination(steps)
+        return self.examination
 
 
 class GatedWork:

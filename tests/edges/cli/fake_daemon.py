@@ -268,6 +268,9 @@ ANSWERS: dict[tuple[str, str], Canned] = {
             "last_reconcile": None,
         }
     ),
+    ("POST", "/api/v1/integrations/prod-snow/test"): Canned(
+        body={"name": "reach", "verdict": "ok", "detail": "https://example.service-now.com: all is well", "steps": []}
+    ),
     ("POST", "/api/v1/integrations/prod-snow/links"): Canned(
         201, {"incident_id": "INC-1", "external_number": "INC0010023"}
     ),

@@ -118,6 +118,12 @@ def test_a_password_comes_from_a_file(im: Run, daemon: FakeDaemon, tmp_path: Pat
     assert sent(daemon) == {"credentials": {"username": "u", "password": "pässword "}}
 
 
+def test_a_client_and_a_user_are_for_the_password_grant(im: Run, daemon: FakeDaemon) -> None:
+    line = "--client-id c --client-secret s --username u --password p"
+    assert configure(im, daemon, "prod-snow", *line.split()).code == 0
+    assert sent(daemon) == {"credentials": {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}}
+
+
 def test_a_password_comes_from_standard_input(im: Run, daemon: FakeDaemon) -> None:
     assert configure(im, daemon, "prod-snow", "--username", "u", "--password-stdin", stdin=b"-pw\r\n").code == 0
     assert sent(daemon) == {"credentials": {"username": "u", "password": "-pw"}}
@@ -129,6 +135,7 @@ def test_a_password_comes_from_standard_input(im: Run, daemon: FakeDaemon) -> No
         ("--api-key-file", {"credentials": {"api_key": "s3cret"}}),
         ("--webhook-secret-file", {"webhook_secret": "s3cret"}),
         ("--password-file", {"credentials": {"username": "u", "password": "s3cret"}}),
+        ("--client-secret-file", {"credentials": {"client_id": "c", "client_secret": "s3cret"}}),
     ],
 )
 @pytest.mark.parametrize("source", ["file", "-"])
@@ -137,7 +144,7 @@ def test_each_secret_comes_from_a_file_or_from_standard_input(
 ) -> None:
     (tmp_path / "file").write_bytes(b"s3cret\n")
     where = "-" if source == "-" else str(tmp_path / "file")
-    user = ["--username", "u"] if flag == "--password-file" else []
+    user = {"--password-file": ["--username", "u"], "--client-secret-file": ["--client-id", "c"]}.get(flag, [])
     assert configure(im, daemon, "prod-snow", *user, flag, where, stdin=b"s3cret\r\n").code == 0
     assert sent(daemon) == body
 
@@ -145,8 +152,6 @@ def test_each_secret_comes_from_a_file_or_from_standard_input(
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("--client-id c --client-secret d", "--client-id"),
-        ("--client-secret d", "--client-secret"),
         ("--poll-interval 5s", "--poll-interval"),
         ("--closed-policy park", "--closed-policy"),
     ],

@@ -116,6 +116,8 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
         "integration configure prod-snow --conflict-strategy manual-review",
         [("GET", SNOW, {}, None), ("PATCH", f"{V1}/integrations/int_1", {}, {"conflict_strategy": "manual-review"})],
     ),
+    ("integration test prod-snow", [("POST", f"{SNOW}/test", {}, {"write_check": False})]),
+    ("integration test prod-snow --write-check", [("POST", f"{SNOW}/test", {}, {"write_check": True})]),
     ("integration sync-status prod-snow", [("GET", f"{SNOW}/sync-status", {}, None)]),
     ("integration links prod-snow", [("GET", f"{SNOW}/links", {"limit": "100"}, None)]),
     ("integration webhook-script prod-snow", [("GET", f"{SNOW}/webhook-script", {}, None)]),
@@ -272,7 +274,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
 NOT_IN_THIS_VERSION = [
     "watch",
     "incident explain",
-    "integration test",
     "integration import",
     "integration field-mapping",
     "integration reconcile history",

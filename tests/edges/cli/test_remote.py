@@ -115,6 +115,8 @@ def use_every_family(run: Remote, read: Callable[..., Any], handle: str) -> None
     assert "webhook" in run("integration", "webhook-script", handle).out
     assert read("integration", "rotate-secret", handle)["webhook_secret"]
     run("integration", "reconcile", handle, "--auto-heal", code=1)  # nobody listens there
+    tested = run("integration", "test", handle, code=1).out.split()
+    assert (tested[:2], tested[tested.index("credentials") + 1]) == (["reach", "failed"], "skipped")
     run("integration", "unlink", handle, incident, code=1)
     run("integration", "delete", handle)
     run("integration", "get", handle, code=1)

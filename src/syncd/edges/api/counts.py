@@ -4,13 +4,18 @@ from collections import defaultdict
 
 
 class WebhookCount:
-    """Of one integration. ``last_at_s``: Unix seconds of the last authentic one."""
+    """Of one integration. ``last_at_s``: Unix seconds of the last authentic one.
+
+    ``stranger``: the last other instance that signed with its secret, at ``stranger_at_s``.
+    """
 
     def __init__(self) -> None:
         self.last_at_s: float | None = None
         self.accepted = 0
         self.rejected = 0
         self.duplicates = 0
+        self.stranger = ""
+        self.stranger_at_s = 0.0
 
 
 class WebhookCounts:

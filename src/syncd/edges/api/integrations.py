@@ -28,6 +28,7 @@ from syncd.errors import Busy, Exists, WrongState
 
 RECONCILE_S_MAX: Final = 300.0
 SECRET_BYTES: Final = 32
+STRANGER_TOLD_S: Final = 3600.0
 
 
 TOPIC: Final = "Integrations"
@@ -251,6 +252,7 @@ def _counts(desk: Desk, integration_id: str) -> status.Counts:
         accepted=webhooks.accepted,
         rejected=webhooks.rejected,
         duplicates=webhooks.duplicates,
+        stranger=webhooks.stranger if desk.clock.now_s() - webhooks.stranger_at_s <= STRANGER_TOLD_S else "",
     )
 
 

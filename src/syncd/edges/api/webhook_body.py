@@ -71,6 +71,7 @@ def decode_webhook(raw: bytes) -> tuple[Webhook, str]:
         updated_on=_word(fields, "updated_on"),
         updated_by=_word(fields, "updated_by"),
         has_note=bool(fields.get("work_notes")),
+        instance_name=_word(fields, "instance_name"),
     )
     return webhook, raw.decode("utf-8")
 

@@ -33,7 +33,7 @@ from syncd.edges.api.webhook_limits import (
     source_of,
 )
 from syncd.edges.api.webhook_secrets import Keyring, Refusals
-from syncd.errors import Refused, SyncdError, TooLarge, TooMany, Unauthenticated
+from syncd.errors import Forbidden, Refused, SyncdError, TooLarge, TooMany, Unauthenticated
 from syncd.seams import Receive, Send
 
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
@@ -112,7 +112,13 @@ class WebhookDoor:
 
         with trio.move_on_after(DURABLE_S_MAX):
             by = f"integration:{integration.settings.handle}"
-            is_duplicate = await desk.journal.transact(decide, by=by, trace=trace, source=_source(scope))
+            try:
+                is_duplicate = await desk.journal.transact(decide, by=by, trace=trace, source=_source(scope))
+            except Forbidden:
+                self._refusals.add("from another instance", integration)
+                counts.rejected += 1
+                counts.stranger, counts.stranger_at_s = webhook.instance_name, at_s
+                raise
             telemetry.trace(
                 trace, "webhook", integration=integration_id, external_id=webhook.sys_id, duplicate=is_duplicate
             )

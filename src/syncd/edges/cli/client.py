@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from syncd.edges.cli.transport import Answer, Endpoint, Unreachable, WrongUsage, exchange
+from syncd.edges.cli.transport import Answer, Endpoint, OnPart, Unreachable, WrongUsage, exchange
 from syncd.errors import SyncdError
 
 T = TypeVar("T")
@@ -100,9 +100,12 @@ class Client:
         body: Json = None,
         headers: Mapping[str, str] | None = None,
         answer_s_max: float | None = None,
+        on_part: OnPart | None = None,
     ) -> Answer:
         """Send, and return a 2xx; everything else raises RequestRefused, no answer at all raises Unreachable."""
-        answer = self.ask(method, path, query=query, body=body, headers=headers, answer_s_max=answer_s_max)
+        answer = self.ask(
+            method, path, query=query, body=body, headers=headers, answer_s_max=answer_s_max, on_part=on_part
+        )
         if answer.status >= _REDIRECT_STATUS_MIN:
             refusal = _refusal(answer, self._endpoint, has_token=bool(self._token))
             if isinstance(refusal, Unreachable) and method != "GET":
@@ -125,6 +128,7 @@ class Client:
         body: Json = None,
         headers: Mapping[str, str] | None = None,
         answer_s_max: float | None = None,
+        on_part: OnPart | None = None,
     ) -> Answer:
         """Like ``call``, but a refusal is an answer like any other."""
         sent = {"Accept": "application/json", "User-Agent": "im", **(headers or {})}
@@ -142,7 +146,13 @@ class Client:
         target = f"{path}?{urlencode(words, errors='surrogateescape')}" if words else path
         try:
             return exchange(
-                self._endpoint, method, target, sent, content, answer_s_max=answer_s_max or self._answer_s_max
+                self._endpoint,
+                method,
+                target,
+                sent,
+                content,
+                answer_s_max=answer_s_max or self._answer_s_max,
+                on_part=on_part,
             )
         except Unreachable as error:
             if error.sent and method != "GET":

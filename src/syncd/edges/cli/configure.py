@@ -82,26 +82,29 @@ class Account:
         FreeText, Parameter(help=f"Made for you if you give none. {_SEEN} --webhook-secret-file.")
     ] = None
     webhook_secret_file: Annotated[str | None, Parameter(help=_FROM_FILE, allow_leading_hyphen=True)] = None
-    client_id: Annotated[FreeText, Parameter(show=False)] = None
-    client_secret: Annotated[FreeText, Parameter(show=False)] = None
+    client_id: Annotated[
+        FreeText, Parameter(help="OAuth: client credentials, or the password grant when --username is given, too.")
+    ] = None
+    client_secret: Annotated[FreeText, Parameter(help=f"{_SEEN} --client-secret-file.")] = None
+    client_secret_file: Annotated[str | None, Parameter(help=_FROM_FILE, allow_leading_hyphen=True)] = None
 
     def body(self, session: Session) -> dict[str, Json]:
         """``credentials`` and ``webhook_secret`` as far as they were given; asks for a password when only a user is."""
-        for name, value in (("--client-id", self.client_id), ("--client-secret", self.client_secret)):
-            if value is not None:
-                raise refused(name, "OAuth comes later: give --username and --password-file, or --api-key-file")
         password_file = self.password_file
         if self.password_stdin:
             self._check_once(
                 "the password", self.password, password_file, "--password, --password-file, --password-stdin"
             )
             password_file = STDIN
-        if [password_file, self.api_key_file, self.webhook_secret_file].count(STDIN) > 1:
+        files = [password_file, self.api_key_file, self.client_secret_file, self.webhook_secret_file]
+        if files.count(STDIN) > 1:
             raise WrongUsage("standard input holds one secret", hint="read the other from a file")
         given = {
             "username": self.username,
             "password": self._secret(session, "--password", self.password, password_file),
             "api_key": self._secret(session, "--api-key", self.api_key, self.api_key_file),
+            "client_id": self.client_id,
+            "client_secret": self._secret(session, "--client-secret", self.client_secret, self.client_secret_file),
         }
         if self.username is not None and given["password"] is None:
             given["password"] = self._typed(session)

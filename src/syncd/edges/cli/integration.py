@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
+from syncd.edges.cli.examination import examine
 from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
@@ -19,10 +20,10 @@ from syncd.edges.cli.transport import WrongUsage
 
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
 app.command(configure)
+app.command(examine, name="test")
 app.command(reconcile)
 app.command(ownership)
 for _name, _instead in (
-    ("test", "im integration sync-status INTEGRATION says how the connection does, and why"),
     ("import", "new records come in by themselves; for an older one: im integration link INTEGRATION INC SYS_ID"),
     ("field-mapping", "the mapping of docs/sync.md applies"),
 ):

@@ -98,6 +98,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | None]], *, wraps: b
     return "\n".join(line for row in [list(head), *body] for line in _row(row, widths, wraps=wraps))
 
 
+def row(cells_: Sequence[str | None], widths: Sequence[int]) -> str:
+    """One row of a table whose rows come one by one, so that its ``widths`` are chosen beforehand; it goes on below."""
+    return "\n".join(_row([safe(cell) if cell else "-" for cell in cells_], widths, wraps=True))
+
+
 def _row(row: Sequence[str], widths: Sequence[int], *, wraps: bool) -> Iterator[str]:
     tail = wrap(row[-1], widths[-1]) if wraps else [clip(row[-1], widths[-1])]
     left = [_padded(clip(cell, width), width) for cell, width in zip(row[:-1], widths[:-1], strict=True)]

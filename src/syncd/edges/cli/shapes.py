@@ -9,6 +9,22 @@ from msgspec import Struct
 from syncd.edges.cli.client import Json
 
 
+class ExaminationStep(Struct):
+    """One step of `im integration test`."""
+
+    name: str = ""
+    verdict: str = ""
+    detail: str = ""
+    remedy: str = ""
+
+
+class ExaminationReport(Struct):
+    """All of them."""
+
+    verdict: str = ""
+    steps: list[ExaminationStep] = []
+
+
 class IncidentLink(Struct):
     """A link as an incident shows it."""
 

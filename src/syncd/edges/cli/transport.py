@@ -10,7 +10,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -23,6 +23,9 @@ HEAD_BYTES_MAX = 65_536
 BODY_BYTES_MAX = 512 * 1024 * 1024  # 1000 incidents, the largest page, with the longest descriptions
 _RECV_BYTES = 65_536
 _NO_BODY = frozenset({204, 304})
+
+
+OnPart = Callable[[int, bytes], None]
 
 
 class WrongUsage(SyncdError):
@@ -100,9 +103,19 @@ def _shown(url: str) -> str:
 
 
 def exchange(
-    endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, answer_s_max: float
+    endpoint: Endpoint,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    *,
+    answer_s_max: float,
+    on_part: OnPart | None = None,
 ) -> Answer:
-    """Send one request and read its whole answer within ``answer_s_max`` seconds; raises Unreachable."""
+    """Send one request and read its whole answer within ``answer_s_max`` seconds; raises Unreachable.
+
+    ``on_part`` gets the status, and each part of the body that comes in parts, as soon as it is there.
+    """
     lines = [f"{method} {endpoint.prefix}{target} HTTP/1.1", f"Host: {endpoint.authority}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body is not None:
@@ -117,7 +130,7 @@ def exchange(
                     connection.sendall(request)
                 else:
                     _send(connection, request, ends_at=ends_at)
-            return _read_answer(_Reader(connection, ends_at=ends_at))
+            return _read_answer(_Reader(connection, ends_at=ends_at), on_part)
         except TimeoutError as error:
             raise Unreachable(f"{endpoint.label} did not answer within {answer_s_max:g} s", sent=True) from error
         except OSError as error:
@@ -233,7 +246,7 @@ class _Reader:
         return bytes(self._held)
 
 
-def _read_answer(reader: _Reader) -> Answer:
+def _read_answer(reader: _Reader, on_part: OnPart | None = None) -> Answer:
     while True:
         first, *lines = reader.until(b"\r\n\r\n", HEAD_BYTES_MAX).decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
@@ -248,14 +261,14 @@ def _read_answer(reader: _Reader) -> Answer:
         name, _, value = line.partition(":")
         key = name.strip().lower()
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-    return Answer(status, reason, headers, _read_body(reader, status, headers))
+    return Answer(status, reason, headers, _read_body(reader, status, headers, on_part))
 
 
-def _read_body(reader: _Reader, status: int, headers: Mapping[str, str]) -> bytes:
+def _read_body(reader: _Reader, status: int, headers: Mapping[str, str], on_part: OnPart | None) -> bytes:
     if status in _NO_BODY:
         return b""
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return _read_chunks(reader)
+        return _read_chunks(reader, (lambda part: on_part(status, part)) if on_part is not None else None)
     if (length := headers.get("content-length")) is None:
         return reader.rest()
     if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
@@ -263,13 +276,15 @@ def _read_body(reader: _Reader, status: int, headers: Mapping[str, str]) -> byte
     return reader.exactly(int(length))
 
 
-def _read_chunks(reader: _Reader) -> bytes:
+def _read_chunks(reader: _Reader, on_part: Callable[[bytes], None] | None) -> bytes:
     body = bytearray()
     while size := int(reader.until(b"\r\n", HEAD_BYTES_MAX).partition(b";")[0], 16):
         if size < 0 or len(body) + size > BODY_BYTES_MAX:
             raise ValueError(f"its answer is longer than {BODY_BYTES_MAX} bytes")
-        body += reader.exactly(size)
+        body += (part := reader.exactly(size))
         reader.until(b"\r\n", 2)
+        if on_part is not None:
+            on_part(part)
     while reader.until(b"\r\n", HEAD_BYTES_MAX):  # trailers, up to the empty line
         pass
     return bytes(body)
