@@ -106,6 +106,7 @@ async def _serve(config: Config, house: House, stop: trio.Event) -> None:
         public_url=config.public_url,
         allowed_hosts=config.allowed_hosts,
         webhook_counts=WebhookCounts(),
+        stopping=stop,
     )
     await serve(PeerGate(Gate(build_api(desk)), users), [*tcp, unix], stop=stop)
 

@@ -93,6 +93,12 @@ class WrongState(Refused):
     status, title = 409, "Wrong state"
 
 
+class Gone(Refused):
+    """It was there once, and is no longer kept."""
+
+    status, title = 410, "No longer kept"
+
+
 class Stale(Refused):
     """``If-Match`` names an older version."""
 

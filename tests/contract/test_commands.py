@@ -37,6 +37,8 @@ LINES = [
     f"incident resolve {INC} --code Solved --notes 'rolled back'",
     f"incident close {INC}",
     f"incident timeline {INC}",
+    f"incident explain {INC}",
+    f"incident explain {INC} --field title",
     f"integration configure other --name Other --type servicenow --org acme --base-url {SNOW} --direction bidirectional"
     " --username api --password pass-word-1 --webhook-secret s --conflict-strategy manual-review --no-enabled",
     "integration configure other --enabled",
@@ -79,6 +81,12 @@ REFUSED = [
     "incident resolve INC-NONE",
     "incident close INC-NONE",
     "incident timeline INC-NONE",
+    "incident explain INC-NONE",
+    f"incident explain {INC} --field x",
+    "watch --since x",
+    "watch --since 99999",
+    "watch --incident INC-NONE",
+    "watch --type x",
     "declare --title T --sev 7",
     "integration get none",
     "integration sync-status none",
@@ -101,7 +109,6 @@ REFUSED = [
     "token revoke none",
 ]
 NOT_YET = [
-    f"incident explain {INC}",
     "integration import prod",
     "integration field-mapping list prod",
     "integration reconcile prod",
@@ -112,7 +119,6 @@ NOT_YET = [
     "integration configure prod --poll-interval 5m",
     "integration configure prod --closed-policy park",
     "journal replay",
-    "watch",
 ]
 WRONG = [
     "nonsense",
@@ -143,6 +149,7 @@ def im(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Im:
             new_key=lambda: line,
             read_stdin=bytes,
             ask_password=None,
+            sleep_s=lambda _: None,
         )
         capsys.readouterr()
         code = await trio.to_thread.run_sync(run, shlex.split(line), world)

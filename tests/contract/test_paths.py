@@ -53,6 +53,11 @@ DONE = [
     Row("GET", f"{ONE}/notes", None, 200),
     Row("POST", f"{ONE}/notes", {"text": "failed over", "author": "ana"}, 201),
     Row("GET", f"{ONE}/timeline", None, 200),
+    Row("GET", f"{ONE}/timeline?order=newest&limit=1", None, 200),
+    Row("GET", f"{ONE}/explain", None, 200),
+    Row("GET", f"{ONE}/explain?field=title", None, 200),
+    Row("GET", f"{V1}/events?since=0", None, 200),
+    Row("GET", f"{V1}/events?incident={INC}&integration=prod&type=im.sync.", None, 200, {"Last-Event-ID": "1-0"}),
     Row("POST", INTEGRATIONS, MADE, 201),
     Row("GET", INTEGRATIONS, None, 200),
     Row("GET", f"{INTEGRATIONS}?org=acme&type=servicenow", None, 200),
@@ -90,7 +95,7 @@ DONE = [
 
 REFUSED = [
     # 404: an unknown id
-    *(Row("GET", f"{INCIDENTS}/INC-NONE{rest}", None, 404) for rest in ("", "/notes", "/timeline")),
+    *(Row("GET", f"{INCIDENTS}/INC-NONE{rest}", None, 404) for rest in ("", "/notes", "/timeline", "/explain")),
     Row("PATCH", f"{INCIDENTS}/INC-NONE", {"title": "x"}, 404),
     Row("POST", f"{INCIDENTS}/INC-NONE/notes", {"text": "x"}, 404),
     *(
@@ -150,6 +155,8 @@ REFUSED = [
             INCIDENTS,
             f"{ONE}/notes",
             f"{ONE}/timeline",
+            f"{ONE}/explain",
+            f"{V1}/events",
             INTEGRATIONS,
             f"{PROD}/links",
             f"{PROD}/dlq",
@@ -159,6 +166,11 @@ REFUSED = [
     ),
     Row("POST", f"{PROD}/reconcile?limit=1", {"auto_heal": True}, 422),
     # 422: values
+    *(Row("GET", f"{V1}/events?{query}", None, 422) for query in ("since=x", "since=99999", "type=x", "limit=1")),
+    Row("GET", f"{V1}/events", None, 422, {"Last-Event-ID": "x"}),
+    Row("GET", f"{V1}/events?incident=INC-NONE", None, 404),
+    Row("GET", f"{ONE}/explain?field=x", None, 422),
+    Row("GET", f"{ONE}/timeline?order=x", None, 422),
     *(
         Row("GET", f"{INCIDENTS}?{query}", None, 422)
         for query in ("limit=0", "limit=1001", "limit=x", "cursor=x", "status=x")
@@ -187,8 +199,6 @@ REFUSED = [
 
 NOT_YET = [
     ("GET", "/metrics"),
-    ("GET", f"{V1}/events?since=0"),
-    ("GET", f"{ONE}/explain"),
     ("POST", f"{PROD}/import"),
     ("GET", f"{PROD}/field-mapping"),
     ("PUT", f"{PROD}/field-mapping/title"),
@@ -205,6 +215,7 @@ async def prepared(daemon: Daemon) -> str:
     """Let something of everything be there; gives the text of a token that may do all."""
     await pictured(daemon)
     await daemon.configure(name="Spare", handle="spare")
+    daemon.desk.stopping.set()  # so that the stream of events ends, which it is read to
     return await daemon.token("admin")
 
 

@@ -49,7 +49,7 @@ def test_those_whose_time_has_come_are_queued_and_no_others() -> None:
     assert next_retry_at_s(state, "int_other") == math.inf
     assert retry_due(state, INT, retry_at_s - 1).events == ()
     change = retry_due(state, INT, retry_at_s)
-    assert change.events == (e.DeadLetterRetried("entry-3"),)
+    assert change.events == (e.DeadLetterRetried("entry-3", LINK),)
     apply(state, *change.events)
     assert next_retry_at_s(state, INT) == math.inf
     assert "severity" not in state.links[LINK].held

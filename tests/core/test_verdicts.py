@@ -73,7 +73,7 @@ def test_a_value_of_its_own_replaces_both() -> None:
 def test_the_value_that_the_incident_has_is_no_edit_of_it() -> None:
     state = picture()
     change = verdicts.resolve("conflict-1", Verdict(None, "Down here"), by="user:root")(state, AT_S)
-    assert change.events == (ConflictSettled("conflict-1", "platform"),)
+    assert change.events == (ConflictSettled("conflict-1", "platform", link_id=LINK),)
 
 
 def test_ignoring_leaves_both_values_and_asks_no_more() -> None:
@@ -156,14 +156,14 @@ def test_a_retry_frees_its_group_and_keeps_the_letter_until_it_is_delivered() ->
 def test_all_letters_are_retried_in_one_step() -> None:
     state = picture()
     change = verdicts.retry_all(INT)(state, AT_S)
-    assert change.events == (DeadLetterRetried("entry-2"), DeadLetterRetried("entry-3"))
+    assert change.events == (DeadLetterRetried("entry-2", LINK), DeadLetterRetried("entry-3", LINK))
     assert [one.id for one in change.result] == ["entry-2", "entry-3"]
 
 
 def test_a_discarded_letter_is_gone() -> None:
     state = picture()
     change = verdicts.discard("prod", "entry-2")(state, AT_S)
-    assert change.events == (DeadLetterDiscarded("entry-2"),)
+    assert change.events == (DeadLetterDiscarded("entry-2", LINK),)
     apply(state, *change.events)
     with pytest.raises(Unknown, match="delivered or discarded"):
         verdicts.retry("prod", "entry-2")(state, AT_S)

@@ -46,6 +46,27 @@ class Journal(Protocol):
         """Durable records by position, in the order asked."""
         ...
 
+    @property
+    def first_position(self) -> int:
+        """The oldest record that is kept, 0 if there is none."""
+        ...
+
+    @property
+    def durable_position(self) -> int:
+        """The last position on disk."""
+        ...
+
+    async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
+        """Durable records behind ``position``, oldest first: at most ``limit``, and about ``bytes_max`` bytes of them.
+
+        At least one if there is any.
+        """
+        ...
+
+    def subscribe(self, callback: Callable[[Sequence[Record]], None]) -> Callable[[], None]:
+        """Have ``callback``, which never waits, called with each durable group; returns how to end that."""
+        ...
+
 
 class Platform(Protocol):
     """The incident store as decisions for ``Journal.transact`` (``systems/platform.py``)."""

@@ -327,12 +327,14 @@ class DeadLetterRetried(Struct, frozen=True, tag=True):
     """To be read and decided anew, now."""
 
     letter_id: str
+    link_id: str = ""
 
 
 class DeadLetterDiscarded(Struct, frozen=True, tag=True):
     """The difference is accepted until the next edit of those fields."""
 
     letter_id: str
+    link_id: str = ""
 
 
 class ConflictSettled(Struct, frozen=True, tag=True):
@@ -341,6 +343,7 @@ class ConflictSettled(Struct, frozen=True, tag=True):
     conflict_id: str
     winner: str | None
     value: str | UnsetType = UNSET
+    link_id: str = ""
 
 
 Event: TypeAlias = (

@@ -151,10 +151,11 @@ def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) 
     state.integrations[event.integration_id] = replace(before, webhook_secrets=event.secrets)
 
 
-def _integration_deleted(state: State, _: e.Record, event: e.IntegrationDeleted) -> None:
+def _integration_deleted(state: State, record: e.Record, event: e.IntegrationDeleted) -> None:
     gone = event.integration_id
     for link in list(state.links_under(gone)):
         drop_link(state, link, "integration-deleted")
+        mark(state, record, link.incident_id)
     for queues in (
         state.hints,
         state.hint_lines,

@@ -149,7 +149,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     link = links.with_observation(
         link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled
     )
-    link = links.with_halves(link, event.settled, record.at_s, "joined")
+    link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined")
     put_link(
         state,
         replace(
@@ -267,8 +267,10 @@ def send_failed(state: State, record: e.Record, event: e.SendFailed) -> None:
     mark(state, record, link.incident_id)
 
 
-def send_cleared(state: State, _: e.Record, event: e.SendCleared) -> None:
-    put_link(state, links.after_cleared(state.links[event.link_id]))
+def send_cleared(state: State, record: e.Record, event: e.SendCleared) -> None:
+    link = links.after_cleared(state.links[event.link_id])
+    put_link(state, link)
+    mark(state, record, link.incident_id)
 
 
 def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -> None:

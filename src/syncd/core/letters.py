@@ -101,7 +101,7 @@ def retry_due(state: State, integration_id: str, at_s: float) -> Change[int]:
     line = state.retry_lines.get(integration_id)
     first = line.order[:RETRIES_A_STEP] if line is not None else ()
     due = [letter_id for retry_at_s, letter_id in first if retry_at_s <= at_s]
-    events = tuple(DeadLetterRetried(letter_id) for letter_id in due)
+    events = tuple(DeadLetterRetried(one, state.dead_letters[one].link_id) for one in due)
     return Change(integration.settings.organization_id, events, result=len(due))
 
 

@@ -6,11 +6,11 @@ The base moves here and nowhere else (docs/sync.md, "The base is a pair").
 from collections.abc import Iterable
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from syncd.core import mapping
-from syncd.core.events import Merged, Observed, SendFailed, SendSettled, SendStarted
+from syncd.core.events import FieldDecided, Merged, Observed, SendFailed, SendSettled, SendStarted
 from syncd.core.model import (
     SYNCED_FIELDS,
     UNSETTLED_ATTEMPTS_KEPT,
@@ -23,8 +23,10 @@ from syncd.core.model import (
     OutboxEntry,
     Span,
 )
+from syncd.core.reasons import Settling
 
 PUT_BACKS_MAX: Final = 3  # so often within ``deciding.PUT_BACKS_S``, then a person is asked
+_NO_RULE = frozenset({"unchanged", "unreadable"})  # the value is still what an earlier rule made it
 _LAST_STAMP_S = 1.0  # ServiceNow stamps whole seconds: an edit lies anywhere in the second of its stamp
 
 
@@ -85,13 +87,17 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
     """The link after a merge: halves, reasons, and whether it must be written."""
     base = dict(link.base)
     for decided in event.decided:
+        before = base.get(decided.field, FieldBase())
+        is_rule = decided.reason not in _NO_RULE and not _carries_out(decided, before)
         base[decided.field] = replace(
-            base.get(decided.field, FieldBase()),
+            before,
             platform=decided.halves.platform,
             external=decided.halves.external,
             reason=decided.reason,
             decided_at_s=at_s,
-            put_backs=_put_backs(base.get(decided.field, FieldBase()), decided.reason, at_s),
+            put_backs=_put_backs(before, decided.reason, at_s),
+            rule=decided.reason if is_rule else before.rule,
+            ruled_at_s=at_s if is_rule else before.ruled_at_s,
         )
     outbox = link.outbox
     if event.must_write and outbox is None:
@@ -105,6 +111,12 @@ def _put_backs(before: FieldBase, reason: str, at_s: float) -> tuple[float, ...]
     if reason != "exclusive":
         return before.put_backs
     return (*before.put_backs, at_s)[-PUT_BACKS_MAX:]
+
+
+def _carries_out(decided: FieldDecided, before: FieldBase) -> bool:
+    """It only moves what an earlier rule, or a person, had decided: the winner's half was not known until now."""
+    is_open = isinstance(before.platform, UnsetType) != isinstance(before.external, UnsetType)
+    return decided.reason == "one-side-changed" and is_open and before.rule != ""
 
 
 def after_started(link: Link, event: SendStarted) -> Link:
@@ -129,7 +141,7 @@ def after_settled(link: Link, event: SendSettled, position: int, at_s: float) ->
         else with_observation(link, echo, position, event.offset_s, event.offset_error_s, except_for=event.halves)
     )
     return replace(
-        with_halves(seen, event.halves, at_s, "delivered"),
+        with_halves(seen, event.halves, at_s, "delivered", rule="created" if link.state == "pending" else None),
         state="active",
         reason="",
         external_id=event.observation.external_id,
@@ -163,16 +175,21 @@ def after_cleared(link: Link) -> Link:
     return replace(link, unsettled=_unsettled(link), in_flight=None, outbox=None)
 
 
-def with_halves(link: Link, halves: dict[str, Halves], at_s: float, reason: str) -> Link:
-    """The link with a known base for some fields."""
+def with_halves(
+    link: Link, halves: dict[str, Halves], at_s: float, reason: Settling, *, rule: Settling | None = None
+) -> Link:
+    """The link with a known base for some fields. ``rule``: what decided their values; None: what did before."""
     base = dict(link.base)
     for field, both in halves.items():
+        before = base.get(field, FieldBase())
         base[field] = FieldBase(
             platform=both.platform,
             external=both.external,
             reason=reason,
             decided_at_s=at_s,
-            put_backs=base.get(field, FieldBase()).put_backs,
+            put_backs=before.put_backs,
+            rule=before.rule if rule is None else rule,
+            ruled_at_s=before.ruled_at_s if rule is None else at_s,
         )
     return replace(link, base=base)
 
@@ -207,7 +224,8 @@ def after_verdict(link: Link, incident: Incident, field: str, winner: str | None
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,
     )
-    decided = with_halves(link, {field: halves}, at_s, "decided-by-person")
+    decided = with_halves(link, {field: halves}, at_s, "decided-by-person", rule="decided-by-person")
     held = {one: letter for one, letter in link.held.items() if one != field or winner != "platform"}
-    base = decided.base | {field: replace(decided.base[field], put_backs=())}
+    edited = link.base.get(field, FieldBase()).edited  # the value over there is still its author's
+    base = decided.base | {field: replace(decided.base[field], put_backs=(), edited=edited)}
     return replace(decided, base=base, held=held)

@@ -221,8 +221,8 @@ class FieldBase(Struct, frozen=True, gc=False):
 
     ``external`` is raw, as ServiceNow showed it. UNSET: not known (first link), or, for ``platform``, decided but not
     delivered yet (decision 6). ``edited``: when the external value now seen came to be.
-    ``reason`` and ``decided_at_s``: the last decision, for ``explain``. ``put_backs``: when an exclusive owner's value
-    was put back lately.
+    ``reason`` and ``decided_at_s``: what happened to the field last. ``rule`` and ``ruled_at_s``: what decided its
+    value, which a delivery does not replace. ``put_backs``: when an exclusive owner's value was put back lately.
     """
 
     platform: Half = UNSET
@@ -231,6 +231,8 @@ class FieldBase(Struct, frozen=True, gc=False):
     reason: str = ""
     decided_at_s: float = 0.0
     put_backs: tuple[float, ...] = ()
+    rule: str = ""
+    ruled_at_s: float = 0.0
 
 
 class Attempt(Struct, frozen=True):

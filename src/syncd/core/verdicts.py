@@ -55,7 +55,7 @@ def resolve(conflict_id: str, verdict: Verdict, *, by: str, version: int | None 
         incident = state.incidents[conflict.incident_id]
         if value == (incident.value(conflict.field) or ""):
             value = UNSET  # effective changes only
-        event = ConflictSettled(conflict.id, winner, value)
+        event = ConflictSettled(conflict.id, winner, value, link_id(conflict.integration_id, conflict.incident_id))
         return Change(incident.organization_id, (event,), _settled(conflict, winner, by, at_s))
 
     return decide
@@ -67,7 +67,11 @@ def ignore(conflict_id: str, *, by: str, version: int | None = None) -> Decide[C
     def decide(state: State, at_s: float) -> Change[Conflict]:
         conflict = _pending(state, conflict_id, version)
         stream = state.incidents[conflict.incident_id].organization_id
-        return Change(stream, (ConflictSettled(conflict.id, None),), _settled(conflict, None, by, at_s))
+        return Change(
+            stream,
+            (ConflictSettled(conflict.id, None, link_id=link_id(conflict.integration_id, conflict.incident_id)),),
+            _settled(conflict, None, by, at_s),
+        )
 
     return decide
 
@@ -116,7 +120,7 @@ def retry(word: str, letter_id: str) -> Decide[DeadLetter]:
     def decide(state: State, _at_s: float) -> Change[DeadLetter]:
         within = finding.integration(state, word)
         letter = finding.dead_letter(state, within, letter_id)
-        return Change(within.settings.organization_id, (DeadLetterRetried(letter.id),), letter)
+        return Change(within.settings.organization_id, (DeadLetterRetried(letter.id, letter.link_id),), letter)
 
     return decide
 
@@ -127,7 +131,7 @@ def retry_all(word: str) -> Decide[list[DeadLetter]]:
     def decide(state: State, _at_s: float) -> Change[list[DeadLetter]]:
         within = finding.integration(state, word)
         letters = [one for one in state.dead_letters.values() if one.integration_id == within.id]
-        events = tuple(DeadLetterRetried(one.id) for one in letters)
+        events = tuple(DeadLetterRetried(one.id, one.link_id) for one in letters)
         return Change(within.settings.organization_id, events, letters)
 
     return decide
@@ -139,7 +143,7 @@ def discard(word: str, letter_id: str) -> Decide[DeadLetter]:
     def decide(state: State, _at_s: float) -> Change[DeadLetter]:
         within = finding.integration(state, word)
         letter = finding.dead_letter(state, within, letter_id)
-        return Change(within.settings.organization_id, (DeadLetterDiscarded(letter.id),), letter)
+        return Change(within.settings.organization_id, (DeadLetterDiscarded(letter.id, letter.link_id),), letter)
 
     return decide
 

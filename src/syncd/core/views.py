@@ -308,11 +308,12 @@ def _delivery(one: Link) -> DeliveryView | None:
         since=rfc3339(min(entry.since_s for entry in entries)),
         attempts=last.attempts,
         next_attempt_at=rfc3339(last.next_at_s),
-        error=None if last.failure is None else _error(last.failure),
+        error=None if last.failure is None else delivery_error(last.failure),
     )
 
 
-def _error(failure: Failure) -> DeliveryErrorView:
+def delivery_error(failure: Failure) -> DeliveryErrorView:
+    """What an attempt met."""
     return DeliveryErrorView(failure.kind, failure.status, failure.message, failure.detail)
 
 
@@ -358,7 +359,7 @@ def dead_letter(state: State, one: DeadLetter) -> DeadLetterView:
         operation=one.operation,
         fields=list(one.fields),
         attempts=one.attempts,
-        error=_error(one.error),
+        error=delivery_error(one.error),
         remedy=one.remedy,
         created_at=rfc3339(one.created_at_s),
         last_attempt_at=rfc3339(one.last_attempt_at_s),

@@ -62,6 +62,15 @@ class Index:
         """The index of the first record behind ``position``."""
         return bisect_right(self._positions, position)
 
+    def within(self, begin: int, count_max: int, bytes_max: int) -> int:
+        """The index behind a run of records of one segment that all begin within ``bytes_max`` of its first."""
+        stop = min(begin + count_max, len(self._places))
+        if begin >= stop:
+            return begin
+        first = self._places[begin]
+        behind = min(first + bytes_max, ((first >> _OFFSET_BITS) + 1) << _OFFSET_BITS)
+        return bisect_left(self._places, behind, begin + 1, stop)
+
     def spans(self, begin: int, stop: int) -> list[Span]:
         """The records with an index from ``begin`` up to ``stop``, in one span a segment."""
         spans: list[Span] = []

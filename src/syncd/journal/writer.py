@@ -189,10 +189,15 @@ class Journal:
             spans.extend(self._index.spans(at, at + 1))
         return await self._work.run(self._read, spans)
 
-    async def since(self, position: int, limit: int) -> list[Record]:
-        """Up to ``limit`` durable records behind ``position``, oldest first."""
+    async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
+        """Up to ``limit`` durable records behind ``position``, oldest first.
+
+        With ``bytes_max`` only those that begin within so many bytes, at least one if there is any: what is read at a
+        time is bounded, whatever the records hold.
+        """
         begin = self._index.after(position)
-        return await self._work.run(self._read, self._index.spans(begin, begin + limit))
+        stop = begin + limit if bytes_max is None else self._index.within(begin, limit, bytes_max)
+        return await self._work.run(self._read, self._index.spans(begin, stop))
 
     def close(self) -> None:
         """Take no more; ``run`` writes what has been decided and the watermark, then ends.

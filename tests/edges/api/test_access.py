@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
+import trio.testing
 from quart import Response
 from trio.testing import MockClock
 
@@ -113,9 +114,23 @@ async def test_no_route_shows_a_stored_secret_to_anybody() -> None:
         incident = await daemon.declare()
         table = routes(daemon, incident_id=incident["id"], integration="prod", token_id=spare)
         for method, path, body, _ in sorted(table, key=lambda call: (call.method == "DELETE", call.method != "GET")):
+            if path == "/api/v1/events":  # which ends when the daemon does
+                continue
             answer = await daemon.socket.request(method, path, json=body)
             for secret in (*secrets.values(), token.split("_")[2]):
                 assert secret not in answer.text + str(answer.headers), (method, path)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_streams, daemon)
+            told = await daemon.socket.get("/api/v1/events?since=0")
+        assert told.text.count("data: ") >= 5
+        for secret in (*secrets.values(), token.split("_")[2]):
+            assert secret not in told.text
+
+
+async def end_streams(daemon: Daemon) -> None:
+    """As the daemon does when it stops, once they have told what there is."""
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    daemon.desk.stopping.set()
 
 
 async def test_a_webhook_asks_for_its_signature_and_a_token_is_none() -> None:

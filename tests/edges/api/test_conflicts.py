@@ -120,6 +120,58 @@ async def test_a_timeline_tells_both_sides() -> None:
         }
 
 
+async def test_a_timeline_is_read_from_either_end_in_pages() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        path = f"/api/v1/incidents/{INC}/timeline"
+        oldest: list[dict[str, Any]] = (await daemon.socket.get(path, params={"order": "oldest"})).json()
+        newest, url = [], f"{path}?order=newest&limit=2"
+        while url:
+            answer = await daemon.socket.get(url)
+            newest += answer.json()
+            url = answer.links.get("next", {}).get("url", "")
+        assert newest == oldest[::-1]
+        refused = await daemon.socket.get(path, params={"order": "sideways"})
+        assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "order")
+
+
+async def test_an_integration_that_is_deleted_is_told_in_the_timelines_of_its_incidents() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        await daemon.socket.delete("/api/v1/integrations/prod")
+        last = (await daemon.socket.get(f"/api/v1/incidents/{INC}/timeline")).json()[-1]
+        assert (last["type"], last["by"], last["source"]) == (
+            "im.integration.deleted",
+            "user:root",
+            "/integrations/int_A",
+        )
+
+
+async def test_each_field_is_explained() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        path = f"/api/v1/incidents/{INC}/explain"
+        told = (await daemon.socket.get(path)).json()
+        assert told["incident_id"] == INC
+        fields = {one["field"]: one for one in told["fields"]}
+        title = fields["title"]
+        assert (title["platform"], title["external"], title["base"]) == ("Down here", "Down there", "Down")
+        assert (title["rule"], title["standing"], title["conflict"]) == (
+            "held-for-review",
+            "held-for-review",
+            "conflict-1",
+        )
+        assert (title["integration"], title["external_number"]) == ("prod", "INC0010001")
+        assert (fields["status"]["standing"], fields["status"]["dead_letter"]) == ("dead-letter", "entry-2")
+        assert fields["status"]["write"]["error"]["detail"] == "close_code is mandatory"
+        assert {one["field"] for one in told["not_synced"]} >= {"service"}
+        one = (await daemon.socket.get(path, params={"field": "title"})).json()
+        assert (one["fields"], one["not_synced"]) == ([title], [])
+        for query, status in (({"field": "nonsense"}, 422), ({"limit": "1"}, 422)):
+            assert (await daemon.socket.get(path, params=query)).status_code == status
+        assert (await daemon.socket.get("/api/v1/incidents/INC-X/explain")).status_code == 404
+
+
 async def test_links_are_listed_under_their_integration() -> None:
     async with running() as daemon:
         await pictured(daemon)

@@ -38,6 +38,7 @@ async def furnished(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Daem
         await happen(daemon, Merged(LINK, (), conflicts=(spare,)))
         await daemon.configure(name="Signed", handle="signed", organization_id="acme", webhook_secret=SECRET)
         await daemon.configure(name="Spare", handle="spare", organization_id="acme")
+        daemon.desk.stopping.set()  # so that the stream of events ends, which it is read to
         yield daemon, (await daemon.socket.get("/api/v1/openapi.json")).json()
 
 

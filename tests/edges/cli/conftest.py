@@ -33,6 +33,7 @@ def im(capsys: pytest.CaptureFixture[str]) -> Run:
         environ: dict[str, str] | None = None,
         stdin: bytes = b"",
         ask_password: Callable[[str], str] | None = None,
+        sleep_s: Callable[[float], None] = lambda _: None,
     ) -> Outcome:
         world = World(
             environ=environ or {},
@@ -41,6 +42,7 @@ def im(capsys: pytest.CaptureFixture[str]) -> Run:
             new_key=lambda: "key-1",
             read_stdin=lambda: stdin,
             ask_password=ask_password,
+            sleep_s=sleep_s,
         )
         capsys.readouterr()
         code = run(argv, world)

@@ -184,6 +184,44 @@ CONFLICT: dict[str, Json] = {
         "use_external": {"incident": {"title": "Checkout slow"}, "record": {}},
     },
 }
+EXPLAINED: dict[str, Json] = {
+    "field": "status",
+    "integration": "prod-snow",
+    "integration_id": "int_1",
+    "external_id": "a" * 32,
+    "external_number": "INC0010023",
+    "base": "open",
+    "base_external": "2",
+    "platform": "resolved",
+    "platform_by": "user:ann",
+    "platform_at": "2026-11-24T09:14:00Z",
+    "external": "open",
+    "external_raw": "2",
+    "external_by": "beth",
+    "external_from": "2026-11-24T09:10:00Z",
+    "external_at": "2026-11-24T09:10:02Z",
+    "rule": "one-side-changed",
+    "why": "only one side had changed since they last agreed, so the other side follows it",
+    "ruled_at": "2026-11-24T09:14:01Z",
+    "write": {
+        "to": "external",
+        "at": None,
+        "became": None,
+        "attempts": 2,
+        "next_attempt_at": "2026-11-24T10:14:01Z",
+        "error": {"kind": "refused", "status": 403, "message": "Operation Failed", "detail": "Data Policy: close_code"},
+    },
+    "conflict": "conflict-17",
+    "dead_letter": "entry-17",
+    "standing": "dead-letter",
+    "meaning": "ServiceNow refused the value, so it is held back until something changes",
+    "way_out": "see its words: im integration dlq prod-snow; then: im integration dlq-retry prod-snow entry-17",
+}
+EXPLANATION: dict[str, Json] = {
+    "incident_id": "INC-4Q7ZK2M9XD",
+    "fields": [EXPLAINED],
+    "not_synced": [{"field": "assigned_to", "platform": None, "reason": "not-synced", "why": "kept on the platform"}],
+}
 DEAD_LETTER: dict[str, Json] = {
     "id": "entry-17",
     "incident_id": "INC-4Q7ZK2M9XD",
@@ -248,10 +286,12 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                 "source": "/incidents/INC-1",
                 "type": "im.incident.declared",
                 "time": "2026-11-24T09:00:00Z",
-                "data": {"title": "Checkout is down", "by": "ana", "changes": {"status": "open"}, "note": None},
+                "by": "user:ana",
+                "data": {"title": "Checkout is down", "severity": "SEV-2", "status": "open", "description": ""},
             }
         ]
     ),
+    ("GET", "/api/v1/incidents/INC-1/explain"): Canned(body=EXPLANATION),
     ("GET", "/api/v1/integrations"): Canned(body=[INTEGRATION]),
     ("POST", "/api/v1/integrations"): Canned(201, {**INTEGRATION, "webhook_secret": "wh-secret"}),
     ("GET", "/api/v1/integrations/prod-snow"): Canned(body=INTEGRATION),

@@ -13,7 +13,7 @@ from syncd.edges.cli.main import build
 from syncd.edges.cli.session import World
 from tests.edges.cli.conftest import Run
 
-WORLD = World(environ={}, user_id=1000, now_s=0.0, new_key=str, read_stdin=bytes, ask_password=None)
+WORLD = World(environ={}, user_id=1000, now_s=0.0, new_key=str, read_stdin=bytes, ask_password=None, sleep_s=print)
 
 
 def commands(app: App, *chain: str) -> Iterator[tuple[tuple[str, ...], App]]:

@@ -5,7 +5,7 @@ import pytest
 
 from syncd.edges.cli.client import Json
 from tests.edges.cli.conftest import Run
-from tests.edges.cli.fake_daemon import INCIDENT, NOTE, Canned, FakeDaemon, problem
+from tests.edges.cli.fake_daemon import EXPLAINED, EXPLANATION, INCIDENT, NOTE, Canned, FakeDaemon, problem
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp\r\nroot"
 
@@ -64,10 +64,70 @@ def test_what_was_done_is_said_in_a_line(im: Run, daemon: FakeDaemon) -> None:
     assert im("incident", "note", "INC-1", "Hi", "--socket", daemon.address).out == "note-9 added to INC-1\n"
 
 
-def test_the_timeline_tells_what_an_event_carries(im: Run, daemon: FakeDaemon) -> None:
-    rows = im("incident", "timeline", "INC-1", "--socket", daemon.address).out.splitlines()
-    assert rows[1].startswith("2026-11-24 09:00:00Z (14 min ago)  im.incident.declared  title=Checkout is down  by=ana")
-    assert rows[2].strip() == "changes.status=open"
+def test_the_timeline_says_who_did_what_with_the_newest_last(im: Run, socket_path: Path) -> None:
+    happened: list[Json] = [
+        {
+            "type": f"im.incident.{kind}",
+            "time": f"2026-11-24T09:0{minute}:00Z",
+            "by": "user:ana",
+            "data": {"title": "T", "severity": "SEV-2", "status": "open", "changes": {"title": "U"}},
+        }
+        for minute, kind in ((2, "updated"), (1, "declared"))
+    ]
+    more = {"Link": '</api/v1/x?cursor=c>; rel="next"'}
+    with FakeDaemon(lambda heard: Canned(body=happened, headers=more), socket_path) as daemon:
+        outcome = im("incident", "timeline", "INC-1", "--limit", "2", "--socket", daemon.address)
+    assert outcome.out.splitlines() == [
+        "TIME                  EVENT                 BY        WHAT",
+        '2026-11-24 09:01:00Z  im.incident.declared  user:ana  "T", SEV-2, open',
+        '2026-11-24 09:02:00Z  im.incident.updated   user:ana  title "U"',
+    ]
+    assert outcome.err == "im: showing the newest 2; give --limit N or --all for more\n"
+
+
+def test_a_card_explains_each_field_in_words_of_at_most_100_columns(im: Run, daemon: FakeDaemon) -> None:
+    shown = im("incident", "explain", "INC-1", "--socket", daemon.address).out
+    assert max(map(len, shown.splitlines())) <= 100
+    assert shown.splitlines()[0] == 'status: "resolved" here, "open" in INC0010023 (prod-snow)'
+    words = " ".join(shown.split())
+    assert "now dead-letter: ServiceNow refused the value" in words
+    assert "platform changed 2026-11-24 09:14:00Z (6 s ago) by user:ann" in words
+    assert 'and 2026-11-24 09:10:02Z (4 min ago) by beth, as "2"' in words
+    assert 'base "open" here, "2" in ServiceNow' in words
+    assert "rule one-side-changed, 2026-11-24 09:14:01Z (5 s ago): only one side had changed" in words
+    assert "tried 2 times; next try 2026-11-24 10:14:01Z (in 59 min); ServiceNow said: HTTP 403, Operation" in words
+    assert "im conflict show conflict-17" in words
+    assert "im integration dlq-retry prod-snow entry-17" in words
+    assert "assigned_to nothing here; kept on the platform" in words
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"external": None, "external_raw": None}, "not shown in INC0010023"),
+        ({"external": None, "external_raw": "42"}, '"resolved" here, "42" in INC0010023'),
+        ({"external_number": None}, "in a record to be made (prod-snow)"),
+        ({"external_at": None}, "it is not known who changed it"),
+        (
+            {"write": {"to": "platform", "at": "2026-11-24T09:14:01Z", "attempts": 1}},
+            "the platform took it 2026-11-24 09:14:01Z",
+        ),
+        (
+            {"write": {"to": "external", "at": "2026-11-24T09:14:01Z", "became": "6"}},
+            'ServiceNow took it 2026-11-24 09:14:01Z (5 s ago) and shows "6"',
+        ),
+        ({"write": {"to": "external"}}, "write not there yet"),
+    ],
+)
+def test_a_card_says_what_is_not_known(im: Run, socket_path: Path, told: dict[str, Json], said: str) -> None:
+    body: Json = {**EXPLANATION, "fields": [{**EXPLAINED, **told}]}
+    with FakeDaemon(lambda heard: Canned(body=body), socket_path) as daemon:
+        assert said in " ".join(im("incident", "explain", "INC-1", "--socket", daemon.address).out.split())
+
+
+def test_an_incident_without_a_record_is_said_to_have_nothing_to_compare(im: Run, socket_path: Path) -> None:
+    with FakeDaemon(lambda heard: Canned(body={"fields": [], "not_synced": []}), socket_path) as daemon:
+        assert im("incident", "explain", "INC-1", "--socket", daemon.address).out.startswith("no integration has a")
 
 
 def test_a_stale_version_is_refused(im: Run, socket_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_flag_goes_before_the_environment(im: Run, daemon: FakeDaemon) -> None
 def test_a_token_that_would_go_over_the_network_in_clear_is_warned_of(
     server: str, token: str | None, warned: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    world = World({}, 1000, 0.0, lambda: "", lambda: b"", None)
+    world = World({}, 1000, 0.0, lambda: "", lambda: b"", None, lambda _: None)
     assert isinstance(Session(Options(server=server, token=token), world).client, Client)
     assert ("unencrypted; give an https URL" in capsys.readouterr().err) is warned
 

@@ -22,6 +22,7 @@ from syncd.edges.api import (
     conflicts,
     dead_letters,
     docs_page,
+    events,
     examination,
     examples,
     incidents,
@@ -48,8 +49,7 @@ BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
 _NOT_YET = re.compile(
-    r"/api/v1/(integrations/[^/]+/(import|field-mapping(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
-    r"|incidents/[^/]+/explain|events)|/metrics"
+    r"/api/v1/(integrations/[^/]+/(import|field-mapping(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule)))|/metrics"
 )
 
 TOPIC: Final = "The daemon"
@@ -118,7 +118,7 @@ def build_quart(desk: Desk) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is no answer to a script
     routes = Routes(app)
     _add_health(routes, desk)
-    for part in (incidents, integrations, examination, links, ownership, conflicts, dead_letters, tokens):
+    for part in (incidents, integrations, examination, links, ownership, conflicts, dead_letters, tokens, events):
         part.add_routes(routes, desk)
     routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
     _add_description(routes)

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Struct, field
 from quart import Response, g
 
 from syncd.actors.ports import Decide, Integrations, Journal, Platform
@@ -30,7 +30,10 @@ RETRY_AFTER_S: Final = 5
 
 
 class Desk(Struct, frozen=True, kw_only=True):
-    """What the API stands on. ``public_url``: where ServiceNow reaches us, no trailing slash."""
+    """What the API stands on. ``public_url``: where ServiceNow reaches us, no trailing slash.
+
+    ``stopping`` is set when streams are to end.
+    """
 
     journal: Journal
     platform: Platform
@@ -42,6 +45,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     public_url: str
     allowed_hosts: tuple[str, ...]
     webhook_counts: WebhookCounts
+    stopping: trio.Event = field(default_factory=trio.Event)
 
     @property
     def state(self) -> State:

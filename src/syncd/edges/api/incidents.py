@@ -1,4 +1,4 @@
-"""The routes of incidents: declare, list, read, change, note, timeline."""
+"""The routes of incidents: declare, list, read, change, note, timeline, explain."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeAlias
@@ -7,8 +7,9 @@ import msgspec
 from quart import Response, request
 
 from syncd.core import finding, timeline, views
+from syncd.core.explain import Explanation, explain
 from syncd.core.fields import MOMENT, shown, time_s
-from syncd.core.model import SEVERITIES, STATUSES, Incident, Severity
+from syncd.core.model import EDITABLE_FIELDS, SEVERITIES, STATUSES, Incident, Severity
 from syncd.core.requests import SEVERITY_TEXT, incident_changes, new_incident, new_note, severity_of
 from syncd.credentials import digest_of
 from syncd.edges.api import examples
@@ -95,12 +96,21 @@ ADD_NOTE: Final = Description(
     example=examples.NEW_NOTE,
     answers=(Answer(views.NoteView, 201, example=examples.NOTE),),
 )
+ORDER: Final = Parameter("order", "Which comes first.", {**one_of(("oldest", "newest")), "default": "oldest"})
 TIMELINE: Final = Description(
     topic=TOPIC,
     summary="Show what happened to an incident",
-    notes="Both sides, as CloudEvents 1.0, the oldest first: `im.incident.*` and `im.sync.*`.",
-    query=PAGE,
+    notes="Both sides, as CloudEvents 1.0, the oldest first unless asked otherwise: `im.incident.*` and `im.sync.*`.",
+    query=(ORDER, *PAGE),
     answers=(Answer(list[timeline.CloudEvent], headers=(LINK,)),),
+)
+FIELD: Final = Parameter("field", "This field only.", one_of(EDITABLE_FIELDS))
+EXPLAIN: Final = Description(
+    topic=TOPIC,
+    summary="Explain the fields of an incident",
+    notes="For each field and link: both values, who made them, the rule that decided, and what followed.",
+    query=(FIELD,),
+    answers=(Answer(Explanation),),
 )
 Numbered: TypeAlias = tuple[int, Incident]
 
@@ -170,11 +180,22 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.note(note), 201)
 
     async def show_timeline(incident_id: str) -> Response:
-        page, _ = wanted_page(), filters(*PAGE)
+        page, is_down = wanted_page(), filters(ORDER, *PAGE).get("order") == "newest"
         incident = finding.incident(desk.state, incident_id)
         await desk.settled()  # the records below wait for the disk too, and without a deadline
         entries = timeline.entries(desk.state, await desk.journal.records(incident.positions), incident_id)
-        return paged(page, enumerate(entries), key=lambda item: (float(item[0]), ""), show=lambda item: item[1])
+        numbered = list(enumerate(entries))
+        return paged(
+            page,
+            reversed(numbered) if is_down else numbered,
+            key=lambda item: (float(item[0]), ""),
+            show=lambda item: item[1],
+            down=is_down,
+        )
+
+    async def show_why(incident_id: str) -> Response:
+        field = filters(FIELD).get("field")
+        return await desk.show(explain(desk.state, finding.incident(desk.state, incident_id), field))
 
     routes.add("POST", BASE, "operate", declare, DECLARE)
     routes.add("GET", BASE, "read", find, LIST)
@@ -183,6 +204,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     routes.add("GET", f"{ONE}/notes", "read", list_notes, LIST_NOTES)
     routes.add("POST", f"{ONE}/notes", "operate", add_note, ADD_NOTE)
     routes.add("GET", f"{ONE}/timeline", "read", show_timeline, TIMELINE)
+    routes.add("GET", f"{ONE}/explain", "read", show_why, EXPLAIN)
 
 
 def _idempotency_key() -> str:

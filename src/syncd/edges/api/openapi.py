@@ -53,6 +53,7 @@ _REFUSALS: Final[Mapping[int, tuple[str, tuple[Parameter, ...]]]] = {
     405: ("This path has other methods.", (_ALLOW,)),
     408: ("The body did not arrive in time.", ()),
     409: ("It exists already, or is not in a state that allows this.", ()),
+    410: ("It was there once, and is no longer kept.", ()),
     412: ("It changed meanwhile: `current` is what is there now.", ()),
     413: ("The body is too large.", ()),
     415: ("The body is not announced as JSON.", ()),

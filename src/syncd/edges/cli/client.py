@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from syncd.edges.cli.transport import Answer, Endpoint, OnPart, Unreachable, WrongUsage, exchange
+from syncd.edges.cli.transport import Answer, Endpoint, OnPart, Stream, Unreachable, WrongUsage, exchange
 from syncd.errors import SyncdError
 
 T = TypeVar("T")
@@ -22,6 +22,7 @@ else:
 Query = Mapping[str, str | int | None]
 
 ANSWER_S_MAX = 30.0
+SILENCE_S_MAX = 45.0  # a stream gives a sign of life every 15 s
 PAGE_ITEMS_MAX = 1000  # contract: the largest ``limit``
 _ERROR_STATUS_MIN, _REDIRECT_STATUS_MIN, _UNAUTHENTICATED = 400, 300, 401
 _SAID_BY_A_PROXY = frozenset({502, 503, 504})  # without a problem of ours: it has not reached the daemon
@@ -131,28 +132,15 @@ class Client:
         on_part: OnPart | None = None,
     ) -> Answer:
         """Like ``call``, but a refusal is an answer like any other."""
-        sent = {"Accept": "application/json", "User-Agent": "im", **(headers or {})}
-        if self._token and not self._endpoint.socket_path:
-            sent["Authorization"] = f"Bearer {self._token}"
-        for name, value in sent.items():
-            if not (value.isascii() and value.isprintable()):
-                shown = "the token" if name == "Authorization" else repr(value)
-                raise WrongUsage(f"{name}: {shown} cannot be sent", hint="use printable ASCII")
+        sent = self._headers(headers)
         content = None
         if body is not None or method in {"POST", "PATCH", "PUT"}:
             sent["Content-Type"] = "application/json"
             content = _encode({} if body is None else body)
-        words = {key: value for key, value in (query or {}).items() if value is not None}
-        target = f"{path}?{urlencode(words, errors='surrogateescape')}" if words else path
+        within_s = answer_s_max or self._answer_s_max
         try:
             return exchange(
-                self._endpoint,
-                method,
-                target,
-                sent,
-                content,
-                answer_s_max=answer_s_max or self._answer_s_max,
-                on_part=on_part,
+                self._endpoint, method, _target(path, query), sent, content, answer_s_max=within_s, on_part=on_part
             )
         except Unreachable as error:
             if error.sent and method != "GET":
@@ -160,6 +148,25 @@ class Client:
             elif error.sent and not error.hint:
                 error.hint = "see the daemon's log, then try again"
             raise
+
+    def stream(self, path: str, query: Query) -> Stream:
+        """A GET whose answer goes on and on, to be closed; raises like ``call``."""
+        headers = self._headers({"Accept": "text/event-stream"})
+        stream = Stream(self._endpoint, _target(path, query), headers, silence_s_max=SILENCE_S_MAX)
+        if stream.answer.status != 200 or "event-stream" not in stream.answer.headers.get("content-type", ""):
+            with stream:
+                raise _refusal(stream.answer, self._endpoint, has_token=bool(self._token))
+        return stream
+
+    def _headers(self, more: Mapping[str, str] | None) -> dict[str, str]:
+        sent = {"Accept": "application/json", "User-Agent": "im", **(more or {})}
+        if self._token and not self._endpoint.socket_path:
+            sent["Authorization"] = f"Bearer {self._token}"
+        for name, value in sent.items():
+            if not (value.isascii() and value.isprintable()):
+                shown = "the token" if name == "Authorization" else repr(value)
+                raise WrongUsage(f"{name}: {shown} cannot be sent", hint="use printable ASCII")
+        return sent
 
     def pages(self, path: str, query: Query, *, limit: int | None) -> Listing:
         """The first ``limit`` items, None for all of them, over as many pages as that takes."""
@@ -178,6 +185,11 @@ class Client:
             if following is None or following == cursor or not page:
                 return Listing(items, more=False)
             cursor = following
+
+
+def _target(path: str, query: Query | None) -> str:
+    words = {key: value for key, value in (query or {}).items() if value is not None}
+    return f"{path}?{urlencode(words, errors='surrogateescape')}" if words else path
 
 
 def _encode(body: Json) -> bytes:

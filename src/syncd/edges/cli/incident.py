@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
+from msgspec.structs import replace
 
 from syncd.edges.cli.client import Json, Listing, path_of, read
-from syncd.edges.cli.not_yet import refuse
-from syncd.edges.cli.render import age, facts, table, tree, when
+from syncd.edges.cli.explain import explain
+from syncd.edges.cli.happenings import gist
+from syncd.edges.cli.render import age, clock, facts, table, when
 from syncd.edges.cli.session import All, FreeText, Injected, Session
 from syncd.edges.cli.shapes import CloudEvent, Incident, IncidentLink, Note
 from syncd.edges.cli.transport import WrongUsage
@@ -20,12 +22,7 @@ Severity = Annotated[str | None, Parameter(name=["--severity", "--sev"], help="S
 IfMatch = Annotated[int | None, Parameter(help="Only if the incident still has this version.")]
 
 app = App(name="incident", help="Show and change incidents.")
-refuse(
-    app,
-    "explain",
-    command="incident explain",
-    instead="im incident timeline INC tells each decision with its reason",
-)
+app.command(explain)
 
 
 def declare(
@@ -287,24 +284,22 @@ def notes(incident_id: str, /, *, limit: int = 100, everything: All = False, ses
 
 @app.command
 def timeline(incident_id: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
-    """Show everything that happened to an incident, on both sides.
+    """Show what happened to an incident, on both sides: the newest 100 events, the newest last.
 
     Example: im incident timeline INC-4Q7ZK2M9XD
     """
-    found = session.client.pages(path_of("incidents", incident_id, "timeline"), {}, limit=None if everything else limit)
+    found = session.client.pages(
+        path_of("incidents", incident_id, "timeline"), {"order": "newest"}, limit=None if everything else limit
+    )
+    found = replace(found, items=found.items[::-1])
 
     def rows() -> str:
         happened = read(found.body, list[CloudEvent])
         return table(
-            ["TIME", "EVENT", "WHAT"],
-            ([when(event.time, session.now_s), event.type, _summary(event.data, session.now_s)] for event in happened),
+            ["TIME", "EVENT", "BY", "WHAT"],
+            ([clock(event.time), event.type, event.by, gist(event, session.now_s)] for event in happened),
             wraps=True,
         )
 
-    session.show_list(found, rows, empty="nothing happened yet")
+    session.show_list(found, rows, empty="nothing happened yet", which="newest")
     return 0
-
-
-def _summary(content: Json, now_s: float) -> str:
-    """``key=value`` for what an event carries, without its empty parts."""
-    return "  ".join(f"{key}={value}" if key else value for key, value in tree(content, now_s) if value)

@@ -16,7 +16,6 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from syncd import __version__
 from syncd.edges.cli.help import NO_CONSOLE, Root
-from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import safe
 from syncd.edges.cli.session import STDIN_BYTES_MAX, Options, OutputFormat, Session, World
 from syncd.edges.cli.transport import WrongUsage
@@ -49,7 +48,7 @@ def build(world: World) -> App:
     app.command(f"{rooms}.journal:app", name="journal", help="Look into the journal's files, daemon or not.")
     app.command(f"{rooms}.token:app", name="token", help="Make and revoke the tokens for calls over TCP.")
     app.command(f"{rooms}.status:status", name="status", help="Show whether the daemon is alive and ready.")
-    refuse(app, "watch", command="watch", instead="im incident timeline INC and im journal tail show what happened")
+    app.command(f"{rooms}.watch:watch", name="watch", help="Follow what happens, as it happens.")
 
     @app.command
     def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
@@ -147,6 +146,7 @@ def _real_world() -> World:
         new_key=lambda: os.urandom(16).hex(),  # noqa: TID251
         read_stdin=lambda: sys.stdin.buffer.read(STDIN_BYTES_MAX + 1),
         ask_password=_password_prompt(),
+        sleep_s=time.sleep,
     )
 
 

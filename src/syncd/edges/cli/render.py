@@ -163,7 +163,17 @@ def when(at: str | None, now_s: float) -> str | None:
     moment = _moment(at)
     if moment is None:
         return at
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z ({_distance(now_s - moment.timestamp())})"
+    return f"{_clock(moment)} ({_distance(now_s - moment.timestamp())})"
+
+
+def clock(at: str | None) -> str:
+    """``2026-11-24 09:14:03Z``, for lines that come as it happens; text that is no such time comes back as it is."""
+    moment = _moment(at)
+    return at or "-" if moment is None else _clock(moment)
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 def age(at: str | None, now_s: float) -> str | None:
@@ -190,9 +200,12 @@ def _distance(past_s: float) -> str:
     return f"{amount} ago" if past_s > 0 else f"in {amount}"
 
 
-def pretty_json(body: bytes) -> str:
-    """The daemon's JSON, value for value, indented; invisible characters as JSON escapes, which mean the same."""
-    text = msgspec.json.format(body, indent=2).decode()
+def pretty_json(body: bytes, *, indent: int = 2) -> str:
+    """The daemon's JSON, value for value, indented; invisible characters as JSON escapes, which mean the same.
+
+    ``indent`` -1: on one line.
+    """
+    text = msgspec.json.format(body, indent=indent).decode()
     if text.isascii():
         return text.replace("\x7f", "\\u007f")
     return "".join(_json_letter(letter) for letter in text)

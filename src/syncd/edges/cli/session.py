@@ -42,6 +42,7 @@ class World(Struct, frozen=True):
     new_key: Callable[[], str]
     read_stdin: Callable[[], bytes]
     ask_password: Callable[[str], str] | None
+    sleep_s: Callable[[float], None]
 
 
 class Session:
@@ -85,11 +86,14 @@ class Session:
         """Print what was done: the object as it is now, or a few ``lines`` with the names it has."""
         self.show(body, lambda: "\n".join(map(safe, lines())))
 
-    def show_list(self, listing: Listing, text: Callable[[], str], *, empty: str) -> None:
-        """Print a list, ``empty`` in place of a table without rows, and a warning on stderr when the limit cut it."""
+    def show_list(self, listing: Listing, text: Callable[[], str], *, empty: str, which: str = "first") -> None:
+        """Print a list, ``empty`` in place of a table without rows, and a warning on stderr when the limit cut it.
+
+        ``which`` part of it the limit left.
+        """
         self.show(listing.body, text if listing.items else lambda: empty)
         if listing.more:
-            self.remark(f"showing the first {len(listing.items)}; give --limit N or --all for more")
+            self.remark(f"showing the {which} {len(listing.items)}; give --limit N or --all for more")
 
     def remark(self, text: str) -> None:
         """Say something to the person beside the output."""

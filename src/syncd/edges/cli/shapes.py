@@ -67,11 +67,13 @@ class Note(Struct):
 
 
 class CloudEvent(Struct):
-    """One entry of a timeline."""
+    """Something that happened: an entry of a timeline, or of the live stream."""
 
     type: str = ""
     time: str | None = None
-    source: str | None = None
+    subject: str | None = None
+    integration: str | None = None
+    by: str | None = None
     data: Json = None
 
 

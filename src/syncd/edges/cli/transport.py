@@ -1,6 +1,7 @@
-"""One HTTP/1.1 exchange over a plain socket: the Unix socket of the daemon on this machine, or TCP to another one.
+"""HTTP/1.1 over a plain socket: the Unix socket of the daemon on this machine, or TCP to another one.
 
-Owns where the daemon listens (``Endpoint``) and the bytes on the wire, each exchange on a connection of its own. It
+Owns where the daemon listens (``Endpoint``) and the bytes on the wire: one exchange, or one answer that goes on and on
+(``Stream``), each on a connection of its own. It
 exists because every HTTP client library costs more start-up time than a whole ``im`` command takes. It never interprets
 a status or a body, and never tries twice: whether a request may be repeated is known only to the caller.
 """
@@ -10,8 +11,10 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -116,41 +119,100 @@ def exchange(
 
     ``on_part`` gets the status, and each part of the body that comes in parts, as soon as it is there.
     """
+    request = _request(endpoint, method, target, headers, body)
+    with _connect(endpoint) as connection, _as_unreachable(endpoint, answer_s_max):
+        reader = _Reader(connection, within_s=answer_s_max)
+        _send(connection, request, is_tls=endpoint.tls, within_s=answer_s_max)
+        status, reason, found = _read_head(reader)
+        return Answer(status, reason, found, _read_body(reader, status, found, on_part))
+
+
+class Stream:
+    """A GET whose answer goes on and on, line by line. Use it in a ``with`` block.
+
+    ``answer``: the head; with a status other than 200, the body too. Raises Unreachable, here and from ``lines``, also
+    when nothing came for ``silence_s_max`` seconds.
+    """
+
+    def __init__(self, endpoint: Endpoint, target: str, headers: Mapping[str, str], *, silence_s_max: float) -> None:
+        self._endpoint = endpoint
+        self._silence_s_max = silence_s_max
+        self._connection = _connect(endpoint)
+        try:
+            with _as_unreachable(endpoint, silence_s_max):
+                self._reader = _Reader(self._connection, within_s=silence_s_max)
+                request = _request(endpoint, "GET", target, headers, None)
+                _send(self._connection, request, is_tls=endpoint.tls, within_s=silence_s_max)
+                status, reason, found = _read_head(self._reader)
+                body = b"" if status == 200 else _read_body(self._reader, status, found, None)
+        except BaseException:
+            self._connection.close()
+            raise
+        self.answer = Answer(status, reason, found, body)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def lines(self) -> Iterator[str]:
+        """Each whole line of the body, without its end, until the body ends."""
+        is_chunked = self.answer.headers.get("transfer-encoding", "").lower() == "chunked"
+        pieces = _chunks(self._reader) if is_chunked else self._reader.blocks()
+        begun = b""
+        while True:
+            self._reader.again(self._silence_s_max)
+            with _as_unreachable(self._endpoint, self._silence_s_max):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            *whole, begun = (begun + piece).split(b"\n")
+            for line in whole:
+                yield line.decode("utf-8", "replace")
+
+
+def _request(endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
     lines = [f"{method} {endpoint.prefix}{target} HTTP/1.1", f"Host: {endpoint.authority}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
-    request = "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
-    with _connect(endpoint) as connection:
-        try:
-            ends_at = time.monotonic() + answer_s_max
-            connection.settimeout(answer_s_max)
-            with suppress(BrokenPipeError, ConnectionResetError):  # the answer may be there all the same
-                if endpoint.tls:
-                    connection.sendall(request)
-                else:
-                    _send(connection, request, ends_at=ends_at)
-            return _read_answer(_Reader(connection, ends_at=ends_at), on_part)
-        except TimeoutError as error:
-            raise Unreachable(f"{endpoint.label} did not answer within {answer_s_max:g} s", sent=True) from error
-        except OSError as error:
-            raise Unreachable(f"{endpoint.label} broke the connection off: {_words(error)}", sent=True) from error
-        except ValueError as error:
-            raise Unreachable(
-                f"what listens at {endpoint.label} does not answer like syncd: {error}",
-                hint="check --server and --socket",
-                sent=True,
-            ) from error
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-def _send(connection: socket.socket, request: bytes, *, ends_at: float) -> None:
+@contextmanager
+def _as_unreachable(endpoint: Endpoint, within_s: float) -> Iterator[None]:
+    """Whatever goes wrong on the wire, in words."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise Unreachable(f"{endpoint.label} did not answer within {within_s:g} s", sent=True) from error
+    except OSError as error:
+        raise Unreachable(f"{endpoint.label} broke the connection off: {_words(error)}", sent=True) from error
+    except ValueError as error:
+        raise Unreachable(
+            f"what listens at {endpoint.label} does not answer like syncd: {error}",
+            hint="check --server and --socket",
+            sent=True,
+        ) from error
+
+
+def _send(connection: socket.socket, request: bytes, *, is_tls: bool, within_s: float) -> None:
     """Send all of it, or until an answer comes early: a refusal such as 413 does not wait for the body."""
-    left = memoryview(request)
-    while left:
-        readable, _, _ = select.select([connection], [connection], [], max(0, ends_at - time.monotonic()))
-        if readable:
+    ends_at = time.monotonic() + within_s
+    connection.settimeout(within_s)
+    with suppress(BrokenPipeError, ConnectionResetError):  # the answer may be there all the same
+        if is_tls:
+            connection.sendall(request)
             return
-        left = left[connection.send(left) :]
+        left = memoryview(request)
+        while left:
+            readable, _, _ = select.select([connection], [connection], [], max(0, ends_at - time.monotonic()))
+            if readable:
+                return
+            left = left[connection.send(left) :]
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:
@@ -203,10 +265,14 @@ def _words(error: Exception) -> str:
 class _Reader:
     """Bytes of one connection, each wait cut off at the common deadline."""
 
-    def __init__(self, connection: socket.socket, *, ends_at: float) -> None:
+    def __init__(self, connection: socket.socket, *, within_s: float) -> None:
         self._connection = connection
-        self._ends_at = ends_at
         self._held = bytearray()
+        self.again(within_s)
+
+    def again(self, within_s: float) -> None:
+        """A new deadline, from now."""
+        self._ends_at = time.monotonic() + within_s
 
     def _more(self) -> bool:
         """False at the end of the stream."""
@@ -239,6 +305,13 @@ class _Reader:
         del self._held[:count]
         return taken
 
+    def blocks(self) -> Iterator[bytes]:
+        """Whatever comes, as it comes, to the end of the connection."""
+        while self._held or self._more():
+            block = bytes(self._held)
+            self._held.clear()
+            yield block
+
     def rest(self) -> bytes:
         while self._more():
             if len(self._held) > BODY_BYTES_MAX:
@@ -246,7 +319,8 @@ class _Reader:
         return bytes(self._held)
 
 
-def _read_answer(reader: _Reader, on_part: OnPart | None = None) -> Answer:
+def _read_head(reader: _Reader) -> tuple[int, str, dict[str, str]]:
+    """Status, reason and headers."""
     while True:
         first, *lines = reader.until(b"\r\n\r\n", HEAD_BYTES_MAX).decode("latin-1").split("\r\n")
         version, _, rest = first.partition(" ")
@@ -261,14 +335,21 @@ def _read_answer(reader: _Reader, on_part: OnPart | None = None) -> Answer:
         name, _, value = line.partition(":")
         key = name.strip().lower()
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-    return Answer(status, reason, headers, _read_body(reader, status, headers, on_part))
+    return status, reason, headers
 
 
 def _read_body(reader: _Reader, status: int, headers: Mapping[str, str], on_part: OnPart | None) -> bytes:
     if status in _NO_BODY:
         return b""
     if headers.get("transfer-encoding", "").lower() == "chunked":
-        return _read_chunks(reader, (lambda part: on_part(status, part)) if on_part is not None else None)
+        body = bytearray()
+        for chunk in _chunks(reader):
+            if len(body) + len(chunk) > BODY_BYTES_MAX:
+                raise ValueError(f"its answer is longer than {BODY_BYTES_MAX} bytes")
+            body += chunk
+            if on_part is not None:
+                on_part(status, chunk)
+        return bytes(body)
     if (length := headers.get("content-length")) is None:
         return reader.rest()
     if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
@@ -276,15 +357,12 @@ def _read_body(reader: _Reader, status: int, headers: Mapping[str, str], on_part
     return reader.exactly(int(length))
 
 
-def _read_chunks(reader: _Reader, on_part: Callable[[bytes], None] | None) -> bytes:
-    body = bytearray()
+def _chunks(reader: _Reader) -> Iterator[bytes]:
     while size := int(reader.until(b"\r\n", HEAD_BYTES_MAX).partition(b";")[0], 16):
-        if size < 0 or len(body) + size > BODY_BYTES_MAX:
+        if not 0 < size <= BODY_BYTES_MAX:
             raise ValueError(f"its answer is longer than {BODY_BYTES_MAX} bytes")
-        body += (part := reader.exactly(size))
+        chunk = reader.exactly(size)
         reader.until(b"\r\n", 2)
-        if on_part is not None:
-            on_part(part)
+        yield chunk
     while reader.until(b"\r\n", HEAD_BYTES_MAX):  # trailers, up to the empty line
         pass
-    return bytes(body)
