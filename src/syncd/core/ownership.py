@@ -19,6 +19,7 @@ from syncd.errors import Unknown
 T = TypeVar("T")
 Decide = Callable[[State, float], Change[T]]
 
+FIELDS: Final = tuple(mapping.DEFAULT_OWNER)
 PRIORITY_MAX: Final = 1000
 SIDES: Final[tuple[Side, ...]] = ("platform", "external")
 
@@ -53,10 +54,10 @@ def change(word: str, field: str, rule: OwnershipRule | None) -> Decide[Ownershi
 
     def decide(state: State, _at_s: float) -> Change[OwnershipView]:
         within = finding.integration(state, word)
-        if field not in mapping.DEFAULT_OWNER:
+        if field not in FIELDS:
             raise Unknown(
                 f"there is no field {shown(field)} that is owned",
-                hint=f"give one of {', '.join(mapping.DEFAULT_OWNER)}",
+                hint=f"give one of {', '.join(FIELDS)}",
             )
         is_same = within.ownership.get(field) == rule
         events = () if is_same else (OwnershipChanged(within.id, field, rule),)
@@ -69,8 +70,7 @@ def change(word: str, field: str, rule: OwnershipRule | None) -> Decide[Ownershi
 def views(integration: Integration) -> list[OwnershipView]:
     """The rules of all fields, in the order of docs/sync.md."""
     return [
-        _view(field, rule_of(integration, field), is_default=field not in integration.ownership)
-        for field in mapping.DEFAULT_OWNER
+        _view(field, rule_of(integration, field), is_default=field not in integration.ownership) for field in FIELDS
     ]
 
 

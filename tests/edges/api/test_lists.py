@@ -248,7 +248,7 @@ async def test_the_filters_of_conflicts_and_integrations_hold_singly_and_togethe
     async with running() as daemon:
         await furnished(daemon)
         ignored = replace(conflict(), id="conflict-40", status="ignored", incident_id="INC-1")
-        elsewhere = replace(conflict(), id="conflict-41", integration_id="int_1")
+        elsewhere = replace(conflict(), id="conflict-41", integration_id="int_1", status="resolved")
         await happen(daemon, e.Merged(f"{INT}/INC-1", (), conflicts=(ignored, elsewhere)))
         await happen(daemon, e.IntegrationConfigured(integration("int_C", "far", organization_id="other")))
         for path, words in {

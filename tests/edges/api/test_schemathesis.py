@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import trio
 
-from syncd.core.events import Merged
-from tests.core.picture import LINK, conflict
+from syncd.core.events import Merged, Observed
+from tests.core.picture import LINK, conflict, seen
 from tests.edges.api.daemon import Daemon, running
 from tests.edges.api.live import listening
 from tests.edges.api.test_conflicts import happen, pictured
@@ -35,7 +35,8 @@ async def furnished(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Daem
     async with running() as daemon:
         await pictured(daemon)
         spare = conflict(id="conflict-4", field="severity", platform="SEV-3", external="SEV-2")
-        await happen(daemon, Merged(LINK, (), conflicts=(spare,)))
+        shown = seen(short_description="Down there", impact="1", priority="2")
+        await happen(daemon, Observed(LINK, shown), Merged(LINK, (), conflicts=(spare,)))
         await daemon.configure(name="Signed", handle="signed", organization_id="acme", webhook_secret=SECRET)
         await daemon.configure(name="Spare", handle="spare", organization_id="acme")
         daemon.desk.stopping.set()  # so that the stream of events ends, which it is read to

@@ -8,7 +8,7 @@ from syncd.actors.ports import Decide
 from syncd.core import finding, ownership
 from syncd.core.ownership import OwnershipView
 from syncd.edges.api import examples
-from syncd.edges.api.answers import answer, body, filters
+from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, paged, wanted_page
 from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.routes import Routes
@@ -19,7 +19,8 @@ ONE: Final = f"{BASE}/<field>"
 LIST: Final = Description(
     topic=TOPIC,
     summary="List who owns each field",
-    answers=(Answer(list[OwnershipView], example=[examples.OWNERSHIP]),),
+    query=PAGE,
+    answers=(Answer(list[OwnershipView], headers=(LINK,), example=[examples.OWNERSHIP]),),
 )
 PUT: Final = Description(
     topic=TOPIC,
@@ -36,8 +37,9 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     """Put them into the application."""
 
     async def find(integration: str) -> Response:
-        filters()
-        return await desk.show(ownership.views(finding.integration(desk.state, integration)))
+        page, _ = wanted_page(), filters(*PAGE)
+        rules = ownership.views(finding.integration(desk.state, integration))
+        return await desk.shown(lambda: paged(page, rules, key=_place, show=_itself))
 
     async def put(integration: str, field: str) -> Response:
         rule = ownership.read(await body())
@@ -53,3 +55,12 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     routes.add("GET", BASE, "read", find, LIST)
     routes.add("PUT", ONE, "admin", put, PUT)
     routes.add("DELETE", ONE, "admin", restore, RESTORE)
+
+
+def _place(one: OwnershipView) -> tuple[float, str]:
+    """Fields stand in the order of docs/sync.md."""
+    return float(ownership.FIELDS.index(one.field)), one.field
+
+
+def _itself(one: OwnershipView) -> OwnershipView:
+    return one
