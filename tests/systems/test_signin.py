@@ -263,3 +263,14 @@ def test_no_repr_shows_a_secret() -> None:
     shown: Callable[[object], str] = repr
     secret = "".join(Random(1).choices("abcdef", k=12))
     assert secret not in shown(Credentials("u", secret, secret, "c", secret))
+
+
+async def test_a_token_that_is_of_no_use_any_more_is_hidden_all_the_same(autojump_clock: MockClock) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/oauth_token.do":
+            return httpx.Response(200, headers=JSON, stream=Bytes(b'{"access_token":"acc-sesame"}'), request=request)
+        body = b'{"error":{"message":"refused","detail":"Bearer acc-sesame"}}'
+        return httpx.Response(401, headers=JSON, stream=Bytes(body), request=request)
+
+    failure = await fails(client(Scripted(answer), credentials=OWN))
+    assert (failure.outcome, failure.detail) == ("paused", "Bearer ***")

@@ -57,10 +57,9 @@ class Credentials(Struct, frozen=True):
 
 
 class _Grant(Struct, frozen=True):
-    """An access token, and what renews it. ``usable_until``: on Trio's clock."""
+    """An access token. ``usable_until``: on Trio's clock."""
 
     access: str
-    refresh: str
     usable_until: float
 
     def __repr__(self) -> str:
@@ -83,14 +82,14 @@ class SignIn:
         self._credentials = credentials
         self._post = post
         self._grant: _Grant | None = None
-        self._refresh = ""
+        self._access = self._refresh = ""  # the last that were given: to be hidden, even when of no use any more
         self._asking = trio.Lock()
         self._asked = 0  # finished questions for a token; whoever waited for one shares how it ended
         self._failure: ExternalFailed | None = None
 
     def hide(self, text: str) -> str:
         """A text that came from outside, without credentials and tokens."""
-        for secret in (self._grant.access if self._grant is not None else "", self._refresh):
+        for secret in (self._access, self._refresh):
             text = text.replace(secret, "***") if secret else text
         return self._credentials.hide(text)
 
@@ -158,12 +157,11 @@ class SignIn:
         answer = await self._post({**form, "client_id": own.client_id, "client_secret": own.client_secret})
         issued = _issued(answer)
         life_s = _life_s(issued.expires_in)
-        before = self._grant
-        if before is None or not compare_digest(before.access, issued.access_token):
+        if not compare_digest(self._access, issued.access_token):
             # The same token again, as ServiceNow gives while one is valid, is used to its end: to ask earlier is idle.
             life_s = max(life_s / 2, life_s - RENEW_BEFORE_S)
-        self._refresh = issued.refresh_token or self._refresh
-        return _Grant(issued.access_token, self._refresh, left_at + max(1.0, life_s))
+        self._access, self._refresh = issued.access_token, issued.refresh_token or self._refresh
+        return _Grant(self._access, left_at + max(1.0, life_s))
 
 
 def _issued(answer: Answer) -> _Issued:
