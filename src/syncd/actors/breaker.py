@@ -96,7 +96,9 @@ class Breaker:
                 elif not self._is_admitted and self._admit is not None:
                     async with self._probe:
                         if self.wait_s <= 0 and not self._is_admitted:
+                            refusals = self._refusals
                             await self.made(self._admit)
+                            self._refusals = refusals  # to be let in is not yet to be served
                             self._is_admitted = True
                 elif self.is_in_doubt:
                     async with self._probe:
