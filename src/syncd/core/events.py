@@ -21,6 +21,7 @@ from syncd.core.model import (
     Observation,
     OwnershipRule,
     PinnedInstance,
+    Rule,
     Settings,
     Severity,
     Status,
@@ -146,7 +147,8 @@ class IntegrationDeleted(Struct, frozen=True, tag=True):
 class Hinted(Struct, frozen=True, tag=True):
     """An authentic webhook. ``hint`` None: what it names had been read already. ``key``: what makes it a duplicate.
 
-    ``body``: its text, kept as evidence and never applied.
+    ``body``: its text, kept as evidence and never applied. ``rule``: who sent it, where that is new; ``occasion``: what
+    sets that rule off.
     """
 
     integration_id: str
@@ -154,6 +156,8 @@ class Hinted(Struct, frozen=True, tag=True):
     hint: Hint | None
     key: str = ""
     body: str = ""
+    rule: Rule | None = None
+    occasion: str = ""
 
 
 class HintsSettled(Struct, frozen=True, tag=True):

@@ -177,6 +177,9 @@ def _hinted(state: State, record: e.Record, event: e.Hinted) -> None:
         seen[event.key] = record.at_s
     if event.hint is not None:
         _put_hint(state, event.integration_id, replace(event.hint, position=record.position))
+    if event.rule is not None:
+        told = state.integrations[event.integration_id]
+        state.integrations[told.id] = replace(told, rules=told.rules | {event.occasion: event.rule})
 
 
 def _put_hint(state: State, integration_id: str, hint: Hint) -> None:

@@ -147,6 +147,13 @@ class PinnedInstance(Struct, frozen=True):
     by_api: bool
 
 
+class Rule(Struct, frozen=True):
+    """A business rule that sends us webhooks: its script's version (empty: of another make), and what it lacks."""
+
+    version: str
+    lacks: tuple[str, ...] = ()
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -156,6 +163,7 @@ class Integration(Struct, frozen=True):
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
+    ``rules``: the rules that have called, by what sets them off: ``write`` and ``delete`` need one each.
     """
 
     id: str
@@ -170,6 +178,7 @@ class Integration(Struct, frozen=True):
     ownership: dict[str, OwnershipRule] = {}
     instance: PinnedInstance | None = None
     confirmed_at: int = 0
+    rules: dict[str, Rule] = {}
 
 
 class Observation(Struct, frozen=True):

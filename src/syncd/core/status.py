@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncd.core import mapping
+from syncd.core import mapping, rule
 from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
@@ -115,7 +115,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
-        reasons=[*paused, *down, *degraded][:REASONS_MAX],
+        reasons=[*paused, *down, *degraded, *rule.remarks(integration)][:REASONS_MAX],
         links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},
         queue=Queue(
             outbox=len(waiting),

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from syncd.core import registry
+from syncd.core.rule import RULE_VERSION
 from syncd.core.status import Health
 from syncd.errors import Busy, SyncdError
 from tests.edges.api.daemon import SNOW, Daemon, running
@@ -389,7 +390,7 @@ async def test_the_webhook_script_is_ready_to_paste_and_holds_no_secret() -> Non
         assert "current.operation()" in script
         assert "@" not in script
         as_json = await daemon.socket.get(path, headers={"Accept": "application/json"})
-        assert as_json.json() == {"script": script, "version": "1"}
+        assert as_json.json() == {"script": script, "version": RULE_VERSION}
 
 
 async def test_rotation_shows_the_new_secret_once_and_says_how_long_the_old_one_lives() -> None:
