@@ -81,7 +81,7 @@ class IncidentEdited(Struct, frozen=True, tag=True):
 
 class NoteAdded(Struct, frozen=True, tag=True):
     """A work note, for ever. ``external_id``: its id where it came from. ``written_at_s``: when it was written there,
-    on our clock; None: when it was added here.
+    on our clock; None: when it was added here. ``only_to``: the integration whose record alone gets it.
     """
 
     incident_id: str
@@ -91,6 +91,7 @@ class NoteAdded(Struct, frozen=True, tag=True):
     origin: str = "platform"
     external_id: str = ""
     written_at_s: float | None = None
+    only_to: str = ""
 
 
 class AnswerKept(Struct, frozen=True, tag=True):
@@ -209,16 +210,32 @@ class LinkRemoved(Struct, frozen=True, tag=True):
 
 
 class LinkParked(Struct, frozen=True, tag=True):
-    """We failed on this link twice: it is left alone until something about it is new."""
+    """It is left alone until something about it is new: we failed on it twice, or its record is closed there."""
 
     link_id: str
     reason: str
+    closed_there: bool = False
 
 
 class LinkReleased(Struct, frozen=True, tag=True):
     """A parked link is tried again."""
 
     link_id: str
+
+
+class DifferenceAccepted(Struct, frozen=True, tag=True):
+    """Both sides keep what they have of these fields, and that settles them until one of them changes."""
+
+    link_id: str
+    halves: dict[str, Halves]
+    reason: str
+
+
+class ClosingLearned(Struct, frozen=True, tag=True):
+    """Whether our account may close a record there, as its answers tell."""
+
+    integration_id: str
+    may_close: bool
 
 
 class Observed(Struct, frozen=True, tag=True):
@@ -371,6 +388,8 @@ Event: TypeAlias = (
     | LinkRemoved
     | LinkParked
     | LinkReleased
+    | DifferenceAccepted
+    | ClosingLearned
     | Observed
     | Merged
     | SendStarted

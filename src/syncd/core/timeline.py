@@ -137,6 +137,8 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
             yield "sync.parked", {"reason": event.reason}
         case e.LinkReleased():
             yield "sync.released", {}
+        case e.DifferenceAccepted():
+            yield "sync.accepted", {"fields": list(event.halves), "reason": event.reason}
         case e.Observed():
             yield "sync.observed", _seen(event.observation)
         case e.SendStarted():

@@ -47,6 +47,7 @@ async def test_the_product_page_s_body_makes_an_integration() -> None:
             "rate_limit": 10,
             "max_concurrency": 4,
             "transaction_quota": "60s",
+            "closed_policy": "park",
             "account": "api_user",
             "credentials_set": ["password", "username"],
         }
@@ -150,7 +151,7 @@ async def test_secrets_are_sealed_for_their_slots_in_the_journal() -> None:
         ({"credentials": {"username": "u", "password": "p\u0085"}}, "credentials.password"),
         ({"webhook_secret": ""}, "webhook_secret"),
         ({"poll_interval": "1m"}, "poll_interval"),
-        ({"closed_policy": "park"}, "closed_policy"),
+        ({"closed_policy": "forget"}, "closed_policy"),
         ({"field_ownership": {}}, "field_ownership"),
         ({"colour": "red"}, "colour"),
     ],
