@@ -257,6 +257,9 @@ class DeletedMeanwhile:
     async def update(self, external_id: str, columns: Mapping[str, str]) -> Observation:
         raise ExternalFailed("refused", "reads only")
 
+    async def close_codes(self) -> Sequence[str]:
+        raise AssertionError
+
     async def add_note(self, external_id: str, text: str) -> Observation:
         raise AssertionError("a reader writes nothing")
 

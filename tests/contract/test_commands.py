@@ -117,7 +117,6 @@ NOT_YET = [
     "integration reconcile history prod",
     "integration reconcile schedule prod --interval 1h",
     "integration configure prod --poll-interval 5m",
-    "integration configure prod --closed-policy park",
     "journal replay",
 ]
 WRONG = [

@@ -208,7 +208,7 @@ NOT_YET = [
     ("GET", f"{PROD}/reconcile/schedule"),
     ("POST", f"{PROD}/reconcile/schedule"),
 ]
-SETTINGS_NOT_YET = ("poll_interval", "closed_policy")
+SETTINGS_NOT_YET = ("poll_interval",)
 
 
 async def prepared(daemon: Daemon) -> str:

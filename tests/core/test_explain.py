@@ -10,6 +10,7 @@ from syncd.core.deciding import merge_link
 from syncd.core.events import (
     ConflictSettled,
     DeadLetterDiscarded,
+    DifferenceAccepted,
     IncidentEdited,
     IntegrationChanged,
     LinkJoined,
@@ -18,7 +19,7 @@ from syncd.core.events import (
 )
 from syncd.core.explain import FieldExplained, explain
 from syncd.core.merge import Reason
-from syncd.core.model import EDITABLE_FIELDS, SYNCED_FIELDS, Direction, OwnershipRule, Settings, Strategy
+from syncd.core.model import EDITABLE_FIELDS, SYNCED_FIELDS, Direction, Halves, OwnershipRule, Settings, Strategy
 from syncd.core.reasons import RULES, STANDINGS, Settling, Standing
 from tests.core.promises import INTEGRATION
 from tests.core.steps import (
@@ -143,6 +144,13 @@ def put_back(times: int) -> World:
     return world
 
 
+def accepted(reason: Settling) -> World:
+    """What becomes of an edit of a closed record (the decisions are in test_closing.py)."""
+    world = linked()
+    world.step(DifferenceAccepted(LINK, {"status": Halves("open", "1")}, reason), by="syncd")
+    return merged(world)
+
+
 # "unchanged" and "delivered" decide nothing: what did before is still what explains the value.
 RULE_STORIES: Final[dict[str, Story]] = {
     "same-meaning": lambda: (there(linked(), state="2"), "status"),
@@ -155,6 +163,8 @@ RULE_STORIES: Final[dict[str, Story]] = {
     "order-unknown": lambda: (clash(apart_s=0.0), "title"),
     "held-for-review": lambda: (clash("manual-review", apart_s=0.5), "title"),
     "decided-by-person": lambda: (by_person(), "title"),
+    "told-in-a-note": lambda: (accepted("told-in-a-note"), "status"),
+    "left-to-auto-close": lambda: (accepted("left-to-auto-close"), "status"),
     "exclusive": lambda: (put_back(1), "title"),
     "put-back-too-often": lambda: (put_back(4), "title"),
     "not-inbound": lambda: (there(one_way("outbound"), short_description="There"), "title"),

@@ -5,7 +5,7 @@ import pytest
 from syncd.core import sending
 from syncd.core.deciding import merge_link
 from syncd.core.events import IncidentEdited
-from syncd.core.model import Failure
+from syncd.core.model import Failure, Observation
 from syncd.errors import Outcome
 from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, settle, the_link
 from tests.core.world import World
@@ -138,20 +138,16 @@ def test_a_record_that_cannot_be_read_postpones_its_entry() -> None:
 # -- not kept ----------------------------------------------------------------------------------------------------------
 
 
-def closed() -> World:
-    """A closed record, which ServiceNow no longer lets us change, and does not say so."""
-    world = linked()
-    columns = {"state": "7", "close_code": "x", "close_notes": "y"}
-    world.store(the_link(world).external_id, columns, "agent")
-    world.quiet()
-    return world
+def dropped(world: World) -> Observation:
+    """ServiceNow answers success and does nothing; the record after it."""
+    return world.observe(the_link(world).external_id)
 
 
 def test_a_write_that_servicenow_dropped_is_an_accepted_pair_and_a_letter_and_not_repeated() -> None:
-    world = closed()
+    world = linked()
     edit(world, description="one more thing")
     attempt = known(begin(world))
-    settle(world, attempt, landed(world, attempt))
+    settle(world, attempt, dropped(world))
     letter = next(iter(world.state.dead_letters.values()))
     assert (letter.error.kind, letter.fields, letter.operation) == ("not-kept", ("description",), "update")
     assert "'one more thing' became ''" in letter.error.message
@@ -163,10 +159,10 @@ def test_a_write_that_servicenow_dropped_is_an_accepted_pair_and_a_letter_and_no
 
 
 def test_a_dropped_write_is_not_taken_for_a_cut_because_the_old_value_is_how_it_begins() -> None:
-    world = closed()
+    world = linked()
     edit(world, title="Mail is down")  # it was "Mail"
     attempt = known(begin(world))
-    settle(world, attempt, landed(world, attempt))
+    settle(world, attempt, dropped(world))
     assert [letter.fields for letter in world.state.dead_letters.values()] == [("title",)]
 
 
@@ -180,10 +176,10 @@ def test_a_longer_text_that_is_cut_to_the_same_value_again_is_no_letter() -> Non
 
 
 def test_a_retried_not_kept_letter_is_written_again() -> None:
-    world = closed()
+    world = linked()
     edit(world, description="more")
     attempt = known(begin(world))
-    settle(world, attempt, landed(world, attempt))
+    settle(world, attempt, dropped(world))
     world.act("retry", 0, 0)
     world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
     assert known(begin(world)).sent == {"description": "more"}

@@ -160,6 +160,8 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.LinkJoined("int_1/INC-1", "int_1", "INC-1", at, {"status": halves, "title": Halves()}),
         e.LinkRemoved("int_1/INC-1"),
         e.LinkParked("int_1/INC-1", "merging it failed twice"),
+        e.DifferenceAccepted("int_1/INC-1", {"status": halves}, "left-to-auto-close"),
+        e.ClosingLearned("int_1", may_close=False),
         e.LinkReleased("int_1/INC-1"),
         e.Observed("int_1/INC-1", at),
         e.Merged("int_1/INC-1", (e.FieldDecided("status", "owner", Halves(UNSET, "1"), "open"),), (conflict,), True),

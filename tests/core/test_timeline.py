@@ -57,6 +57,8 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.OwnershipChanged(INT, "title", OwnershipRule("external")), ["im.integration.ownership_changed"]),
     (e.OwnershipChanged(INT, "title", None), ["im.integration.ownership_changed"]),
     (e.InstancePinned(INT, PinnedInstance("dev1", by_api=True)), ["im.integration.pinned"]),
+    (e.ClosingLearned(INT, may_close=False), ["im.integration.closing_learned"]),
+    (e.DifferenceAccepted(LINK, {"title": Halves("a", "b")}, "told-in-a-note"), ["im.sync.accepted"]),
     (e.IntegrationDeleted(INT), ["im.integration.deleted"]),
     (e.Hinted(INT, "5" * 32, Hint("5" * 32, 3, "t"), body="secret-body"), ["im.sync.hinted"]),
     (e.HintsSettled(INT, 3, {}), []),

@@ -498,6 +498,8 @@ class World(Table):
         """Differences between the sides of a link that nothing accounts for."""
         found = []
         for link in self.state.links.values():
+            if link.state == "parked" and link.closed_there:
+                continue  # it says why, and its edits wait for the record to be open again
             if link.state != "active":
                 if not any(one.link_id == link.id for one in self.state.dead_letters.values()):
                     found += [f"{link.id} has no record"] * ((link.id, "title") not in self.discarded)

@@ -581,3 +581,24 @@ async def test_a_name_that_is_hidden_or_in_doubt_is_none(autojump_clock: MockClo
 
 async def test_the_name_of_an_instance_is_what_it_calls_itself(autojump_clock: MockClock) -> None:
     assert await to(instance_of()).instance_name() == "dev12345"
+
+
+async def test_close_codes_are_those_that_are_active_read_once_a_minute(autojump_clock: MockClock) -> None:
+    instance = instance_of()
+    one = to(instance)
+    codes = await one.close_codes()
+    assert "Solution provided" in codes
+    assert len(codes) == len(set(codes))
+    choice = next(row for row in instance.kernel.store.find("sys_choice", "value", "Solution provided"))
+    choice["inactive"] = "true"
+    asked = instance.counts["GET"]
+    assert await one.close_codes() == codes
+    assert instance.counts["GET"] == asked
+    await trio.sleep(61)
+    assert "Solution provided" not in await one.close_codes()
+
+
+async def test_an_account_that_may_not_read_choices_is_shown_no_close_codes(autojump_clock: MockClock) -> None:
+    instance = instance_of()
+    instance.account("svc.sync").hidden["sys_choice"] = "sys_idISNOTEMPTY"
+    assert list(await to(instance).close_codes()) == []

@@ -125,6 +125,10 @@ class External(Protocol):
         """Change some columns; returns the echo."""
         ...
 
+    async def close_codes(self) -> Sequence[str]:
+        """The close codes that the instance has; none when our account may not read them."""
+        ...
+
     async def add_note(self, external_id: str, text: str) -> Observation:
         """Append a work note; returns the echo."""
         ...

@@ -4,7 +4,7 @@ In order for each link, which is written by one task at a time, and in parallel 
 is due is in State; what to send is decided on the fresh read (``core.sending``).
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Final
 
@@ -255,13 +255,27 @@ class Sender:
         except ExternalFailed as failed:
             error = failed
         offset, failure, next_at_s = self._external.offset, _failure(error), self._link_next_at_s(link, error)
+        codes = await self._close_codes(attempt, echo, error)
 
         def settle(state: State, at_s: float) -> Change[None]:
             if echo is not None:
-                return sending.settle(state, at_s, link.id, attempt.number, echo, offset)
-            return sending.fail(state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s)
+                return sending.settle(state, at_s, link.id, attempt.number, echo, offset, close_codes=codes)
+            return sending.fail(
+                state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s, close_codes=codes
+            )
 
         await self._journal.transact(settle, by=self._by, trace=_trace(link))
+
+    async def _close_codes(self, attempt: Attempt, echo: Observation | None, error: ExternalFailed) -> Sequence[str]:
+        """The close codes that the instance has, if a refusal or the echo may be about the one that was sent."""
+        is_blanked = echo is not None and "close_code" in sending.blanked_columns(attempt, echo)
+        is_refused = echo is None and error.outcome == "refused"
+        if not attempt.columns.get("close_code") or not (is_blanked or is_refused):
+            return ()
+        try:
+            return await self._breaker.made(self._external.close_codes)
+        except ExternalFailed:
+            return ()  # the letter is true without them
 
     async def _request(self, link: Link, attempt: Attempt) -> Observation:
         method = "POST" if attempt.kind == "create" else "PATCH"

@@ -21,6 +21,7 @@ from syncd.core.model import (
     Observation,
     OwnershipRule,
     PinnedInstance,
+    Rule,
     Settings,
     Severity,
     Status,
@@ -28,6 +29,7 @@ from syncd.core.model import (
     WebhookSecret,
 )
 from syncd.core.model import SealedSecret as Sealed
+from syncd.core.reasons import Settling
 
 T = TypeVar("T")
 
@@ -80,7 +82,7 @@ class IncidentEdited(Struct, frozen=True, tag=True):
 
 class NoteAdded(Struct, frozen=True, tag=True):
     """A work note, for ever. ``external_id``: its id where it came from. ``written_at_s``: when it was written there,
-    on our clock; None: when it was added here.
+    on our clock; None: when it was added here. ``only_to``: the integration whose record alone gets it.
     """
 
     incident_id: str
@@ -90,6 +92,7 @@ class NoteAdded(Struct, frozen=True, tag=True):
     origin: str = "platform"
     external_id: str = ""
     written_at_s: float | None = None
+    only_to: str = ""
 
 
 class AnswerKept(Struct, frozen=True, tag=True):
@@ -146,7 +149,8 @@ class IntegrationDeleted(Struct, frozen=True, tag=True):
 class Hinted(Struct, frozen=True, tag=True):
     """An authentic webhook. ``hint`` None: what it names had been read already. ``key``: what makes it a duplicate.
 
-    ``body``: its text, kept as evidence and never applied.
+    ``body``: its text, kept as evidence and never applied. ``rule``: who sent it, where that is new; ``occasion``: what
+    sets that rule off.
     """
 
     integration_id: str
@@ -154,6 +158,8 @@ class Hinted(Struct, frozen=True, tag=True):
     hint: Hint | None
     key: str = ""
     body: str = ""
+    rule: Rule | None = None
+    occasion: str = ""
 
 
 class HintsSettled(Struct, frozen=True, tag=True):
@@ -205,16 +211,32 @@ class LinkRemoved(Struct, frozen=True, tag=True):
 
 
 class LinkParked(Struct, frozen=True, tag=True):
-    """We failed on this link twice: it is left alone until something about it is new."""
+    """It is left alone until something about it is new: we failed on it twice, or its record is closed there."""
 
     link_id: str
     reason: str
+    closed_there: bool = False
 
 
 class LinkReleased(Struct, frozen=True, tag=True):
     """A parked link is tried again."""
 
     link_id: str
+
+
+class DifferenceAccepted(Struct, frozen=True, tag=True):
+    """Both sides keep what they have of these fields, and that settles them until one of them changes."""
+
+    link_id: str
+    halves: dict[str, Halves]
+    reason: Settling
+
+
+class ClosingLearned(Struct, frozen=True, tag=True):
+    """Whether our account may close a record there, as its answers tell."""
+
+    integration_id: str
+    may_close: bool
 
 
 class Observed(Struct, frozen=True, tag=True):
@@ -370,6 +392,8 @@ Event: TypeAlias = (
     | LinkRemoved
     | LinkParked
     | LinkReleased
+    | DifferenceAccepted
+    | ClosingLearned
     | Observed
     | Merged
     | SendStarted

@@ -104,6 +104,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         credentials=before.credentials if isinstance(event.credentials, UnsetType) else event.credentials,
         account=before.account if isinstance(event.account, UnsetType) else event.account,
         first_enabled_at_s=first,
+        may_close=True,  # to be found out anew
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
         instance=None if event.confirmed else before.instance,
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
@@ -111,6 +112,9 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
     # Whatever was refused under the old settings may pass under the new ones.
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
     fold_letters.free(state, record, refused)
+    for link in list(state.links_under(event.integration_id)):
+        if link.closed_there:  # under another policy or account it may be written
+            fold_links.wake(state, record, link.id)
     _decide_again(state, record, event.integration_id)
 
 
@@ -178,6 +182,9 @@ def _hinted(state: State, record: e.Record, event: e.Hinted) -> None:
         seen[event.key] = record.at_s
     if event.hint is not None:
         _put_hint(state, event.integration_id, replace(event.hint, position=record.position))
+    if event.rule is not None:
+        told = state.integrations[event.integration_id]
+        state.integrations[told.id] = replace(told, rules=told.rules | {event.occasion: event.rule})
 
 
 def _put_hint(state: State, integration_id: str, hint: Hint) -> None:
@@ -215,6 +222,11 @@ def _hints_postponed(state: State, record: e.Record, event: e.HintsPostponed) ->
             _put_hint(state, event.integration_id, hint)
         elif now is not None:
             _back_in_line(state, record, event.integration_id, now)
+
+
+def _closing_learned(state: State, _: e.Record, event: e.ClosingLearned) -> None:
+    told = state.integrations[event.integration_id]
+    state.integrations[told.id] = replace(told, may_close=event.may_close)
 
 
 def _swept(state: State, _: e.Record, event: e.Swept) -> None:
@@ -261,6 +273,8 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.LinkRemoved: fold_links.link_removed,
     e.LinkParked: fold_links.link_parked,
     e.LinkReleased: fold_links.link_released,
+    e.DifferenceAccepted: fold_links.difference_accepted,
+    e.ClosingLearned: _closing_learned,
     e.Observed: _observed,
     e.Merged: fold_links.merged,
     e.SendStarted: fold_links.send_started,

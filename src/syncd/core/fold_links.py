@@ -69,7 +69,7 @@ def wake(state: State, record: e.Record, name: str) -> None:
 
 
 def _released(link: Link) -> Link:
-    return replace(link, state="active" if link.external_id else "pending", reason="")
+    return replace(link, state="active" if link.external_id else "pending", reason="", closed_there=False)
 
 
 def drop_link(state: State, link: Link, why: str) -> None:
@@ -123,7 +123,8 @@ def waiting_notes(state: State, record: e.Record, link: Link, notes: Iterable[No
     """The entries for those of these work notes that the link's record is to get."""
     if state.integrations[link.integration_id].settings.sync_direction == "inbound":
         return ()  # like an edit that may not spread, they are settled on their own side
-    wanted = (note for note in notes if note.origin != link.integration_id)
+    ours = link.integration_id
+    wanted = (note for note in notes if note.origin != ours and note.only_to in {"", ours})
     return tuple(NoteEntry(note.id, record.at_s, record.trace, next_at_s=record.at_s) for note in wanted)
 
 
@@ -182,8 +183,11 @@ def link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
 
 
 def link_parked(state: State, record: e.Record, event: e.LinkParked) -> None:
-    link = links.after_cleared(state.links[event.link_id])
-    put_link(state, replace(link, state="parked", reason=event.reason))
+    link = state.links[event.link_id]
+    if event.closed_there:
+        link = replace(link, in_flight=None)  # it was refused: it will not land late
+    link = links.after_cleared(link)
+    put_link(state, replace(link, state="parked", reason=event.reason, closed_there=event.closed_there))
     state.dirty.get(link.integration_id, {}).pop(link.id, None)
     mark(state, record, link.incident_id)
 
@@ -193,6 +197,13 @@ def link_released(state: State, record: e.Record, event: e.LinkReleased) -> None
     link = state.links[event.link_id]
     if link.state == "pending" and link.outbox is None:
         enqueue(state, record, link)
+    mark(state, record, link.incident_id)
+
+
+def difference_accepted(state: State, record: e.Record, event: e.DifferenceAccepted) -> None:
+    link = links.with_halves(state.links[event.link_id], event.halves, record.at_s, event.reason, rule=event.reason)
+    put_link(state, replace(link, in_flight=None, outbox=None))
+    stain(state, record, link.id)  # other fields may still differ
     mark(state, record, link.incident_id)
 
 

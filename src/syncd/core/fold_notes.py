@@ -16,7 +16,7 @@ from syncd.core.state import State
 
 def note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
     written_at_s = record.at_s if event.written_at_s is None else event.written_at_s
-    note = Note(event.note_id, event.text, event.author, written_at_s, event.origin, event.external_id)
+    note = Note(event.note_id, event.text, event.author, written_at_s, event.origin, event.external_id, event.only_to)
     state.notes[event.incident_id] = (*state.notes.get(event.incident_id, ()), note)
     for name in state.links_of.get(event.incident_id, ()):
         wake(state, record, name)

@@ -40,6 +40,7 @@ from syncd.core.model import (
     Severity,
     Status,
 )
+from syncd.core.rule import rule_seen
 from syncd.core.sending import (
     CORRELATION_PREFIX,
     Offset,
@@ -70,6 +71,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     updated_by: str = ""
     has_note: bool = False
     instance_name: str = ""
+    script_version: str = ""
 
 
 def duplicate_key(webhook: Webhook) -> str:
@@ -103,7 +105,11 @@ def accept_webhook(
     if accepted_at_s is not None and at_s - accepted_at_s <= WEBHOOKS_REMEMBERED_S:
         return Change("", (), result=True)
     hint = _hint(state, at_s, webhook, integration_id, trace)
-    events: tuple[Event, ...] = (Hinted(integration_id, webhook.sys_id, hint, key, body),)
+    rule = rule_seen(webhook.script_version, webhook.operation, webhook.sys_mod_count)
+    occasion = "delete" if webhook.operation == "delete" else "write"
+    is_known = integration.rules.get(occasion) == rule
+    event = Hinted(integration_id, webhook.sys_id, hint, key, body, None if is_known else rule, occasion)
+    events: tuple[Event, ...] = (event,)
     if pinned is None and name:
         events = (*events, InstancePinned(integration_id, PinnedInstance(name, by_api=False)))
     return Change(integration.settings.organization_id, events, result=False)

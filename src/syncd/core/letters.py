@@ -6,9 +6,10 @@ once when its cause may have gone (``fold_letters.py``).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
-from syncd.core import mapping
+from syncd.core import closing, mapping
 from syncd.core.events import Change, DeadLettered, DeadLetterRetried
 from syncd.core.model import DeadLetter, Failure, Incident, Integration, Link, Operation
 from syncd.core.state import State
@@ -16,6 +17,8 @@ from syncd.core.state import State
 RETRY_FIRST_S: Final = 3600.0
 RETRY_CAP_S: Final = 24 * 3600.0
 RETRIES_A_STEP: Final = 50
+CODES_SHOWN: Final = 20
+CODE_LETTERS_MAX: Final = 60
 
 _REMEDY: Final = {
     "refused": "correct the record, the incident or the integration's settings, then retry this entry",
@@ -35,8 +38,12 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
     attempts: int,
     hold: bool,
     note_id: str = "",
+    close_codes: Sequence[str] = (),
 ) -> DeadLettered:
-    """A letter for a change of this link, or the one it has already, renewed. ``attempts``: those of this round."""
+    """A letter for a change of this link, or the one it has already, renewed.
+
+    ``attempts``: those of this round. ``close_codes``: those that the instance has, where they were asked for.
+    """
     before = state.letter_for(link.id, fields, operation, note_id)
     created_at_s = before.created_at_s if before is not None else at_s
     letter = DeadLetter(
@@ -48,7 +55,7 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
         operation=operation,
         fields=fields,
         error=failure,
-        remedy=_remedy(link, failure, state.integrations[link.integration_id].settings.handle),
+        remedy=_remedy(link, failure, state.integrations[link.integration_id].settings.handle, close_codes),
         attempts=(before.attempts if before is not None else 0) + attempts,
         created_at_s=created_at_s,
         last_attempt_at_s=at_s,
@@ -63,9 +70,15 @@ def _retry_at_s(created_at_s: float, at_s: float) -> float:
     return at_s + min(RETRY_CAP_S, max(RETRY_FIRST_S, at_s - created_at_s))
 
 
-def _remedy(link: Link, failure: Failure, handle: str) -> str:
+def _remedy(link: Link, failure: Failure, handle: str, close_codes: Sequence[str]) -> str:
     code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
-    if "mandatory" in failure.detail and code:
+    if code and close_codes and code not in close_codes:
+        known = ", ".join(repr(one[:CODE_LETTERS_MAX]) for one in close_codes[:CODES_SHOWN])
+        return (
+            f"ServiceNow has no close code {code!r}; it has {known}: give one of them with im incident update "
+            f"{link.incident_id} --resolution-code, or in external_defaults"
+        )
+    if "mandatory" in failure.detail and code and not close_codes:
         return (
             f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
             f"{link.incident_id} --resolution-code, or in external_defaults"
@@ -118,4 +131,4 @@ def columns_for(
             incident.resolution_code,
             incident.resolution_notes,
         )
-    return columns
+    return closing.columns_within_rights(columns, integration)

@@ -13,6 +13,7 @@ Severity: TypeAlias = Literal["SEV-1", "SEV-2", "SEV-3", "SEV-4"]
 Status: TypeAlias = Literal["open", "mitigated", "resolved", "closed", "canceled"]
 Direction: TypeAlias = Literal["none", "inbound", "outbound", "bidirectional"]
 Strategy: TypeAlias = Literal["last-write-wins", "ownership-priority", "manual-review"]
+ClosedPolicy: TypeAlias = Literal["park", "note", "reopen"]
 LinkState: TypeAlias = Literal["pending", "active", "parked"]
 Operation: TypeAlias = Literal["create", "update", "note"]
 Half: TypeAlias = str | UnsetType
@@ -45,6 +46,7 @@ class Note(Struct, frozen=True):
     """A work note; only ever appended.
 
     ``origin``: ``platform``, or the id of the integration it came through, which knows it as ``external_id``.
+    ``only_to``: the id of the integration whose record alone gets it; empty: all of them.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Note(Struct, frozen=True):
     created_at_s: float
     origin: str
     external_id: str = ""
+    only_to: str = ""
 
 
 class Incident(Struct, frozen=True):
@@ -115,6 +118,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit: float = 10.0
     max_concurrency: int = 4
     transaction_quota: str = "60s"
+    closed_policy: ClosedPolicy = "park"
 
     @property
     def reads(self) -> bool:
@@ -147,6 +151,13 @@ class PinnedInstance(Struct, frozen=True):
     by_api: bool
 
 
+class Rule(Struct, frozen=True):
+    """A business rule that sends us webhooks: its script's version (empty: of another make), and what it lacks."""
+
+    version: str
+    lacks: tuple[str, ...] = ()
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -156,6 +167,8 @@ class Integration(Struct, frozen=True):
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
+    ``may_close``: as far as is known, our account may close a record; else it resolves, and auto-close does the rest.
+    ``rules``: the rules that have called, by what sets them off: ``write`` and ``delete`` need one each.
     """
 
     id: str
@@ -170,6 +183,8 @@ class Integration(Struct, frozen=True):
     ownership: dict[str, OwnershipRule] = {}
     instance: PinnedInstance | None = None
     confirmed_at: int = 0
+    may_close: bool = True
+    rules: dict[str, Rule] = {}
 
 
 class Observation(Struct, frozen=True):
@@ -303,6 +318,7 @@ class Link(Struct, frozen=True):
     """The pair (incident, record) under one integration, with its merge base.
 
     ``in_flight``: an attempt on record whose outcome is not. ``unsettled``: older ones that may still land late.
+    ``closed_there``: parked since its record is closed in ServiceNow and takes no edits.
     ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
     ``notes``: work notes that the record has not got yet, in their order.
@@ -316,6 +332,7 @@ class Link(Struct, frozen=True):
     created_at_s: float
     state: LinkState = "pending"
     reason: str = ""
+    closed_there: bool = False
     external_id: str = ""
     external_number: str = ""
     last_synced_at_s: float | None = None

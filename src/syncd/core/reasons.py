@@ -15,6 +15,8 @@ Settling: TypeAlias = Literal[
     "joined",  # the pair was joined, and this field agreed by construction
     "delivered",  # a write is known to have happened
     "decided-by-person",
+    "told-in-a-note",  # the record is closed there, so the edit went there in words
+    "left-to-auto-close",  # our account may not close, so the record is resolved
 ]
 Standing: TypeAlias = Literal[
     "in-step",
@@ -77,6 +79,12 @@ RULES: Final[Mapping[str, Words]] = {
     "put-back-too-often": Words(
         "the owner's value was put back again and again, and something undoes it each time; a person is asked",
         "see which rule of the instance does it; " + _RESOLVE,
+    ),
+    "told-in-a-note": Words(
+        "the record is closed in ServiceNow and takes no edits, so this one went there as a work note"
+    ),
+    "left-to-auto-close": Words(
+        "our account may not close records there, so this one is resolved, and ServiceNow's auto-close does the rest"
     ),
     "decided-by-person": Words("a person settled the conflict over it", _OVERRULED),
     "not-inbound": Words(

@@ -5,11 +5,12 @@ request leaves; the base moves only when the write is known to have happened. Cr
 before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct, UnsetType
 
-from syncd.core import links, mapping
+from syncd.core import closing, links, mapping
 from syncd.core.deciding import plan, shown_as
 from syncd.core.duration import duration_s
 from syncd.core.events import (
@@ -45,7 +46,6 @@ from syncd.errors import Outcome
 
 CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
-LOCKING_STATUSES: Final = frozenset({"closed", "canceled"})
 AFTER_NOTE_S: Final = 0.5
 NOTHING: Final = Change[None]("", (), result=None)
 
@@ -116,13 +116,16 @@ def prepare_update(
         return Change(_stream(integration), tuple(events), result=None)
     if merged.decided or merged.conflicts or events:
         events.append(merged)
-    if link.notes and incident.status in LOCKING_STATUSES:
+    if link.notes and incident.status in closing.SHUT:
         fields = tuple(field for field in fields if field != "status")
         if not fields:
             waits = Failure("waiting", "a closed record takes no work notes, so those that wait go first")
             next_at_s = max(at_s, link.notes[0].next_at_s) + AFTER_NOTE_S
             events.append(SendFailed(name, waits, next_at_s, ambiguous=False))
             return Change(_stream(integration), tuple(events), result=None)
+    if "status" in fields and closing.is_as_near_as_may_be("status", incident.status, seen.columns, integration):
+        events.append(closing.left_to_autoclose(link))
+        return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
     attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
@@ -143,6 +146,8 @@ def _update(
 ) -> Attempt:
     sent = {field: incident.value(field) or "" for field in fields}
     columns = columns_for(fields, incident, integration, seen.columns)
+    if "status" not in fields:
+        columns |= closing.columns_to_reopen(seen.columns, integration)
     before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
@@ -253,13 +258,31 @@ def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
 
-def settle(state: State, at_s: float, name: str, number: int, echo: Observation, offset: Offset) -> Change[None]:
-    """A write that ServiceNow confirmed: the echo is what it made of it, and an ordinary look at everything else."""
+def settle(
+    state: State,
+    at_s: float,
+    name: str,
+    number: int,
+    echo: Observation,
+    offset: Offset,
+    *,
+    close_codes: Sequence[str] = (),
+) -> Change[None]:
+    """A write that ServiceNow confirmed: the echo is what it made of it, and an ordinary look at everything else.
+
+    ``close_codes``: those that the instance has, where they were asked for.
+    """
     link = state.links.get(name)
     if link is None or link.in_flight is None or link.in_flight.number != number:
         return NOTHING
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     sent = link.in_flight.sent
+    if closing.is_dropped(link.in_flight, echo):
+        if len(sent) > 1:  # one of them may have taken the others along
+            apart = SendFailed(name, closing.DROPPED, at_s, ambiguous=False, separately=True)
+            return Change(_stream(integration), (apart,), result=None)
+        if meant := closing.after_refusal(state, at_s, link, link.in_flight, closing.DROPPED):
+            return Change(_stream(integration), meant, result=None)
     halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
     unseen = _writes_between(link.in_flight, echo)
     settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s, unseen)
@@ -269,11 +292,21 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
         merged, fields = plan(after, incident, integration, state, at_s)
         if merged.decided or merged.conflicts or fields:
             events.append(merged)
-    changed = tuple(field for field in sent if not _is_kept(link, link.in_flight, field, halves[field].external))
-    if changed:
-        words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field].external)}" for field in changed)
+    changed = tuple(
+        field
+        for field in sent
+        if not closing.is_as_near_as_may_be(field, sent[field], echo.columns, integration)
+        and not _is_kept(link, link.in_flight, field, halves[field].external)
+    )
+    blanked = blanked_columns(link.in_flight, echo)
+    if changed or blanked:
+        events += closing.was_not_closing(link, link.in_flight, integration)
+        became = [f"{field} {sent[field]!r} became {halves[field].external!r}" for field in changed]
+        became += [f"{column} {link.in_flight.columns[column]!r} became ''" for column in blanked]
+        words = ", ".join(became)
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
-        events.append(_letter(state, link, changed, failure, at_s, hold=False))
+        lost = tuple(field for field in sent if field in changed or field in blanked.values())
+        events.append(_letter(state, link, lost, failure, at_s, hold=False, close_codes=close_codes))
     return Change(_stream(integration), tuple(events), result=None)
 
 
@@ -286,6 +319,8 @@ def _writes_between(attempt: Attempt, echo: Observation) -> int:
 
 def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
     """The echo shows what was sent, or what a column limit left of it; what stood there before is no cut."""
+    if isinstance(raw, UnsetType):
+        return True  # our account may not read it: absent says nothing
     sent, shown = attempt.sent[field], mapping.meaning(field, raw)
     if shown == sent or not shown_as(sent, shown):
         return shown == sent
@@ -294,14 +329,31 @@ def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
     return raw != attempt.before.get(field) or was_cut
 
 
-def _shown(raw: Half) -> str:
-    return "a field that we may not read" if isinstance(raw, UnsetType) else repr(raw)
+def blanked_columns(attempt: Attempt, echo: Observation) -> dict[str, str]:
+    """What went along with a field and came back empty, such as a close code that the instance has not: its field."""
+    return {
+        column: field
+        for field in attempt.sent
+        for column in mapping.GROUP_COLUMNS[field]
+        if column != mapping.LENSES[field].shown_in and attempt.columns.get(column) and echo.columns.get(column) == ""
+    }
 
 
 def fail(
-    state: State, at_s: float, name: str, number: int, outcome: Outcome, failure: Failure, next_at_s: float
+    state: State,
+    at_s: float,
+    name: str,
+    number: int,
+    outcome: Outcome,
+    failure: Failure,
+    next_at_s: float,
+    *,
+    close_codes: Sequence[str] = (),
 ) -> Change[None]:
-    """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one."""
+    """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one.
+
+    ``close_codes``: those that the instance has, where they were asked for.
+    """
     link = state.links.get(name)
     if link is None or link.in_flight is None or link.in_flight.number != number:
         return NOTHING
@@ -312,8 +364,13 @@ def fail(
     if attempt.kind == "update" and len(attempt.sent) > 1:
         apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
         return Change(stream, (apart,), result=None)
-    fields = SYNCED_FIELDS if attempt.kind == "create" else tuple(attempt.sent)
-    return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
+    if attempt.kind == "create":
+        return Change(stream, (_letter(state, link, SYNCED_FIELDS, failure, at_s, hold=True),), result=None)
+    if meant := closing.after_refusal(state, at_s, link, attempt, failure):
+        return Change(stream, meant, result=None)
+    letter = _letter(state, link, tuple(attempt.sent), failure, at_s, hold=True, close_codes=close_codes)
+    unlearned = closing.was_not_closing(link, attempt, state.integrations[link.integration_id])
+    return Change(stream, (letter, *unlearned), result=None)
 
 
 def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Change[None]:
@@ -326,9 +383,18 @@ def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Cha
 
 
 def _letter(
-    state: State, link: Link, fields: tuple[str, ...], failure: Failure, at_s: float, *, hold: bool
+    state: State,
+    link: Link,
+    fields: tuple[str, ...],
+    failure: Failure,
+    at_s: float,
+    *,
+    hold: bool,
+    close_codes: Sequence[str] = (),
 ) -> DeadLettered:
     is_create = hold and link.state == "pending"  # what was created and not kept as sent is a matter of updates now
     operation: Operation = "create" if is_create else "update"
     attempts = link.outbox.attempts + 1 if link.outbox is not None else 1
-    return dead_letter(state, link, operation, fields, failure, at_s, attempts=attempts, hold=hold)
+    return dead_letter(
+        state, link, operation, fields, failure, at_s, attempts=attempts, hold=hold, close_codes=close_codes
+    )

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from syncd.core import reach
 from syncd.core.fields import ANY, BLANK, Fields, Form, one_line_fault, shown, text_form, word_form
 from syncd.core.finding import HANDLE
-from syncd.core.model import Direction, Strategy
+from syncd.core.model import ClosedPolicy, Direction, Strategy
 from syncd.core.requests import organization
 
 NAME_LETTERS_MAX: Final = 200
@@ -33,7 +33,6 @@ _SIGN_INS: Final = (
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
     "poll_interval",
-    "closed_policy",
     "field_mapping",
     "status_mapping",
     "reconcile_schedule",
@@ -159,6 +158,7 @@ class WantedSettings(Struct, frozen=True, kw_only=True):
     rate_limit: float | UnsetType = UNSET
     max_concurrency: int | UnsetType = UNSET
     transaction_quota: str | UnsetType = UNSET
+    closed_policy: ClosedPolicy | UnsetType = UNSET
 
     def settings(self) -> dict[str, object]:
         """The named settings, for ``Settings``."""
@@ -200,6 +200,7 @@ def read(body: Fields, allowed_hosts: Collection[str], *, is_new: bool) -> tuple
         rate_limit=body.number("rate_limit", over=0, most=1000),
         max_concurrency=body.count("max_concurrency", least=1, most=32),
         transaction_quota=body.duration("transaction_quota", least_s=1),
+        closed_policy=body.choice("closed_policy", get_args(ClosedPolicy)),
     )
     secrets = WantedSecrets(_credentials(body), _webhook_secret(body))
     body.done("the integration")

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
-from syncd.core import mapping
+from syncd.core import closing, mapping, rule
 from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
@@ -115,7 +115,7 @@ def status(state: State, integration: Integration, counts: Counts, at_s: float) 
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
-        reasons=[*paused, *down, *degraded][:REASONS_MAX],
+        reasons=[*paused, *down, *degraded, *_remarks(integration, links)][:REASONS_MAX],
         links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},
         queue=Queue(
             outbox=len(waiting),
@@ -178,7 +178,7 @@ def _reasons(
             f"there, or hidden from our account; im incident timeline tells of each, im integration unlink {handle} "
             f"ends a link"
         )
-    if parked := sum(link.state == "parked" for link in links):
+    if parked := sum(link.state == "parked" and not link.closed_there for link in links):
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
     degraded += _unmapped(links)
     return paused, down, degraded
@@ -194,6 +194,21 @@ def _signing_in(integration: Integration) -> str:
     return f"im integration configure {integration.settings.handle} {flags}"
 
 
+def _remarks(integration: Integration, links: list[Link]) -> Iterator[str]:
+    """What is worth knowing and no trouble."""
+    if closed := sum(link.closed_there for link in links):
+        yield (
+            f"{_count(closed, 'link')} parked, as its record is closed in ServiceNow and takes no edits; "
+            f"see: im integration links {integration.settings.handle}"
+        )
+    if waits := sum(closing.waits_for_autoclose(link) for link in links):
+        yield (
+            f"{_count(waits, 'incident')} closed here and Resolved in ServiceNow, where our account may not close; "
+            "its auto-close will"
+        )
+    yield from rule.remarks(integration)
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
@@ -202,6 +217,7 @@ def _unmapped(links: list[Link]) -> Iterator[str]:
     """Values without a mapping are left alone on both sides, and shown here, with an incident to look at."""
     found: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
+    unread: Counter[str] = Counter()
     for link in links:
         if link.observed is not None:
             for field in SYNCED_FIELDS:
@@ -209,6 +225,10 @@ def _unmapped(links: list[Link]) -> Iterator[str]:
                 if raw:
                     found[field, raw] += 1
                     example.setdefault((field, raw), link.incident_id)
+                unread[field] += isinstance(mapping.raw_of(field, link.observed.columns), UnsetType)
     for (field, raw), count in found.most_common(5):
         see = f"see: im incident show {example[field, raw]}"
         yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone; {see}"
+    for field, count in unread.items():
+        if count:
+            yield f"{_count(count, 'record')} without {field}, which our account may not read: left alone"

@@ -83,10 +83,18 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
                 "unseen_writes": event.unseen_writes,
             }
             yield "sync.sent", {**told, **_seen(event.observation)}
+        case e.DifferenceAccepted():
+            yield "sync.accepted", {"fields": list(event.halves), "reason": event.reason}
         case e.SendFailed():
             yield "sync.failed", _failed(event)
         case e.SendCleared():
             yield "sync.send_cleared", {}
+        case _:
+            yield from _told_of_notes(event)
+
+
+def _told_of_notes(event: e.Event) -> Iterator[Found]:
+    match event:
         case e.NoteSendStarted():
             yield "sync.note_started", {"note_id": event.note_id, "text": event.attempt.text}
         case e.NoteSent():
@@ -117,6 +125,8 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
             yield "integration.ownership_changed", {"field": event.field, "rule": rule}
         case e.InstancePinned():
             yield "integration.pinned", {"instance": msgspec.to_builtins(event.instance)}
+        case e.ClosingLearned():
+            yield "integration.closing_learned", {"may_close": event.may_close}
         case e.IntegrationDeleted():
             yield "integration.deleted", {}
         case e.Swept():
@@ -127,6 +137,12 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
             if hint is not None:
                 told |= {"sys_mod_count": hint.mod_count, "deleted": hint.deleted}
             yield "sync.hinted", told
+        case _:
+            yield from _told_of_daemon(event)
+
+
+def _told_of_daemon(event: e.Event) -> Iterator[Found]:
+    match event:
         case e.TokenCreated():
             token = event.token
             yield (

@@ -59,6 +59,10 @@ JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
 NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
 NOTES_PAGES_MAX: Final = 200
 JOURNAL_KNOWN_S: Final = 3600.0
+CHOICE_TABLE: Final = "/api/now/v2/table/sys_choice"
+CODES_READ_MAX: Final = 200
+CODES_KNOWN_S: Final = 60.0
+_ACTIVE_CODE: Final = ("close_code", "false")
 NO_RECORD: Final = "0" * 32
 FAR_FUTURE: Final = "2999-01-01 00:00:00"
 ORDER_ROWS: Final = 20
@@ -91,6 +95,8 @@ class ServiceNow:
         self._budget = HourlyBudget()
         self._is_journal_open = False
         self._journal_known_until = -math.inf
+        self._codes: tuple[str, ...] = ()
+        self._codes_known_until = -math.inf
         self._next_at = 0.0
 
     @property
@@ -170,6 +176,17 @@ class ServiceNow:
         if echo.external_id != external_id:
             raise ExternalFailed("ambiguous", f"the answer shows record {echo.external_id} instead of {external_id}")
         return echo
+
+    async def close_codes(self) -> Sequence[str]:
+        """The close codes that the instance has, as of a minute ago; none when our account may not read them."""
+        if trio.current_time() >= self._codes_known_until:
+            query = "nameINincident,task^element=close_code^inactive=false^ORDERBYvalue"
+            parameters = _list_parameters(query, ("element", "value", "inactive"), CODES_READ_MAX)
+            rows = await self._exchange("GET", CHOICE_TABLE, parameters, None, ANSWER_BYTES_MAX)
+            found = (row for row in rows if (plain(row.get("element")), plain(row.get("inactive"))) == _ACTIVE_CODE)
+            self._codes = tuple(dict.fromkeys(plain(row.get("value")) for row in found))  # once for each language
+            self._codes_known_until = trio.current_time() + CODES_KNOWN_S
+        return self._codes
 
     async def add_note(self, external_id: str, text: str) -> Observation:
         """Append a work note, and nothing else: fields may be sent again, a note may not."""

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from syncd.core import registry
+from syncd.core.rule import RULE_VERSION
 from syncd.core.status import Health
 from syncd.errors import Busy, SyncdError
 from tests.edges.api.daemon import SNOW, Daemon, running
@@ -46,6 +47,7 @@ async def test_the_product_page_s_body_makes_an_integration() -> None:
             "rate_limit": 10,
             "max_concurrency": 4,
             "transaction_quota": "60s",
+            "closed_policy": "park",
             "account": "api_user",
             "credentials_set": ["password", "username"],
         }
@@ -149,7 +151,7 @@ async def test_secrets_are_sealed_for_their_slots_in_the_journal() -> None:
         ({"credentials": {"username": "u", "password": "p\u0085"}}, "credentials.password"),
         ({"webhook_secret": ""}, "webhook_secret"),
         ({"poll_interval": "1m"}, "poll_interval"),
-        ({"closed_policy": "park"}, "closed_policy"),
+        ({"closed_policy": "forget"}, "closed_policy"),
         ({"field_ownership": {}}, "field_ownership"),
         ({"colour": "red"}, "colour"),
     ],
@@ -389,7 +391,7 @@ async def test_the_webhook_script_is_ready_to_paste_and_holds_no_secret() -> Non
         assert "current.operation()" in script
         assert "@" not in script
         as_json = await daemon.socket.get(path, headers={"Accept": "application/json"})
-        assert as_json.json() == {"script": script, "version": "1"}
+        assert as_json.json() == {"script": script, "version": RULE_VERSION}
 
 
 async def test_rotation_shows_the_new_secret_once_and_says_how_long_the_old_one_lives() -> None:

@@ -17,13 +17,14 @@ from syncd.core.duration import duration_s
 from syncd.core.fields import Fields
 from syncd.core.model import Integration, SealedSecret
 from syncd.core.registry import WEBHOOK_SECRET, SealedSecrets
+from syncd.core.rule import RULE_VERSION
 from syncd.core.settings import WantedSecrets
 from syncd.edges.api import examples
 from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, one_of, paged, wanted_page
 from syncd.edges.api.description import LOCATION, TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import RETRY_AFTER_S, Desk
 from syncd.edges.api.routes import Routes
-from syncd.edges.api.webhook_script import VERSION, ScriptView, webhook_script
+from syncd.edges.api.webhook_script import ScriptView, webhook_script
 from syncd.errors import Busy, Exists, WrongState
 
 RECONCILE_S_MAX: Final = 300.0
@@ -179,7 +180,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         script = webhook_script(one, desk.public_url)
         best = request.accept_mimetypes.best_match(["text/javascript", "application/json"], "text/javascript")
         if best == "application/json":
-            return answer(ScriptView(script, VERSION))
+            return answer(ScriptView(script, RULE_VERSION))
         return Response(script.encode(), content_type="text/javascript; charset=utf-8")
 
     async def rotate(integration: str) -> Response:

@@ -22,6 +22,7 @@ WORD_LETTERS_MAX: Final = 255
 _BRACKETS_AND_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _SYS_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_VERSION = re.compile(r"[0-9A-Za-z.-]{1,20}")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 WEBHOOK_FORM: Final[Form] = {
     "type": "object",
@@ -72,6 +73,7 @@ def decode_webhook(raw: bytes) -> tuple[Webhook, str]:
         updated_by=_word(fields, "updated_by"),
         has_note=bool(fields.get("work_notes")),
         instance_name=_word(fields, "instance_name"),
+        script_version=_version(fields),
     )
     return webhook, raw.decode("utf-8")
 
@@ -151,6 +153,12 @@ def _operation(fields: dict[str, object]) -> Literal["", "insert", "update", "de
             return word
         case _:
             return ""
+
+
+def _version(fields: dict[str, object]) -> str:
+    """The version of the script that sent it; empty for a rule of another make."""
+    word = _word(fields, "script_version")
+    return word if _VERSION.fullmatch(word) else ""
 
 
 def _count(value: object) -> int | None:

@@ -3,15 +3,16 @@
 One script for insert, update and delete, in global and scoped applications, in ECMAScript 5, which every instance runs.
 It carries no secret: that is read from a system property, and base64-encoded by the script because ``generateMac``
 wants its key so (docs/servicenow.md, "HMAC"). The script announces; values in its body are never applied here.
+What it sends, and how a deployed rule is told from this one, is ``core/rule.py``.
 """
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from syncd.core.model import Integration
-
-VERSION: Final = "1"
+from syncd.core.rule import RULE_VERSION
 
 
 class ScriptView(Struct, frozen=True):
@@ -31,8 +32,9 @@ def webhook_script(integration: Integration, public_url: str) -> str:
     return (
         _TEMPLATE.replace("@NAME@", integration.settings.handle)
         .replace("@URL@", f"{public_url}/api/v1/webhooks/{integration.id}")
+        .replace("@HOST@", urlsplit(public_url).netloc)
         .replace("@PROPERTY@", property_name(integration))
-        .replace("@VERSION@", VERSION)
+        .replace("@VERSION@", RULE_VERSION)
     )
 
 
@@ -42,18 +44,29 @@ _TEMPLATE: Final = """\
 // 1. System property @PROPERTY@, type password2: the webhook secret, exactly as it was shown once
 //    (a new one: im integration rotate-secret @NAME@). In a scoped application give the property the scope's prefix
 //    and write that name below.
-// 2. System Definition > Business Rules, table incident, Advanced, this script, twice:
-//    when async for insert and update; when after for delete (an async rule would find the row gone).
-// No condition is needed: what the sync wrote itself is recognised when it comes back.
+// 2. System Definition > Business Rules, table incident, Active, Advanced, this script, twice:
+//    when async for Insert and Update; when after for Delete (an async rule would find the row gone).
+//    One rule, when after, for all three works as well; it hands its requests to the instance's own queue.
+// 3. Condition: none. What the sync wrote itself is recognised when it comes back, and a condition on the user would
+//    hide what other rules did to the record in the same transaction.
+// 4. The instance must be able to reach @HOST@: open it in the firewall, and let its certificate be one the instance
+//    trusts. Whether it works: im integration sync-status @NAME@ shows when the last webhook came.
 (function executeRule(current, previous) {
   var URL = '@URL@';
   var SECRET_PROPERTY = '@PROPERTY@';
-  var TRIES = 3;
+  var VERSION = '@VERSION@';
   var LOG = 'syncd webhook: ';
+  var WAIT_MS = 10000;
 
+  // Raw values out of the row at hand: nothing is read again, so this serves for a row that has just gone.
   function text(field) {
     var value = current.getValue(field);
     return value === null || value === undefined ? '' : String(value);
+  }
+
+  function isNoted() {
+    var notes = current.work_notes;
+    return !!notes && !!notes.changes && !!notes.changes();
   }
 
   function sign(secret, signed) {
@@ -64,38 +77,40 @@ _TEMPLATE: Final = """\
     return encryption.generateMac(String(key), 'HmacSHA256', signed);
   }
 
-  function send(operation, body, secret) {
-    var request = new sn_ws.RESTMessageV2();
+  function requestFor(body, secret) {
     var timestamp = String(Math.floor(new GlideDateTime().getNumericValue() / 1000));
     var signature = sign(secret, timestamp + '.' + body);
     if (!signature) {
-      gs.error(LOG + 'no signature could be made; check the property ' + SECRET_PROPERTY);
-      return true;
+      throw 'no signature could be made; check the property ' + SECRET_PROPERTY;
     }
+    var request = new sn_ws.RESTMessageV2();
     request.setEndpoint(URL);
     request.setHttpMethod('POST');
-    request.setHttpTimeout(10000);
+    request.setHttpTimeout(WAIT_MS);
     request.setRequestHeader('Content-Type', 'application/json; charset=utf-8');
     request.setRequestHeader('X-ServiceNow-Timestamp', timestamp);
     request.setRequestHeader('X-ServiceNow-Signature', String(signature));
     request.setRequestBody(body);
-    if (operation === 'delete') {
-      request.executeAsync(); // this rule runs inside a user's transaction, which must not wait for us
-      return true;
+    return request;
+  }
+
+  // True when the request has been answered for good. False: it met something that passes.
+  function isAnswered(body, secret) {
+    try {
+      var status = Number(requestFor(body, secret).execute().getStatusCode());
+      if (status < 200 || status >= 300) {
+        gs.error(LOG + 'HTTP ' + status + ' for ' + text('number'));
+      }
+      return status >= 200 && status < 500 && status !== 408 && status !== 429;
+    } catch (error) {
+      gs.error(LOG + error + ' for ' + text('number'));
+      return false;
     }
-    var response = request.execute();
-    var status = Number(response.getStatusCode());
-    if (status >= 200 && status < 300) {
-      return true;
-    }
-    var isPassing = status === 0 || status === 408 || status === 429 || status >= 500;
-    gs.warn(LOG + 'HTTP ' + status + ' for ' + text('number') + ' ' + (response.getErrorMessage() || ''));
-    return !isPassing;
   }
 
   try {
-    var operation = String(current.operation());
-    var secret = gs.getProperty(SECRET_PROPERTY);
+    var operation = String(current.operation() || '');
+    var secret = String(gs.getProperty(SECRET_PROPERTY) || '');
     if (!secret) {
       gs.error(LOG + 'the property ' + SECRET_PROPERTY + ' is missing or empty');
       return;
@@ -104,32 +119,34 @@ _TEMPLATE: Final = """\
       sys_id: String(current.getUniqueValue()),
       operation: operation,
       number: text('number'),
-      short_description: text('short_description'),
-      state: text('state'),
-      priority: text('priority'),
-      impact: text('impact'),
-      urgency: text('urgency'),
-      assigned_to: String(current.assigned_to.getDisplayValue() || ''),
-      correlation_id: text('correlation_id'),
       sys_mod_count: text('sys_mod_count'),
       updated_on: text('sys_updated_on'),
       updated_by: text('sys_updated_by'),
-      instance_name: String(gs.getProperty('instance_name') || '')
+      correlation_id: text('correlation_id'),
+      instance_name: String(gs.getProperty('instance_name') || ''),
+      script_version: VERSION
     };
+    if (operation !== 'delete') {
+      payload.short_description = text('short_description');
+      payload.state = text('state');
+      payload.priority = text('priority');
+      payload.impact = text('impact');
+      payload.urgency = text('urgency');
+      payload.assigned_to = text('assigned_to');
+    }
+    if (operation === 'update' && isNoted()) {
+      // That there is a new note, never what it says: notes are read from the journal table.
+      payload.work_notes = [{ author: payload.updated_by, created_on: payload.updated_on }];
+    }
     // Signed and sent are the same text, and plain ASCII, so that no character set can come between.
     var body = JSON.stringify(payload).replace(/[\\u007f-\\uffff]/g, function (letter) {
       return '\\\\u' + ('0000' + letter.charCodeAt(0).toString(16)).slice(-4);
     });
-    for (var tried = 0; tried < TRIES; tried++) {
-      try {
-        if (send(operation, body, String(secret))) {
-          return;
-        }
-      } catch (error) {
-        gs.warn(LOG + 'attempt ' + (tried + 1) + ' failed: ' + error);
-      }
+    // An async rule has no previous, and nobody waits for it. Else, and after a failure, the instance's queue sends.
+    var isInBackground = operation !== 'delete' && !previous;
+    if (!isInBackground || !isAnswered(body, secret)) {
+      requestFor(body, secret).executeAsync();
     }
-    gs.error(LOG + 'gave up on ' + payload.number + '; the next reconcile will find the change');
   } catch (error) {
     gs.error(LOG + error); // a rule that throws would show its error to the user who saves the record
   }

@@ -50,15 +50,16 @@ class Settings:
     rate_limit: Annotated[float | None, Parameter(help="Requests a second.")] = None
     max_concurrency: Annotated[int | None, Parameter(help="Requests at once.")] = None
     transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s.")] = None
+    closed_policy: Annotated[
+        Literal["park", "note", "reopen"] | None,
+        Parameter(help="What becomes of an edit of an incident whose record is closed there and takes none."),
+    ] = None
     poll_interval: Annotated[str | None, Parameter(show=False)] = None
-    closed_policy: Annotated[str | None, Parameter(show=False)] = None
 
     def body(self) -> dict[str, Json]:
         """The settings that were given, under their API names; raises WrongUsage and NotInThisVersion."""
         if self.poll_interval is not None:
             raise refused("--poll-interval", "let cron or a systemd timer run: im integration reconcile I --auto-heal")
-        if self.closed_policy is not None:
-            raise refused("--closed-policy", "leave it out")
         given: dict[str, Json] = {key: value for key, value in vars(self).items() if value is not None}
         if self.external_defaults is not None:
             given["external_defaults"] = _json_object(self.external_defaults)
