@@ -16,6 +16,8 @@ PRIORITY_OF: Final = {
     "11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5",
 }  # fmt: skip
 
+PEOPLE: Final = {"": ("", ""), "p1": ("ann", "ann@example.com"), "p2": ("ben", "")}
+
 
 class Refused(Exception):
     """ServiceNow's data policy said no."""
@@ -55,6 +57,8 @@ class Table:
             raise Refused
         after["short_description"] = after.get("short_description", "")[:TITLE_COLUMN_LETTERS]
         after["priority"] = PRIORITY_OF[after.setdefault("impact", "2") + after.setdefault("urgency", "2")]
+        person = after.setdefault("assigned_to", "")
+        after["assigned_to.user_name"], after["assigned_to.email"] = PEOPLE[person]
         if before and after == before:
             return
         stamp = str(math.floor(self.now_s + self.skew_s))

@@ -22,7 +22,7 @@ from syncd.core.mapping import (
     transition_defaults,
     unmapped,
 )
-from syncd.core.model import SEVERITIES, STATUSES, TITLE_LETTERS_MAX
+from syncd.core.model import SEVERITIES, STATUSES, SYNCED_FIELDS, TITLE_LETTERS_MAX
 
 # ServiceNow's own tables, written down a second time: docs/servicenow.md, "States" and "Priority".
 MATRIX: Final = {"11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5"}
@@ -126,8 +126,8 @@ def test_an_unknown_state_says_nothing_and_is_shown_to_a_person() -> None:
 
 
 def test_what_is_absent_is_neither_empty_nor_unmapped() -> None:
-    assert get({}) == {"title": UNSET, "description": UNSET, "severity": UNSET, "status": UNSET}
-    assert all(unmapped(field, {}) is None for field in ("title", "description", "severity", "status"))
+    assert get({}) == dict.fromkeys(SYNCED_FIELDS, UNSET)
+    assert all(unmapped(field, {}) is None for field in SYNCED_FIELDS)
     assert get({"description": ""})["description"] == ""
 
 

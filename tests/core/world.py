@@ -41,6 +41,7 @@ from syncd.core.model import (
 )
 from syncd.core.outbox import due_links, next_due_at_s
 from syncd.core.parking import park, release
+from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.core.state import State
 from tests.core.promises import INTEGRATION, check_work_lists, is_cut
@@ -56,7 +57,7 @@ SETTINGS: Final = Settings(
     organization_id=ORGANIZATION, name="Production", handle="prod", base_url="https://x.service-now.com"
 )
 
-PLATFORM_EDITS: Final[tuple[tuple[str, str], ...]] = (
+PLATFORM_EDITS: Final[tuple[tuple[str, str | None], ...]] = (
     ("title", "Mail is down in all of Europe"),
     ("title", "VPN"),
     ("description", "since noon"),
@@ -67,6 +68,10 @@ PLATFORM_EDITS: Final[tuple[tuple[str, str], ...]] = (
     ("status", "resolved"),
     ("status", "open"),
     ("status", "closed"),
+    ("assigned_to", "ann@example.com"),
+    ("assigned_to", "ben"),
+    ("assigned_to", "nobody"),
+    ("assigned_to", None),
 )
 AGENT_EDITS: Final[tuple[Columns, ...]] = (
     {"short_description": "Printer"},
@@ -81,7 +86,11 @@ AGENT_EDITS: Final[tuple[Columns, ...]] = (
     {"state": "42"},
     {"u_other": "x"},
     {"u_other": "y"},
+    {"assigned_to": "p1"},
+    {"assigned_to": "p2"},
+    {"assigned_to": ""},
 )
+KNOWN_PEOPLE: Final = {"ann@example.com": Person("p1"), "ben": Person("p2"), "nobody": Person(problem="nobody")}
 FATES: Final[tuple[Fate, ...]] = ("ok", "ok", "ok", "ok", "lost", "dropped", "late", "unavailable")
 WAITS_S: Final = (0.2, 2.0, 7.0, 30.0, 130.0)
 KINDS: Final = (
@@ -233,7 +242,8 @@ class World(Table):
     def _declare(self, a: int, b: int) -> None:
         severity: tuple[Severity, ...] = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
         title = ("Mail", "Mail is down in all of Europe", "VPN")[b % 3]
-        self.step(IncidentDeclared(self._name("INC-"), title, severity[a % 4]), by="ann")
+        assignee = (None, None, "ben", "nobody")[b // 3 % 4]
+        self.step(IncidentDeclared(self._name("INC-"), title, severity[a % 4], assigned_to=assignee), by="ann")
 
     def _platform_edit(self, a: int, b: int) -> None:
         incident = pick(list(self.state.incidents.values()), a)
@@ -333,14 +343,16 @@ class World(Table):
     def _prepared(self, one: Sending) -> Attempt | None:
         name, row, found, offset = one.link_id, one.row, one.found, Offset(self.skew_s, 0.5)
         if row is not None:
-            return self.decide(lambda state, at_s: sending.prepare_update(state, at_s, name, row, one.asked, offset))
+            return self.decide(
+                lambda state, at_s: sending.prepare_update(state, at_s, name, row, one.asked, offset, KNOWN_PEOPLE)
+            )
         if found is not None:
             return self.decide(
                 lambda state, at_s: sending.settle_lookup(
-                    state, at_s, name, found, at_s + 5, offset, looked_at_s=one.begun_s
+                    state, at_s, name, found, at_s + 5, offset, KNOWN_PEOPLE, looked_at_s=one.begun_s
                 )
             )
-        return self.decide(lambda state, at_s: sending.prepare_create(state, at_s, name))
+        return self.decide(lambda state, at_s: sending.prepare_create(state, at_s, name, KNOWN_PEOPLE))
 
     def _request(self, one: Sending, attempt: Attempt) -> None:
         external_id = one.row.external_id if one.row is not None else ""

@@ -54,11 +54,6 @@ def policy_for(integration: Integration, field: str, base: FieldBase, waiting: C
     )
 
 
-def shown_as(sent: str, shown: Half) -> bool:
-    """``shown`` is ``sent``, or what a column limit left of it."""
-    return isinstance(shown, str) and (shown == sent or (shown != "" and sent.startswith(shown)))
-
-
 def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str | None:
     """What we had sent, if ``raw`` is what an attempt of ours without a known outcome made: a late write, not an edit.
 
@@ -68,9 +63,8 @@ def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str
     if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
         return None
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
-    shown = mapping.meaning(field, raw)
     landed = [one for one in attempts if field in one.sent and _lands_in(one, edited or ANY_TIME)]
-    sent = [one.sent[field] for one in reversed(landed) if shown_as(one.sent[field], shown)]
+    sent = [one.sent[field] for one in reversed(landed) if mapping.shows(field, raw, one.sent[field])]
     return now if now in sent else sent[0] if sent else None
 
 
@@ -128,8 +122,8 @@ def _sides(
     stamp = incident.stamps.get(field, Stamp(incident.created_at_s, incident.updated_by))
     platform = Seen(half_platform, now, Span(stamp.at_s, stamp.at_s, stamp.by))
     external = Seen(
-        mapping.meaning(field, half_external),
-        mapping.meaning(field, raw),
+        mapping.meaning(field, half_external, now),
+        mapping.meaning(field, raw, now),
         base.edited or ANY_TIME,
         moved=raw != half_external,
     )

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core import fold_letters, fold_links, fold_notes
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
-from syncd.core.model import Hint, Incident, Settings, Stamp
+from syncd.core.model import SYNCED_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
 
@@ -58,7 +58,7 @@ def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None
         created_at_s=record.at_s,
         updated_at_s=record.at_s,
         updated_by=record.by,
-        stamps=dict.fromkeys(("title", "description", "severity", "status"), stamp),
+        stamps=dict.fromkeys(SYNCED_FIELDS, stamp),
         positions=(record.position,),
     )
     for integration in state.integrations_of(record.stream):

@@ -18,6 +18,7 @@ from syncd.core.state import State
 from syncd.core.state import link_id as name_of
 from syncd.core.worknotes import maybe_there
 
+NULLABLE = frozenset({"assigned_to", "service", "resolution_code", "resolution_notes"})  # empty is null there
 CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
 
 
@@ -25,7 +26,9 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
     """Apply effective changes and make the incident's links dirty."""
     incident = state.incidents[incident_id]
     stamp = Stamp(record.at_s, record.by)
-    values: dict[str, object] = dict(changes)
+    values: dict[str, object] = {
+        field: value or None if field in NULLABLE else value for field, value in changes.items()
+    }
     state.incidents[incident_id] = replace(
         incident,
         **values,

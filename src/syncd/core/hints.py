@@ -352,10 +352,11 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str, offs
         description=value("description", ""),
         severity=_severity(value("severity", "SEV-3")),
         status=_status(value("status", "open")),
+        assigned_to=value("assigned_to", "") or None,
         origin=integration.id,
     )
     settled = {
-        field: Halves(str(getattr(declared, field)), mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
+        field: Halves(getattr(declared, field) or "", mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
     }
     name = link_id(integration.id, incident_id)
     joined = LinkJoined(name, integration.id, incident_id, seen, settled, offset.s, offset.error_s)

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core.model import SYNCED_FIELDS, TITLE_LETTERS_MAX, Half, Side
+from syncd.core.people import PERSON_COLUMNS, person_meant, raw_person
 
 Columns = Mapping[str, str]
 
@@ -47,13 +48,6 @@ PRIORITY_OF_PAIR: Final = {
 }
 PAIR_OF_SEVERITY: Final = {"SEV-1": ("1", "1"), "SEV-2": ("1", "2"), "SEV-3": ("2", "2"), "SEV-4": ("2", "3")}
 
-# Fields that move together are held, sent, refused and retried together. State travels with its close data.
-GROUP_COLUMNS: Final = {
-    "title": ("short_description",),
-    "description": ("description",),
-    "severity": ("impact", "urgency"),
-    "status": ("state", "close_code", "close_notes", "hold_reason"),
-}
 READ_COLUMNS: Final = (
     "short_description",
     "description",
@@ -64,6 +58,8 @@ READ_COLUMNS: Final = (
     "close_code",
     "close_notes",
     "hold_reason",
+    *PERSON_COLUMNS,
+    "assignment_group",
 )
 DEFAULT_OWNER: Final[Mapping[str, Side]] = {
     "title": "platform",
@@ -73,6 +69,8 @@ DEFAULT_OWNER: Final[Mapping[str, Side]] = {
     "assigned_to": "external",
     "work_notes": "external",
 }
+# A text may come back cut at the column's limit; part of another value is another value.
+CUT_FIELDS: Final = frozenset({"title", "description"})
 
 
 def canonical_text(text: str) -> str:
@@ -90,14 +88,20 @@ def _title(raw: str) -> Half:
 
 
 class FieldLens(Struct, frozen=True):
-    """One synced field: the column that shows it, what that means, and what must be written to make it so.
+    """One synced field: how a record shows it, what that means, and what must be written to make it so.
 
-    ``put`` gets the wanted value and the record as it is, and is only asked when ``get`` gives another value.
+    ``raw``: the text that stands for it, UNSET when the record lacks it. ``get``: what such a text means, where the
+    platform says the second; of two ways to say one thing it keeps the platform's. ``put`` gets the wanted value and
+    the record as it is, and is only asked when ``get`` gives another value.
     """
 
-    shown_in: str
-    get: Callable[[str], Half]
+    raw: Callable[[Columns], Half]
+    get: Callable[[str, str], Half]
     put: Callable[[str, Columns], dict[str, str]]
+
+
+def _column(name: str) -> Callable[[Columns], Half]:
+    return lambda record: record.get(name, UNSET)
 
 
 def _put_severity(severity: str, record: Columns) -> dict[str, str]:
@@ -118,25 +122,45 @@ def _put_status(status: str, record: Columns) -> dict[str, str]:
 
 
 LENSES: Final[Mapping[str, FieldLens]] = {
-    "title": FieldLens("short_description", _title, lambda value, _: {"short_description": value}),
-    "description": FieldLens("description", canonical_text, lambda value, _: {"description": value}),
-    "severity": FieldLens("priority", lambda raw: SEVERITY_OF_PRIORITY.get(raw, UNSET), _put_severity),
-    "status": FieldLens("state", lambda raw: STATUS_OF_STATE.get(raw, UNSET), _put_status),
+    "title": FieldLens(
+        _column("short_description"), lambda raw, _: _title(raw), lambda value, _: {"short_description": value}
+    ),
+    "description": FieldLens(
+        _column("description"), lambda raw, _: canonical_text(raw), lambda value, _: {"description": value}
+    ),
+    "severity": FieldLens(_column("priority"), lambda raw, _: SEVERITY_OF_PRIORITY.get(raw, UNSET), _put_severity),
+    "status": FieldLens(_column("state"), lambda raw, _: STATUS_OF_STATE.get(raw, UNSET), _put_status),
+    # The name becomes a sys_id by a look-up before it is sent (``sending.py``).
+    "assigned_to": FieldLens(raw_person, person_meant, lambda value, _: {"assigned_to": value}),
 }
 
 
 def raw_of(field: str, record: Columns) -> Half:
-    """The raw external half of a field: the text of the column that shows it, UNSET when the record lacks it."""
-    return record.get(LENSES[field].shown_in, UNSET)
+    """The raw external half of a field: the text that stands for it in a record, UNSET when the record lacks it."""
+    return LENSES[field].raw(record)
 
 
-def meaning(field: str, raw: Half) -> Half:
-    """A raw external value in platform terms; UNSET when it is absent or has no mapping."""
-    return UNSET if isinstance(raw, UnsetType) else LENSES[field].get(raw)
+def meaning(field: str, raw: Half, said: str = "") -> Half:
+    """A raw external value in platform terms; UNSET when it is absent or has no mapping.
+
+    ``said``: the platform's value. A person has two names there, and the platform's choice between them stays.
+    """
+    return UNSET if isinstance(raw, UnsetType) else LENSES[field].get(raw, said)
 
 
-def raw_as_written(field: str, value: str) -> str:
-    """The raw value that a record shows right after ``value`` was written to it, with nothing cut or rewritten."""
+def shows(field: str, raw: Half, sent: str) -> bool:
+    """The raw value is what ``sent`` makes, or what a column limit left of it."""
+    shown = meaning(field, raw, sent)
+    return shown == sent or (field in CUT_FIELDS and isinstance(shown, str) and shown != "" and sent.startswith(shown))
+
+
+def raw_as_written(field: str, value: str) -> Half:
+    """The raw value that a record shows right after ``value`` was written to it, with nothing cut or rewritten.
+
+    UNSET for a person: which of its people ServiceNow takes for it is not known here.
+    """
+    if field == "assigned_to":
+        return UNSET if value else ""
     if field == "severity":
         return PRIORITY_OF_PAIR[PAIR_OF_SEVERITY[value]]
     if field == "status":
@@ -153,7 +177,7 @@ def put(wanted: Mapping[str, str], record: Columns) -> dict[str, str]:
     """The columns to write so that ``get`` gives ``wanted``; empty when the record already means it."""
     columns: dict[str, str] = {}
     for field, value in wanted.items():
-        if meaning(field, raw_of(field, record)) != value:
+        if meaning(field, raw_of(field, record), value) != value:
             columns |= LENSES[field].put(value, record)
     return columns
 

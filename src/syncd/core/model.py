@@ -19,8 +19,8 @@ Half: TypeAlias = str | UnsetType
 
 SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
 STATUSES: Final = ("open", "mitigated", "resolved", "closed", "canceled")
-SYNCED_FIELDS: Final = ("title", "description", "severity", "status")
-EDITABLE_FIELDS: Final = (*SYNCED_FIELDS, "assigned_to", "service", "resolution_code", "resolution_notes")
+SYNCED_FIELDS: Final = ("title", "description", "severity", "status", "assigned_to")
+EDITABLE_FIELDS: Final = (*SYNCED_FIELDS, "service", "resolution_code", "resolution_notes")
 TITLE_LETTERS_MAX: Final = 500
 DESCRIPTION_LETTERS_MAX: Final = 100_000
 UNSETTLED_ATTEMPTS_KEPT: Final = 8

@@ -5,12 +5,13 @@ request leaves; the base moves only when the write is known to have happened. Cr
 before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core import links, mapping
-from syncd.core.deciding import plan, shown_as
+from syncd.core.deciding import plan
 from syncd.core.duration import duration_s
 from syncd.core.events import (
     Change,
@@ -40,6 +41,7 @@ from syncd.core.model import (
     Observation,
     Operation,
 )
+from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import Outcome
 
@@ -67,6 +69,8 @@ def news(link: Link, seen: Observation) -> bool:
     if link.observed is None or link.observed.external_id != seen.external_id:
         return True
     before = link.observed.columns
+    if "assigned_to" in link.held and before.get("assignment_group") != seen.columns.get("assignment_group"):
+        return True  # it may have been refused for the sake of the group
     return any(mapping.raw_of(field, before) != mapping.raw_of(field, seen.columns) for field in SYNCED_FIELDS)
 
 
@@ -89,13 +93,35 @@ def _stream(integration: Integration) -> str:
     return integration.settings.organization_id
 
 
+def name_to_find(state: State, name: str, seen: Observation | None) -> str | None:
+    """The name of whom this link's record is to be assigned to, if it may have to be looked up before the next write.
+
+    ``seen``: the record as it is; None when there is none yet.
+    """
+    link = state.links.get(name)
+    said = state.incidents[link.incident_id].assigned_to if link is not None else None
+    if link is None or not said or "assigned_to" in link.held:
+        return None
+    if seen is None:
+        return said
+    raw = mapping.raw_of("assigned_to", seen.columns)
+    return None if mapping.meaning("assigned_to", raw, said) in (said, UNSET) else said
+
+
 def prepare_update(
-    state: State, at_s: float, name: str, seen: Observation, asked: int, offset: Offset
+    state: State,
+    at_s: float,
+    name: str,
+    seen: Observation,
+    asked: int,
+    offset: Offset,
+    people: Mapping[str, Person] | None = None,
 ) -> Change[Attempt | None]:
     """Merge a fresh read and put the write of what remains on record; None when nothing remains.
 
     ``asked``: the journal's position when the read was sent. None as well when a webhook has told since then of a
-    newer change: the entry stays due, to be read again, or we would knowingly write over it.
+    newer change: the entry stays due, to be read again, or we would knowingly write over it. ``people``: whom
+    ServiceNow knows by the names that were looked up.
     """
     link = state.links.get(name)
     if link is None or link.outbox is None or link.state != "active" or _told_since(state, link, seen, asked):
@@ -123,9 +149,18 @@ def prepare_update(
             next_at_s = max(at_s, link.notes[0].next_at_s) + AFTER_NOTE_S
             events.append(SendFailed(name, waits, next_at_s, ambiguous=False))
             return Change(_stream(integration), tuple(events), result=None)
+    person = _assignee(incident, people or {})
+    if "assigned_to" in fields and person is not None and person.problem:
+        failure = Failure("unresolved-person", person.problem)
+        events.append(_letter(state, link, ("assigned_to",), failure, at_s, hold=True))
+        return Change(_stream(integration), tuple(events), result=None)
+    if "assigned_to" in fields and person is None:  # renamed since the look-up: the next round asks for the new name
+        fields = tuple(field for field in fields if field != "assigned_to")
+        if not fields:
+            return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
-    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
+    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s, person)
     events.append(SendStarted(name, attempt))
     return Change(_stream(integration), tuple(events), result=attempt)
 
@@ -138,21 +173,49 @@ def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool
     return hint.mod_count is None or seen.mod_count is None or hint.mod_count > seen.mod_count
 
 
+def _assignee(incident: Incident, people: Mapping[str, Person]) -> Person | None:
+    """Whom the incident is assigned to, in ServiceNow's eyes; nobody's ``sys_id`` is empty. None: not looked up."""
+    return people.get(incident.assigned_to) if incident.assigned_to else Person()
+
+
 def _update(
-    incident: Incident, integration: Integration, fields: tuple[str, ...], seen: Observation, number: int, at_s: float
+    incident: Incident,
+    integration: Integration,
+    fields: tuple[str, ...],
+    seen: Observation,
+    number: int,
+    at_s: float,
+    person: Person | None,
 ) -> Attempt:
     sent = {field: incident.value(field) or "" for field in fields}
     columns = columns_for(fields, incident, integration, seen.columns)
+    if "assigned_to" in fields and person is not None:
+        columns["assigned_to"] = person.sys_id
     before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
 
-def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
-    """A record is created open; a status that has moved on follows as an update, with the close data it needs."""
+def _create(
+    link: Link,
+    incident: Incident,
+    integration: Integration,
+    number: int,
+    at_s: float,
+    people: Mapping[str, Person] | None = None,
+) -> Attempt:
+    """A record is created open; a status that has moved on follows as an update, with the close data it needs.
+
+    So does an assignee whom nobody knows, or with whom the create was refused: no person stands in a record's way.
+    """
+    person = _assignee(incident, people or {})
     values = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+    if person is None or not person.sys_id or (link.outbox is not None and link.outbox.separately):
+        del values["assigned_to"]
     sent = {field: value for field, value in values.items() if value}  # an empty text is not: a template may fill it
     columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
     columns |= mapping.put({field: value for field, value in sent.items() if field != "status"}, {})
+    if person is not None and "assigned_to" in sent:
+        columns["assigned_to"] = person.sys_id
     columns["correlation_id"] = correlation_id(link)
     return Attempt(number, "create", sent, columns, at_s)
 
@@ -166,7 +229,9 @@ def would_send(state: State, letter: DeadLetter) -> dict[str, str]:
     return columns_for(letter.fields, incident, integration, link.observed.columns if link.observed else {})
 
 
-def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | None]:
+def prepare_create(
+    state: State, at_s: float, name: str, people: Mapping[str, Person] | None = None
+) -> Change[Attempt | None]:
     """Put the first POST for a pending link on record; None when there is nothing to create (any more)."""
     link = state.links.get(name)
     if link is None or link.outbox is None or link.state != "pending" or looks_up(link):
@@ -174,7 +239,7 @@ def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | Non
     integration = state.integrations[link.integration_id]
     if not integration.settings.writes:
         return Change("", (), result=None)
-    attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s)
+    attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s, people)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
@@ -185,6 +250,7 @@ def settle_lookup(
     found: list[Observation],
     next_at_s: float,
     offset: Offset,
+    people: Mapping[str, Person] | None = None,
     *,
     looked_at_s: float,
 ) -> Change[Attempt | None]:
@@ -217,7 +283,7 @@ def settle_lookup(
         return Change(_stream(integration), (letter,), result=None)
     if not integration.settings.writes:
         return Change("", (), result=None)
-    attempt = _create(link, incident, integration, state.position + 1, at_s)
+    attempt = _create(link, incident, integration, state.position + 1, at_s, people)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
@@ -243,12 +309,13 @@ def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     settled: dict[str, Halves] = {}
     for field in SYNCED_FIELDS:
         raw = mapping.raw_of(field, seen.columns)
-        shown = mapping.meaning(field, raw)
         sent = [one.sent[field] for one in reversed(attempts) if field in one.sent]
         if not sent:
             continue
-        value = next((one for one in sent if shown_as(one, shown)), sent[0])  # any of the attempts may have made it
-        untouched = seen.mod_count == 0 or shown_as(value, shown)
+        value = next(
+            (one for one in sent if mapping.shows(field, raw, one)), sent[0]
+        )  # any of the attempts may have made it
+        untouched = seen.mod_count == 0 or mapping.shows(field, raw, value)
         settled[field] = Halves(value, raw if untouched else mapping.raw_as_written(field, value))
     return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
@@ -286,11 +353,12 @@ def _writes_between(attempt: Attempt, echo: Observation) -> int:
 
 def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
     """The echo shows what was sent, or what a column limit left of it; what stood there before is no cut."""
-    sent, shown = attempt.sent[field], mapping.meaning(field, raw)
-    if shown == sent or not shown_as(sent, shown):
+    sent = attempt.sent[field]
+    shown = mapping.meaning(field, raw, sent)
+    if shown == sent or not mapping.shows(field, raw, sent):
         return shown == sent
     base = link.base.get(field, FieldBase())
-    was_cut = base.platform != shown and isinstance(base.platform, str) and shown_as(base.platform, shown)
+    was_cut = base.platform != shown and isinstance(base.platform, str) and mapping.shows(field, raw, base.platform)
     return raw != attempt.before.get(field) or was_cut
 
 
@@ -301,7 +369,10 @@ def _shown(raw: Half) -> str:
 def fail(
     state: State, at_s: float, name: str, number: int, outcome: Outcome, failure: Failure, next_at_s: float
 ) -> Change[None]:
-    """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one."""
+    """An attempt that did not succeed, as far as can be known.
+
+    A refusal of several groups is sent again one by one, and a refused create without its assignee.
+    """
     link = state.links.get(name)
     if link is None or link.in_flight is None or link.in_flight.number != number:
         return NOTHING
@@ -309,7 +380,7 @@ def fail(
     attempt = link.in_flight
     if outcome != "refused":
         return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=outcome == "ambiguous"),), result=None)
-    if attempt.kind == "update" and len(attempt.sent) > 1:
+    if len(attempt.sent) > 1 if attempt.kind == "update" else "assigned_to" in attempt.sent:
         apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
         return Change(stream, (apart,), result=None)
     fields = SYNCED_FIELDS if attempt.kind == "create" else tuple(attempt.sent)

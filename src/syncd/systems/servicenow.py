@@ -16,6 +16,7 @@ import trio
 from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
+from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock
@@ -37,6 +38,7 @@ from syncd.systems.answers import (
 )
 from syncd.systems.exchange import ask, request_of
 from syncd.systems.offset import OffsetMeter
+from syncd.systems.people import look_up
 from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -159,6 +161,10 @@ class ServiceNow:
             offset += NEW_RECORDS_A_PAGE
             if shown or offset >= total_of(answer.headers):
                 return shown
+
+    async def find_person(self, text: str) -> Person:
+        """Whom an e-mail address or a user name belongs to."""
+        return await look_up(self._rows, text)
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -305,6 +311,9 @@ class ServiceNow:
         """Ask for a record that cannot be there, which must give no rows."""
         if await self._list(f"sys_id={NO_RECORD}", 1):
             raise _widened("sys_id")
+
+    async def _rows(self, table: str, query: str, columns: Sequence[str], limit: int) -> list[Row]:
+        return await self._exchange("GET", table, _list_parameters(query, columns, limit), None, RECORD_BYTES_MAX)
 
     async def _list(self, query: str, limit: int) -> list[Observation]:
         parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), limit)
