@@ -3,8 +3,9 @@
 import math
 from typing import Final
 
-from syncd.core import mapping
 from syncd.core.hints import Webhook
+from syncd.core.lens import DEFAULT_LENS
+from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import SYNCED_FIELDS, Observation
 from tests.core.promises import TITLE_COLUMN_LETTERS, Ledger
 
@@ -38,7 +39,7 @@ class Table:
         row = self.rows[external_id]
         return Observation(
             external_id=external_id,
-            columns={name: row[name] for name in mapping.READ_COLUMNS if name in row},
+            columns={name: row[name] for name in READ_COLUMNS if name in row},
             number=row["number"],
             mod_count=int(row["sys_mod_count"]),
             updated_at_s=float(row["sys_updated_on"]),
@@ -69,9 +70,9 @@ class Table:
         count = int(after["sys_mod_count"]) + 1
         self.rows[external_id] = after | {"sys_mod_count": str(count), "sys_updated_on": stamp, "sys_updated_by": by}
         for field in SYNCED_FIELDS:
-            raw, value = mapping.raw_of(field, before), mapping.raw_of(field, after)
+            raw, value = DEFAULT_LENS.raw_of(field, before), DEFAULT_LENS.raw_of(field, after)
             if before and raw == value:
                 continue
-            self.ledger.stored(external_id, field, mapping.meaning(field, value), is_ours=by == ACCOUNT)
+            self.ledger.stored(external_id, field, DEFAULT_LENS.meaning(field, value), is_ours=by == ACCOUNT)
         operation = "update" if before else "insert"
         self.hooks.append(Webhook(sys_id=external_id, operation=operation, sys_mod_count=count, updated_by=by))

@@ -9,18 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.mapping import (
     PRIORITY_OF_PAIR,
     canonical_text,
     canonical_title,
     close_data,
-    get,
-    meaning,
-    put,
-    raw_as_written,
-    raw_of,
     transition_defaults,
-    unmapped,
 )
 from syncd.core.model import SEVERITIES, STATUSES, SYNCED_FIELDS, TITLE_LETTERS_MAX
 
@@ -42,6 +37,8 @@ PRIORITIES: Final = ("1", "2", "3", "4", "5", "0", "6", "")
 DIGITS: Final = ("1", "2", "3", "")
 
 Columns = dict[str, str]
+get, put, meaning, raw_of = DEFAULT_LENS.get, DEFAULT_LENS.put, DEFAULT_LENS.meaning, DEFAULT_LENS.raw_of
+unmapped, written = DEFAULT_LENS.unmapped, DEFAULT_LENS.written
 
 
 def records() -> Iterator[Columns]:
@@ -140,14 +137,14 @@ def test_leaving_hold_clears_its_reason_and_staying_keeps_it() -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_the_raw_status_of_a_new_write_means_that_status(status: str) -> None:
-    assert meaning("status", raw_as_written("status", status)) == status
+    assert meaning("status", written("status", status)) == status
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_the_raw_severity_of_a_new_write_is_what_servicenow_derives(severity: str) -> None:
     columns = put({"severity": severity}, {})
-    assert raw_as_written("severity", severity) == MATRIX[columns["impact"] + columns["urgency"]]
-    assert meaning("severity", raw_as_written("severity", severity)) == severity
+    assert written("severity", severity) == MATRIX[columns["impact"] + columns["urgency"]]
+    assert meaning("severity", written("severity", severity)) == severity
 
 
 @given(st.text())

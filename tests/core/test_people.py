@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from syncd.core.mapping import meaning, put, raw_as_written, raw_of, shows, unmapped
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.people import (
     NAME_LETTERS_MAX,
     Candidate,
@@ -20,6 +20,8 @@ from syncd.core.people import (
     raw_person,
 )
 
+meaning, put, raw_of = DEFAULT_LENS.meaning, DEFAULT_LENS.put, DEFAULT_LENS.raw_of
+shows, unmapped, written = DEFAULT_LENS.shows, DEFAULT_LENS.unmapped, DEFAULT_LENS.written
 BETH = {"assigned_to": "b1", "assigned_to.user_name": "beth.anglin", "assigned_to.email": "Beth@Example.com"}
 ANNA = {"assigned_to": "a1", "assigned_to.user_name": "anna", "assigned_to.email": ""}
 NOBODY = {"assigned_to": "", "assigned_to.user_name": "", "assigned_to.email": ""}
@@ -79,15 +81,15 @@ def test_a_name_that_begins_another_is_no_cut_of_it() -> None:
 def test_clearing_writes_an_empty_reference_and_only_where_somebody_is() -> None:
     assert put({"assigned_to": ""}, BETH) == {"assigned_to": ""}
     assert put({"assigned_to": ""}, NOBODY) == {}
-    assert raw_as_written("assigned_to", "") == raw(NOBODY)
-    assert raw_as_written("assigned_to", "anna") is UNSET
+    assert written("assigned_to", "") == raw(NOBODY)
+    assert written("assigned_to", "anna") is UNSET
 
 
 def test_both_laws_hold_for_every_pair_of_people() -> None:
     for before, after in product((BETH, ANNA, NOBODY), repeat=2):
         for said in ("Beth@Example.com", "beth.anglin") if after is BETH else ("anna",) if after is ANNA else ("",):
-            written = put({"assigned_to": said}, before)
-            stored = after if written else before  # the look-up finds the person that the name is of
+            columns = put({"assigned_to": said}, before)
+            stored = after if columns else before  # the look-up finds the person that the name is of
             assert meaning("assigned_to", raw(stored), said) == said
             assert put({"assigned_to": said}, stored) == {}
 

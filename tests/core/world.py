@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import hints, mapping, ownership, sending, verdicts
+from syncd.core import hints, ownership, sending, verdicts
 from syncd.core.conflicts import sides_now
 from syncd.core.deciding import merge_link, open_links
 from syncd.core.events import (
@@ -28,6 +28,7 @@ from syncd.core.events import (
     Record,
 )
 from syncd.core.fold import evolve
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
@@ -209,10 +210,12 @@ class World(Table):
         known = seen.columns if seen is not None else {}
         self.store(external_id, attempt.columns, ACCOUNT)
         for field in attempt.sent:
-            raw = mapping.raw_of(field, before)
-            is_race = raw != mapping.raw_of(field, known)  # no conditional write: an edit since the read is not seen
-            if raw != mapping.raw_of(field, self.rows[external_id]) and not is_race:
-                self.ledger.replaced_there(self.state, external_id, field, mapping.meaning(field, raw))
+            raw = DEFAULT_LENS.raw_of(field, before)
+            is_race = raw != DEFAULT_LENS.raw_of(
+                field, known
+            )  # no conditional write: an edit since the read is not seen
+            if raw != DEFAULT_LENS.raw_of(field, self.rows[external_id]) and not is_race:
+                self.ledger.replaced_there(self.state, external_id, field, DEFAULT_LENS.meaning(field, raw))
         return external_id
 
     def _name(self, kind: str) -> str:
@@ -516,7 +519,7 @@ class World(Table):
                 continue
             incident, row = self.state.incidents[link.incident_id], self.rows[link.external_id]
             for field in SYNCED_FIELDS:
-                value, shown = incident.value(field) or "", mapping.meaning(field, mapping.raw_of(field, row))
+                value, shown = incident.value(field) or "", DEFAULT_LENS.meaning(field, DEFAULT_LENS.raw_of(field, row))
                 is_listed = (
                     isinstance(shown, UnsetType)
                     or is_cut(value, shown)

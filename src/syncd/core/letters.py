@@ -10,6 +10,7 @@ from typing import Final
 
 from syncd.core import mapping
 from syncd.core.events import Change, DeadLettered, DeadLetterRetried
+from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Failure, Incident, Integration, Link, Operation
 from syncd.core.state import State
 
@@ -118,7 +119,7 @@ def columns_for(
     fields: tuple[str, ...], incident: Incident, integration: Integration, record: mapping.Columns
 ) -> dict[str, str]:
     """The columns that make a record show the incident's present values of these fields."""
-    columns = mapping.put({field: incident.value(field) or "" for field in fields}, record)
+    columns = lens_of(integration.settings).put({field: incident.value(field) or "" for field in fields}, record)
     if "status" in fields:
         columns |= mapping.close_data(
             incident.status,

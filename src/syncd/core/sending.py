@@ -25,9 +25,9 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
+from syncd.core.lens import Lens, lens_of
 from syncd.core.letters import columns_for, dead_letter
 from syncd.core.model import (
-    SYNCED_FIELDS,
     Attempt,
     DeadLetter,
     Failure,
@@ -64,14 +64,14 @@ def correlation_id(link: Link) -> str:
     return f"{CORRELATION_PREFIX}{link.integration_id}:{link.incident_id}"
 
 
-def news(link: Link, seen: Observation) -> bool:
+def news(lens: Lens, link: Link, seen: Observation) -> bool:
     """The record shows something of ours that it did not show before."""
     if link.observed is None or link.observed.external_id != seen.external_id:
         return True
     before = link.observed.columns
     if "assigned_to" in link.held and before.get("assignment_group") != seen.columns.get("assignment_group"):
         return True  # it may have been refused for the sake of the group
-    return any(mapping.raw_of(field, before) != mapping.raw_of(field, seen.columns) for field in SYNCED_FIELDS)
+    return any(lens.raw_of(field, before) != lens.raw_of(field, seen.columns) for field in lens.fields)
 
 
 def is_stale(link: Link, seen: Observation, asked: int) -> bool:
@@ -104,8 +104,9 @@ def name_to_find(state: State, name: str, seen: Observation | None) -> str | Non
         return None
     if seen is None:
         return said
-    raw = mapping.raw_of("assigned_to", seen.columns)
-    return None if mapping.meaning("assigned_to", raw, said) in (said, UNSET) else said
+    lens = lens_of(state.integrations[link.integration_id].settings)
+    raw = lens.raw_of("assigned_to", seen.columns)
+    return None if lens.meaning("assigned_to", raw, said) in (said, UNSET) else said
 
 
 def prepare_update(
@@ -130,12 +131,13 @@ def prepare_update(
     if not integration.settings.runs:
         return Change("", (), result=None)
     events: list[Event] = []
+    lens = lens_of(integration.settings)
     if is_stale(link, seen, asked) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
-    elif news(link, seen):
+    elif news(lens, link, seen):
         observed = Observed(name, seen, offset.s, offset.error_s)
         events.append(observed)
-        link = links.after_observed(link, observed, state.position + 1)
+        link = links.after_observed(link, observed, state.position + 1, lens)
     merged, fields = plan(link, incident, integration, state, at_s)
     if not fields:
         events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
@@ -191,7 +193,11 @@ def _update(
     columns = columns_for(fields, incident, integration, seen.columns)
     if "assigned_to" in fields and person is not None:
         columns["assigned_to"] = person.sys_id
-    before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
+    before = {
+        field: raw
+        for field in fields
+        if isinstance(raw := lens_of(integration.settings).raw_of(field, seen.columns), str)
+    }
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
 
@@ -208,12 +214,15 @@ def _create(
     So does an assignee whom nobody knows, or with whom the create was refused: no person stands in a record's way.
     """
     person = _assignee(incident, people or {})
-    values = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+    lens = lens_of(integration.settings)
+    values = {field: incident.value(field) or "" for field in lens.fields} | {"status": "open"}
     if person is None or not person.sys_id or (link.outbox is not None and link.outbox.separately):
         del values["assigned_to"]
     sent = {field: value for field, value in values.items() if value}  # an empty text is not: a template may fill it
     columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
-    columns |= mapping.put({field: value for field, value in sent.items() if field != "status"}, {})
+    columns |= lens.put(
+        {field: value for field, value in sent.items() if field != "status" or not lens.is_new_open}, {}
+    )
     if person is not None and "assigned_to" in sent:
         columns["assigned_to"] = person.sys_id
     columns["correlation_id"] = correlation_id(link)
@@ -268,7 +277,9 @@ def settle_lookup(
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         # Somebody may have noted something in it while it was not known.
         hinted = look_again(state, integration.id, first.external_id, at_s)
-        return Change(_stream(integration), (adopt(link, first, offset), hinted), result=None)
+        return Change(
+            _stream(integration), (adopt(lens_of(integration.settings), link, first, offset), hinted), result=None
+        )
     quota, last = integration.settings.transaction_quota, link.unsettled[-1] if link.unsettled else None
     if (
         link.in_flight is not None
@@ -279,7 +290,9 @@ def settle_lookup(
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
     if integration.drops_correlation:
         words = "the create got no clear answer, and this instance drops the correlation id that would tell"
-        letter = _letter(state, link, SYNCED_FIELDS, Failure("unconfirmed", words), at_s, hold=True)
+        letter = _letter(
+            state, link, lens_of(integration.settings).fields, Failure("unconfirmed", words), at_s, hold=True
+        )
         return Change(_stream(integration), (letter,), result=None)
     if not integration.settings.writes:
         return Change("", (), result=None)
@@ -303,20 +316,20 @@ def look_again(state: State, integration_id: str, external_id: str, at_s: float)
     return Hinted(integration_id, external_id, hint)
 
 
-def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
+def adopt(lens: Lens, link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     """Join a pending link to a record that carries its correlation id."""
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     settled: dict[str, Halves] = {}
-    for field in SYNCED_FIELDS:
-        raw = mapping.raw_of(field, seen.columns)
+    for field in lens.fields:
+        raw = lens.raw_of(field, seen.columns)
         sent = [one.sent[field] for one in reversed(attempts) if field in one.sent]
         if not sent:
             continue
         value = next(
-            (one for one in sent if mapping.shows(field, raw, one)), sent[0]
+            (one for one in sent if lens.shows(field, raw, one)), sent[0]
         )  # any of the attempts may have made it
-        untouched = seen.mod_count == 0 or mapping.shows(field, raw, value)
-        settled[field] = Halves(value, raw if untouched else mapping.raw_as_written(field, value))
+        untouched = seen.mod_count == 0 or lens.shows(field, raw, value)
+        settled[field] = Halves(value, raw if untouched else lens.written(field, value))
     return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
 
@@ -327,16 +340,17 @@ def settle(state: State, at_s: float, name: str, number: int, echo: Observation,
         return NOTHING
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     sent = link.in_flight.sent
-    halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
+    lens = lens_of(integration.settings)
+    halves = {field: Halves(value, lens.raw_of(field, echo.columns)) for field, value in sent.items()}
     unseen = _writes_between(link.in_flight, echo)
     settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s, unseen)
-    after = links.after_settled(link, settled, state.position + 1, at_s)
+    after = links.after_settled(link, settled, state.position + 1, at_s, lens)
     events: list[Event] = [settled]
     if integration.settings.runs:  # else the fold leaves the link marked for the time when it runs again
         merged, fields = plan(after, incident, integration, state, at_s)
         if merged.decided or merged.conflicts or fields:
             events.append(merged)
-    changed = tuple(field for field in sent if not _is_kept(link, link.in_flight, field, halves[field].external))
+    changed = tuple(field for field in sent if not _is_kept(lens, link, link.in_flight, field, halves[field].external))
     if changed:
         words = ", ".join(f"{field} {sent[field]!r} became {_shown(halves[field].external)}" for field in changed)
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
@@ -351,14 +365,14 @@ def _writes_between(attempt: Attempt, echo: Observation) -> int:
     return max(0, echo.mod_count - attempt.read_count - 1)
 
 
-def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
+def _is_kept(lens: Lens, link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
     """The echo shows what was sent, or what a column limit left of it; what stood there before is no cut."""
     sent = attempt.sent[field]
-    shown = mapping.meaning(field, raw, sent)
-    if shown == sent or not mapping.shows(field, raw, sent):
+    shown = lens.meaning(field, raw, sent)
+    if shown == sent or not lens.shows(field, raw, sent):
         return shown == sent
     base = link.base.get(field, FieldBase())
-    was_cut = base.platform != shown and isinstance(base.platform, str) and mapping.shows(field, raw, base.platform)
+    was_cut = base.platform != shown and isinstance(base.platform, str) and lens.shows(field, raw, base.platform)
     return raw != attempt.before.get(field) or was_cut
 
 
@@ -378,12 +392,13 @@ def fail(
         return NOTHING
     stream = _stream(state.integrations[link.integration_id])
     attempt = link.in_flight
-    if outcome != "refused":
+    if outcome != "refused" or not attempt.sent:  # what it carried is mapped elsewhere by now
         return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=outcome == "ambiguous"),), result=None)
     if len(attempt.sent) > 1 if attempt.kind == "update" else "assigned_to" in attempt.sent:
         apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
         return Change(stream, (apart,), result=None)
-    fields = SYNCED_FIELDS if attempt.kind == "create" else tuple(attempt.sent)
+    lens = lens_of(state.integrations[link.integration_id].settings)
+    fields = lens.fields if attempt.kind == "create" else tuple(attempt.sent)
     return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
 
 

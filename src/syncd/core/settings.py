@@ -34,7 +34,6 @@ TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
     "poll_interval",
     "closed_policy",
-    "field_mapping",
     "status_mapping",
     "reconcile_schedule",
 )

@@ -9,8 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncd.core import mapping
-from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
+from syncd.core.lens import Lens, lens_of
+from syncd.core.model import Failure, Integration, Link
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
 from syncd.core.views import Time, optional_time
@@ -180,7 +180,7 @@ def _reasons(
         )
     if parked := sum(link.state == "parked" for link in links):
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
-    degraded += _unmapped(links)
+    degraded += _unmapped(links, lens_of(settings))
     return paused, down, degraded
 
 
@@ -198,14 +198,14 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _unmapped(links: list[Link]) -> Iterator[str]:
+def _unmapped(links: list[Link], lens: Lens) -> Iterator[str]:
     """Values without a mapping are left alone on both sides, and shown here, with an incident to look at."""
     found: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
     for link in links:
         if link.observed is not None:
-            for field in SYNCED_FIELDS:
-                raw = mapping.unmapped(field, link.observed.columns)
+            for field in lens.fields:
+                raw = lens.unmapped(field, link.observed.columns)
                 if raw:
                     found[field, raw] += 1
                     example.setdefault((field, raw), link.incident_id)

@@ -155,6 +155,22 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
         "integration field-ownership delete prod-snow title",
         [("DELETE", f"{SNOW}/field-ownership/title", {}, None)],
     ),
+    ("integration field-mapping list prod-snow", [("GET", f"{SNOW}/field-mapping", {}, None)]),
+    (
+        "integration field-mapping set prod-snow service --external-field u_service --transform upper",
+        [
+            (
+                "PUT",
+                f"{SNOW}/field-mapping/service",
+                {},
+                {"external_field": "u_service", "direction": "bidirectional", "transform": "upper"},
+            )
+        ],
+    ),
+    (
+        "integration field-mapping delete prod-snow service",
+        [("DELETE", f"{SNOW}/field-mapping/service", {}, None)],
+    ),
     ("conflict list", [("GET", f"{V1}/conflicts", {"status": "pending", "limit": "100"}, None)]),
     (
         "conflict list --integration prod-snow --incident INC-1 --status all",
@@ -275,7 +291,6 @@ NOT_IN_THIS_VERSION = [
     "watch",
     "incident explain",
     "integration import",
-    "integration field-mapping",
     "integration reconcile history",
     "integration reconcile schedule",
     "journal replay",

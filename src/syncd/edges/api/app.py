@@ -24,6 +24,7 @@ from syncd.edges.api import (
     docs_page,
     examination,
     examples,
+    field_mapping,
     incidents,
     integrations,
     links,
@@ -48,7 +49,7 @@ BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
 _NOT_YET = re.compile(
-    r"/api/v1/(integrations/[^/]+/(import|field-mapping(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule))"
+    r"/api/v1/(integrations/[^/]+/(import|reconcile/(history(/[^/]+)?|schedule))"
     r"|incidents/[^/]+/explain|events)|/metrics"
 )
 
@@ -118,7 +119,17 @@ def build_quart(desk: Desk) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is no answer to a script
     routes = Routes(app)
     _add_health(routes, desk)
-    for part in (incidents, integrations, examination, links, ownership, conflicts, dead_letters, tokens):
+    for part in (
+        incidents,
+        integrations,
+        examination,
+        field_mapping,
+        links,
+        ownership,
+        conflicts,
+        dead_letters,
+        tokens,
+    ):
         part.add_routes(routes, desk)
     routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
     _add_description(routes)
