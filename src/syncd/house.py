@@ -13,6 +13,7 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.narrator import narrate
 from syncd.actors.roster import Roster, Running
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
+from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.state import State
 from syncd.credentials import Vault
@@ -78,6 +79,7 @@ class House:
             self.seams.clock,
             rate=settings.rate_limit,
             concurrency=settings.max_concurrency,
+            columns=lens_of(settings).columns,
         )
 
     def _examine(self, integration: Integration, writes: bool) -> Examination:

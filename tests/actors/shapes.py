@@ -217,7 +217,7 @@ SHAPES = (
     Shape(
         "reassign rule",
         _reassigned,
-        letters=(Letter(("status",), "refused", "Abort changes on group", "correct the record"),),
+        letters=(Letter(("status",), "refused", "Abort changes on group", "takes only members"),),
         defaults=lambda world: {"resolve": {**CLOSE, "assignment_group": _group(world)}},
     ),
     Shape(

@@ -10,6 +10,7 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.reading import Reader
 from syncd.core.model import Cursor, Hint, Observation, SeenNote
+from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
 from tests.actors.stage import (
@@ -276,6 +277,9 @@ class DeletedMeanwhile:
     async def query_faults(self) -> list[str]:
         await self._delete()
         return []
+
+    async def find_person(self, text: str) -> Person:
+        raise AssertionError("a reader looks nobody up")
 
     async def probe(self) -> None:
         await self._delete()

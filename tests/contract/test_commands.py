@@ -51,6 +51,9 @@ LINES = [
     "integration links prod",
     "integration webhook-script prod",
     "integration rotate-secret other",
+    "integration field-mapping set prod service --external-field u_service",
+    "integration field-mapping list prod",
+    "integration field-mapping delete prod service",
     "integration reconcile prod --auto-heal",
     "integration field-ownership set prod severity --owner platform --priority 10",
     "integration field-ownership set prod work_notes --owner external --priority 5 --exclusive",
@@ -110,7 +113,6 @@ REFUSED = [
 ]
 NOT_YET = [
     "integration import prod",
-    "integration field-mapping list prod",
     "integration reconcile prod",
     "integration reconcile prod --dry-run",
     "integration reconcile prod --auto-heal --force",

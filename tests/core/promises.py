@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from msgspec import UNSET
 
-from syncd.core import mapping
 from syncd.core.deciding import plan
 from syncd.core.events import DeadLettered, Event, Merged
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.model import SYNCED_FIELDS, Half, Incident, Link
 from syncd.core.outbox import next_entries
 from syncd.core.queues import AGED_S, Outbox
@@ -89,7 +89,7 @@ class Ledger:
         link = state.links.get(state.link_of_record.get((INTEGRATION, external_id), ""))
         if not self.holds or since is None or link is None or not isinstance(value, str):
             return
-        is_unchanged = mapping.meaning(field, link.base[field].external) == value
+        is_unchanged = DEFAULT_LENS.meaning(field, link.base[field].external) == value
         if is_unchanged or self._on_record(state, link.incident_id, field, value, since):
             return
         if was(self.on_platform.get((link.incident_id, field), []), since, lambda held: is_cut(held, value)):

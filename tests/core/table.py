@@ -3,8 +3,9 @@
 import math
 from typing import Final
 
-from syncd.core import mapping
 from syncd.core.hints import Webhook
+from syncd.core.lens import DEFAULT_LENS
+from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import SYNCED_FIELDS, Observation
 from tests.core.promises import TITLE_COLUMN_LETTERS, Ledger
 
@@ -15,6 +16,8 @@ START_S: Final = 1_790_000_000.0
 PRIORITY_OF: Final = {
     "11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5",
 }  # fmt: skip
+
+PEOPLE: Final = {"": ("", ""), "p1": ("ann", "ann@example.com"), "p2": ("ben", "")}
 
 
 class Refused(Exception):
@@ -36,7 +39,7 @@ class Table:
         row = self.rows[external_id]
         return Observation(
             external_id=external_id,
-            columns={name: row[name] for name in mapping.READ_COLUMNS if name in row},
+            columns={name: row[name] for name in READ_COLUMNS if name in row},
             number=row["number"],
             mod_count=int(row["sys_mod_count"]),
             updated_at_s=float(row["sys_updated_on"]),
@@ -55,6 +58,8 @@ class Table:
             raise Refused
         after["short_description"] = after.get("short_description", "")[:TITLE_COLUMN_LETTERS]
         after["priority"] = PRIORITY_OF[after.setdefault("impact", "2") + after.setdefault("urgency", "2")]
+        person = after.setdefault("assigned_to", "")
+        after["assigned_to.user_name"], after["assigned_to.email"] = PEOPLE[person]
         if before and after == before:
             return
         stamp = str(math.floor(self.now_s + self.skew_s))
@@ -65,9 +70,9 @@ class Table:
         count = int(after["sys_mod_count"]) + 1
         self.rows[external_id] = after | {"sys_mod_count": str(count), "sys_updated_on": stamp, "sys_updated_by": by}
         for field in SYNCED_FIELDS:
-            raw, value = mapping.raw_of(field, before), mapping.raw_of(field, after)
+            raw, value = DEFAULT_LENS.raw_of(field, before), DEFAULT_LENS.raw_of(field, after)
             if before and raw == value:
                 continue
-            self.ledger.stored(external_id, field, mapping.meaning(field, value), is_ours=by == ACCOUNT)
+            self.ledger.stored(external_id, field, DEFAULT_LENS.meaning(field, value), is_ours=by == ACCOUNT)
         operation = "update" if before else "insert"
         self.hooks.append(Webhook(sys_id=external_id, operation=operation, sys_mod_count=count, updated_by=by))

@@ -9,20 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.mapping import (
     PRIORITY_OF_PAIR,
     canonical_text,
     canonical_title,
     close_data,
-    get,
-    meaning,
-    put,
-    raw_as_written,
-    raw_of,
     transition_defaults,
-    unmapped,
 )
-from syncd.core.model import SEVERITIES, STATUSES, TITLE_LETTERS_MAX
+from syncd.core.model import SEVERITIES, STATUSES, SYNCED_FIELDS, TITLE_LETTERS_MAX
 
 # ServiceNow's own tables, written down a second time: docs/servicenow.md, "States" and "Priority".
 MATRIX: Final = {"11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5"}
@@ -42,6 +37,8 @@ PRIORITIES: Final = ("1", "2", "3", "4", "5", "0", "6", "")
 DIGITS: Final = ("1", "2", "3", "")
 
 Columns = dict[str, str]
+get, put, meaning, raw_of = DEFAULT_LENS.get, DEFAULT_LENS.put, DEFAULT_LENS.meaning, DEFAULT_LENS.raw_of
+unmapped, written = DEFAULT_LENS.unmapped, DEFAULT_LENS.written
 
 
 def records() -> Iterator[Columns]:
@@ -126,8 +123,8 @@ def test_an_unknown_state_says_nothing_and_is_shown_to_a_person() -> None:
 
 
 def test_what_is_absent_is_neither_empty_nor_unmapped() -> None:
-    assert get({}) == {"title": UNSET, "description": UNSET, "severity": UNSET, "status": UNSET}
-    assert all(unmapped(field, {}) is None for field in ("title", "description", "severity", "status"))
+    assert get({}) == dict.fromkeys(SYNCED_FIELDS, UNSET)
+    assert all(unmapped(field, {}) is None for field in SYNCED_FIELDS)
     assert get({"description": ""})["description"] == ""
 
 
@@ -140,14 +137,14 @@ def test_leaving_hold_clears_its_reason_and_staying_keeps_it() -> None:
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_the_raw_status_of_a_new_write_means_that_status(status: str) -> None:
-    assert meaning("status", raw_as_written("status", status)) == status
+    assert meaning("status", written("status", status)) == status
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_the_raw_severity_of_a_new_write_is_what_servicenow_derives(severity: str) -> None:
     columns = put({"severity": severity}, {})
-    assert raw_as_written("severity", severity) == MATRIX[columns["impact"] + columns["urgency"]]
-    assert meaning("severity", raw_as_written("severity", severity)) == severity
+    assert written("severity", severity) == MATRIX[columns["impact"] + columns["urgency"]]
+    assert meaning("severity", written("severity", severity)) == severity
 
 
 @given(st.text())

@@ -6,6 +6,7 @@ from msgspec import UNSET
 from syncd.core import sending
 from syncd.core.deciding import merge_link
 from syncd.core.events import IncidentEdited
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.model import Attempt, Halves, Link, Observation
 from tests.core.promises import INTEGRATION
 from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, read, settle, the_link
@@ -228,9 +229,9 @@ def test_an_answer_is_stale_only_with_a_lower_count_and_an_earlier_question(
 def test_only_what_a_mapped_column_shows_is_news() -> None:
     before = Observation("r", {"state": "1", "close_notes": ""}, mod_count=1)
     link = Link("l", INTEGRATION, "INC-1", 0.0, observed=before)
-    assert not sending.news(link, Observation("r", {"state": "1", "close_notes": "x"}, mod_count=2))
-    assert sending.news(link, Observation("r", {"state": "2"}, mod_count=1))
-    assert sending.news(link, Observation("r", {}, mod_count=1))
+    assert not sending.news(DEFAULT_LENS, link, Observation("r", {"state": "1", "close_notes": "x"}, mod_count=2))
+    assert sending.news(DEFAULT_LENS, link, Observation("r", {"state": "2"}, mod_count=1))
+    assert sending.news(DEFAULT_LENS, link, Observation("r", {}, mod_count=1))
 
 
 def test_the_correlation_id_names_integration_and_incident() -> None:

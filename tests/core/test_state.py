@@ -35,7 +35,7 @@ from syncd.core.model import (
 from tests.core.promises import INTEGRATION
 from tests.core.world import KINDS, RARE_KINDS, SETTINGS, World
 
-indexes = st.integers(0, 11)
+indexes = st.integers(0, 14)
 acts = st.lists(st.tuples(st.sampled_from(KINDS), indexes, indexes), max_size=60)
 rare_acts = st.lists(st.tuples(st.sampled_from(KINDS + RARE_KINDS), indexes, indexes), max_size=60)
 skews = st.sampled_from((0.0, 37.0, -600.0))

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import hints, mapping, ownership, sending, verdicts
+from syncd.core import hints, ownership, sending, verdicts
 from syncd.core.conflicts import sides_now
 from syncd.core.deciding import merge_link, open_links
 from syncd.core.events import (
@@ -28,6 +28,7 @@ from syncd.core.events import (
     Record,
 )
 from syncd.core.fold import evolve
+from syncd.core.lens import DEFAULT_LENS
 from syncd.core.model import (
     SYNCED_FIELDS,
     Attempt,
@@ -41,6 +42,7 @@ from syncd.core.model import (
 )
 from syncd.core.outbox import due_links, next_due_at_s
 from syncd.core.parking import park, release
+from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.core.state import State
 from tests.core.promises import INTEGRATION, check_work_lists, is_cut
@@ -56,7 +58,7 @@ SETTINGS: Final = Settings(
     organization_id=ORGANIZATION, name="Production", handle="prod", base_url="https://x.service-now.com"
 )
 
-PLATFORM_EDITS: Final[tuple[tuple[str, str], ...]] = (
+PLATFORM_EDITS: Final[tuple[tuple[str, str | None], ...]] = (
     ("title", "Mail is down in all of Europe"),
     ("title", "VPN"),
     ("description", "since noon"),
@@ -67,6 +69,10 @@ PLATFORM_EDITS: Final[tuple[tuple[str, str], ...]] = (
     ("status", "resolved"),
     ("status", "open"),
     ("status", "closed"),
+    ("assigned_to", "ann@example.com"),
+    ("assigned_to", "ben"),
+    ("assigned_to", "nobody"),
+    ("assigned_to", None),
 )
 AGENT_EDITS: Final[tuple[Columns, ...]] = (
     {"short_description": "Printer"},
@@ -81,7 +87,11 @@ AGENT_EDITS: Final[tuple[Columns, ...]] = (
     {"state": "42"},
     {"u_other": "x"},
     {"u_other": "y"},
+    {"assigned_to": "p1"},
+    {"assigned_to": "p2"},
+    {"assigned_to": ""},
 )
+KNOWN_PEOPLE: Final = {"ann@example.com": Person("p1"), "ben": Person("p2"), "nobody": Person(problem="nobody")}
 FATES: Final[tuple[Fate, ...]] = ("ok", "ok", "ok", "ok", "lost", "dropped", "late", "unavailable")
 WAITS_S: Final = (0.2, 2.0, 7.0, 30.0, 130.0)
 KINDS: Final = (
@@ -200,10 +210,12 @@ class World(Table):
         known = seen.columns if seen is not None else {}
         self.store(external_id, attempt.columns, ACCOUNT)
         for field in attempt.sent:
-            raw = mapping.raw_of(field, before)
-            is_race = raw != mapping.raw_of(field, known)  # no conditional write: an edit since the read is not seen
-            if raw != mapping.raw_of(field, self.rows[external_id]) and not is_race:
-                self.ledger.replaced_there(self.state, external_id, field, mapping.meaning(field, raw))
+            raw = DEFAULT_LENS.raw_of(field, before)
+            is_race = raw != DEFAULT_LENS.raw_of(
+                field, known
+            )  # no conditional write: an edit since the read is not seen
+            if raw != DEFAULT_LENS.raw_of(field, self.rows[external_id]) and not is_race:
+                self.ledger.replaced_there(self.state, external_id, field, DEFAULT_LENS.meaning(field, raw))
         return external_id
 
     def _name(self, kind: str) -> str:
@@ -233,7 +245,8 @@ class World(Table):
     def _declare(self, a: int, b: int) -> None:
         severity: tuple[Severity, ...] = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
         title = ("Mail", "Mail is down in all of Europe", "VPN")[b % 3]
-        self.step(IncidentDeclared(self._name("INC-"), title, severity[a % 4]), by="ann")
+        assignee = (None, None, "ben", "nobody")[b // 3 % 4]
+        self.step(IncidentDeclared(self._name("INC-"), title, severity[a % 4], assigned_to=assignee), by="ann")
 
     def _platform_edit(self, a: int, b: int) -> None:
         incident = pick(list(self.state.incidents.values()), a)
@@ -333,14 +346,16 @@ class World(Table):
     def _prepared(self, one: Sending) -> Attempt | None:
         name, row, found, offset = one.link_id, one.row, one.found, Offset(self.skew_s, 0.5)
         if row is not None:
-            return self.decide(lambda state, at_s: sending.prepare_update(state, at_s, name, row, one.asked, offset))
+            return self.decide(
+                lambda state, at_s: sending.prepare_update(state, at_s, name, row, one.asked, offset, KNOWN_PEOPLE)
+            )
         if found is not None:
             return self.decide(
                 lambda state, at_s: sending.settle_lookup(
-                    state, at_s, name, found, at_s + 5, offset, looked_at_s=one.begun_s
+                    state, at_s, name, found, at_s + 5, offset, KNOWN_PEOPLE, looked_at_s=one.begun_s
                 )
             )
-        return self.decide(lambda state, at_s: sending.prepare_create(state, at_s, name))
+        return self.decide(lambda state, at_s: sending.prepare_create(state, at_s, name, KNOWN_PEOPLE))
 
     def _request(self, one: Sending, attempt: Attempt) -> None:
         external_id = one.row.external_id if one.row is not None else ""
@@ -506,7 +521,7 @@ class World(Table):
                 continue
             incident, row = self.state.incidents[link.incident_id], self.rows[link.external_id]
             for field in SYNCED_FIELDS:
-                value, shown = incident.value(field) or "", mapping.meaning(field, mapping.raw_of(field, row))
+                value, shown = incident.value(field) or "", DEFAULT_LENS.meaning(field, DEFAULT_LENS.raw_of(field, row))
                 is_listed = (
                     isinstance(shown, UnsetType)
                     or is_cut(value, shown)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.model import Cursor, Note, Observation, SeenNote
+from syncd.core.people import Person
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
 from syncd.core.state import State
@@ -115,6 +116,10 @@ class External(Protocol):
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
+        ...
+
+    async def find_person(self, text: str) -> Person:
+        """Whom an e-mail address or a user name belongs to, or why nobody can be chosen."""
         ...
 
     async def create(self, columns: Mapping[str, str]) -> Observation:

@@ -4,7 +4,7 @@ In order for each link, which is written by one task at a time, and in parallel 
 is due is in State; what to send is decided on the fresh read (``core.sending``).
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -12,6 +12,7 @@ import trio
 
 from syncd.actors.containment import AGAIN_AFTER_S
 from syncd.actors.doorbell import Doorbell
+from syncd.actors.people import People
 from syncd.actors.ports import External, Journal
 from syncd.actors.reading import Reader
 from syncd.core import sending, worknotes
@@ -19,6 +20,7 @@ from syncd.core.backoff import delay_s
 from syncd.core.events import Change
 from syncd.core.model import Attempt, Failure, Link, NoteAttempt, NoteEntry, Observation
 from syncd.core.outbox import due_links, due_note, next_due_at_s
+from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import ExternalFailed, Outcome
 from syncd.seams import Clock, Ids
@@ -51,6 +53,7 @@ class Sender:
         self._reader = reader
         self._breaker = reader.breaker
         self._containment = reader.containment
+        self._people = People(external, reader.breaker)
         self._clock = clock
         self._ids = ids
         self._bell = bell
@@ -126,6 +129,7 @@ class Sender:
         """Write a link on a read that is fresh at the moment of sending: what waited for its turn is read again."""
         try:
             async with self._breaker.turn(waits=False):
+                people = await self._assignee(link, seen) if seen is not None else {}
                 if seen is not None and trio.current_time() - read_at > FRESH_S:
                     asked = self._journal.state.position
                     rows = await self._breaker.made(partial(self._external.read, [link.external_id]))
@@ -133,29 +137,39 @@ class Sender:
                 if seen is None:
                     words = "ServiceNow does not show this record: deleted there, or hidden from our account"
                     raise ExternalFailed("gone", words, status=404)
-                attempt = await self._prepared(link, seen, asked)
+                attempt = await self._prepared(link, seen, asked, people)
                 if attempt is not None:
                     await self._send(link, attempt)
         except ExternalFailed as error:
             await self._postpone(link, error)
 
-    async def _prepared(self, link: Link, seen: Observation, asked: int) -> Attempt | None:
+    async def _prepared(
+        self, link: Link, seen: Observation, asked: int, people: Mapping[str, Person]
+    ) -> Attempt | None:
         offset = self._external.offset
         return await self._journal.transact(
-            lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset),
+            lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset, people),
             by=self._by,
             trace=_trace(link),
         )
+
+    async def _assignee(self, link: Link, seen: Observation | None) -> Mapping[str, Person]:
+        """Look up whom the record is to be assigned to, if it may have to be written now."""
+        text = sending.name_to_find(self._journal.state, link.id, seen)
+        if text is None:
+            return {}
+        return {text: await self._people.find(text)}
 
     async def _create(self, link: Link) -> None:
         """POST a record, or, when an earlier POST had no clear outcome, look for what it may have made."""
         try:
             async with self._breaker.turn():
+                people = await self._assignee(link, None)
                 if sending.looks_up(self._journal.state.links.get(link.id, link)):
-                    attempt = await self._looked_up(link)
+                    attempt = await self._looked_up(link, people)
                 else:
                     attempt = await self._journal.transact(
-                        lambda state, at_s: sending.prepare_create(state, at_s, link.id),
+                        lambda state, at_s: sending.prepare_create(state, at_s, link.id, people),
                         by=self._by,
                         trace=_trace(link),
                     )
@@ -232,7 +246,7 @@ class Sender:
         """When to look again for what may have arrived."""
         return self._clock.now_s() + LOOKUP_AFTER_S[min(tries, len(LOOKUP_AFTER_S) - 1)]
 
-    async def _looked_up(self, link: Link) -> Attempt | None:
+    async def _looked_up(self, link: Link, people: Mapping[str, Person]) -> Attempt | None:
         looked_at_s = self._clock.now_s()
         found = await self._breaker.made(lambda: self._external.with_correlation(sending.correlation_id(link)))
         offset = self._external.offset
@@ -240,7 +254,7 @@ class Sender:
         next_at_s = self._look_again_at_s(tries)
         return await self._journal.transact(
             lambda state, at_s: sending.settle_lookup(
-                state, at_s, link.id, found, next_at_s, offset, looked_at_s=looked_at_s
+                state, at_s, link.id, found, next_at_s, offset, people, looked_at_s=looked_at_s
             ),
             by=self._by,
             trace=_trace(link),

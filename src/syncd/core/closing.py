@@ -8,29 +8,30 @@ it, and ServiceNow's own auto-close does the rest. Both end in rest: nothing is 
 from collections.abc import Mapping
 from typing import Final
 
-from syncd.core import mapping
 from syncd.core.events import ClosingLearned, DifferenceAccepted, Event, LinkParked, NoteAdded, SendFailed
+from syncd.core.lens import Lens, lens_of
 from syncd.core.model import Attempt, Failure, Halves, Incident, Integration, Link, Observation
 from syncd.core.state import State
 
 SHUT: Final = frozenset({"closed", "canceled"})
-RESOLVED, CLOSED, IN_PROGRESS = "6", "7", "2"
+RESOLVED, CLOSED, CANCELED, IN_PROGRESS = "6", "7", "8", "2"
+SHUT_STATES: Final = frozenset({CLOSED, CANCELED})
 DROPPED: Final = Failure("refused", "ServiceNow answered success and changed nothing", status=200)
 VALUE_LETTERS_MAX: Final = 2000
 
 
 def is_shut(record: Mapping[str, str]) -> bool:
     """The record is closed or cancelled."""
-    return mapping.meaning("status", mapping.raw_of("status", record)) in SHUT
+    return record.get("state") in SHUT_STATES
 
 
-def is_dropped(attempt: Attempt, echo: Observation) -> bool:
+def is_dropped(lens: Lens, attempt: Attempt, echo: Observation) -> bool:
     """ServiceNow answered success and changed nothing, where each of the fields was to change."""
     if echo.mod_count is None or echo.mod_count != attempt.read_count:
         return False
-    raws = {field: mapping.raw_of(field, echo.columns) for field in attempt.sent}
+    raws = {field: lens.raw_of(field, echo.columns) for field in attempt.sent}
     return all(
-        raw == attempt.before.get(field) and mapping.meaning(field, raw) != attempt.sent[field]
+        raw == attempt.before.get(field) and lens.meaning(field, raw, attempt.sent[field]) != attempt.sent[field]
         for field, raw in raws.items()
     )
 
@@ -89,7 +90,8 @@ def _late_edit(
     policy = integration.settings.closed_policy
     if policy == "note":
         seen = link.observed.columns if link.observed is not None else {}
-        halves = {field: Halves(value, mapping.raw_of(field, seen)) for field, value in attempt.sent.items()}
+        lens = lens_of(integration.settings)
+        halves = {field: Halves(value, lens.raw_of(field, seen)) for field, value in attempt.sent.items()}
         name = f"note-{integration.id.removeprefix('int_')}-late-{attempt.number}"
         told = NoteAdded(incident.id, name, _in_words(attempt, incident), "syncd", only_to=integration.id)
         return again, DifferenceAccepted(link.id, halves, "told-in-a-note"), told

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, UnsetType
 
-from syncd.core import mapping
+from syncd.core.lens import lens_of
 from syncd.core.letters import columns_for
 from syncd.core.model import Conflict, Strategy
 from syncd.core.state import State, link_id
@@ -128,7 +128,8 @@ def _would_write(state: State, one: Conflict) -> WouldWrite:
 def sides_now(state: State, one: Conflict) -> tuple[str | None, str | None]:
     """What both sides of a pending conflict hold at this moment, in platform terms; its merge may not have seen it."""
     link = state.links[link_id(one.integration_id, one.incident_id)]
-    raw = mapping.raw_of(one.field, link.observed.columns if link.observed is not None else {})
-    external = mapping.meaning(one.field, raw)
+    lens, said = lens_of(state.integrations[one.integration_id].settings), state.incidents[one.incident_id]
+    raw = lens.raw_of(one.field, link.observed.columns if link.observed is not None else {})
+    external = lens.meaning(one.field, raw, said.value(one.field) or "")
     shown = one.external if isinstance(external, UnsetType) else external  # hidden for a while: nobody knows better
     return state.incidents[one.incident_id].value(one.field) or "", shown

@@ -11,12 +11,12 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from syncd.core import links, mapping
+from syncd.core import links
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
+from syncd.core.lens import Lens, lens_of
 from syncd.core.merge import HELD, Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import (
-    SYNCED_FIELDS,
     Attempt,
     Conflict,
     FieldBase,
@@ -42,24 +42,20 @@ def policy_for(integration: Integration, field: str, base: FieldBase, waiting: C
     settings, rule = integration.settings, rule_of(integration, field)
     always = waiting is not None or settings.conflict_window == "always"
     again = len(base.put_backs) == links.PUT_BACKS_MAX and at_s - base.put_backs[0] < PUT_BACKS_S
+    direction = next((one.direction for one in settings.field_mapping if one.field == field), "bidirectional")
     return Policy(
         owner=rule.owner,
         priority=rule.priority,
         strategy=settings.conflict_strategy,
         window_s=math.inf if always else duration_s(settings.conflict_window),
-        inbound=settings.reads,
-        outbound=settings.writes,
+        inbound=settings.reads and direction != "outbound",
+        outbound=settings.writes and direction != "inbound",
         exclusive=rule.exclusive,
         is_worn=again or (waiting is not None and waiting.reason == "put-back-too-often"),
     )
 
 
-def shown_as(sent: str, shown: Half) -> bool:
-    """``shown`` is ``sent``, or what a column limit left of it."""
-    return isinstance(shown, str) and (shown == sent or (shown != "" and sent.startswith(shown)))
-
-
-def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str | None:
+def late_write(lens: Lens, link: Link, field: str, raw: Half, account: str, now: str) -> str | None:
     """What we had sent, if ``raw`` is what an attempt of ours without a known outcome made: a late write, not an edit.
 
     ``now``: the platform's value, in doubt the one that was sent.
@@ -68,9 +64,8 @@ def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str
     if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
         return None
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
-    shown = mapping.meaning(field, raw)
     landed = [one for one in attempts if field in one.sent and _lands_in(one, edited or ANY_TIME)]
-    sent = [one.sent[field] for one in reversed(landed) if shown_as(one.sent[field], shown)]
+    sent = [one.sent[field] for one in reversed(landed) if lens.shows(field, raw, one.sent[field])]
     return now if now in sent else sent[0] if sent else None
 
 
@@ -92,10 +87,11 @@ def plan(
     conflicts: list[Conflict] = []
     to_write: list[str] = []
     number = state.last_number
-    for field in SYNCED_FIELDS:
+    lens = lens_of(integration.settings)
+    for field in lens.fields:
         base = link.base.get(field, FieldBase())
-        raw = mapping.raw_of(field, seen.columns)
-        platform, external, halves = _sides(link, incident, field, base, raw, integration.account)
+        raw = lens.raw_of(field, seen.columns)
+        platform, external, halves = _sides(lens, link, incident, field, base, raw, integration.account)
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
         value: str | UnsetType = UNSET
@@ -116,20 +112,24 @@ def plan(
 
 
 def _sides(
-    link: Link, incident: Incident, field: str, base: FieldBase, raw: Half, account: str
+    lens: Lens, link: Link, incident: Incident, field: str, base: FieldBase, raw: Half, account: str
 ) -> tuple[Seen, Seen, Halves]:
     """Both sides of a field in platform terms, and the halves they are compared with."""
     half_platform, half_external = base.platform, base.external
     now = incident.value(field) or ""
     if raw != half_external and not isinstance(half_external, UnsetType):
-        sent = late_write(link, field, raw, account, now)
+        sent = late_write(lens, link, field, raw, account, now)
         if sent is not None:  # if the platform has moved on since that attempt, its value must be written again
             half_platform, half_external = now if sent == now else UNSET, raw
     stamp = incident.stamps.get(field, Stamp(incident.created_at_s, incident.updated_by))
     platform = Seen(half_platform, now, Span(stamp.at_s, stamp.at_s, stamp.by))
+    known, external_now = lens.meaning(field, half_external, now), lens.meaning(field, raw, now)
+    if lens.is_unfilled(field, raw):  # nothing to take over: a first link fills it, else it is as it was
+        is_first = isinstance(half_platform, UnsetType) and isinstance(half_external, UnsetType)
+        known, external_now = UNSET if is_first else "", ""
     external = Seen(
-        mapping.meaning(field, half_external),
-        mapping.meaning(field, raw),
+        known,
+        external_now,
         base.edited or ANY_TIME,
         moved=raw != half_external,
     )

@@ -10,9 +10,8 @@ from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from syncd.core import mapping
-from syncd.core.deciding import shown_as
 from syncd.core.fold_links import CLOSE_DATA
+from syncd.core.lens import lens_of
 from syncd.core.model import (
     EDITABLE_FIELDS,
     SYNCED_FIELDS,
@@ -106,11 +105,17 @@ def explain(state: State, incident: Incident, field: str | None = None) -> Expla
     wanted = [one for one in EDITABLE_FIELDS if field in {None, one}]
     links = [state.links[name] for name in state.links_of.get(incident.id, ())]
     conflicts = [one for one in state.conflicts.values() if one.incident_id == incident.id]
-    synced = [one for one in wanted if one in SYNCED_FIELDS]
+    looked_at = [
+        _looked_at(state, link, incident, one, conflicts)
+        for one in wanted
+        for link in links
+        if one in lens_of(state.integrations[link.integration_id].settings).fields
+    ]
+    synced = {*SYNCED_FIELDS, *(one.name for one in looked_at)}
     return Explanation(
         incident.id,
-        [_explained(_looked_at(state, link, incident, one, conflicts)) for one in synced for link in links],
-        [_not_synced(incident, one) for one in wanted if one not in SYNCED_FIELDS],
+        [_explained(one) for one in looked_at],
+        [_not_synced(incident, one) for one in wanted if one not in synced],
     )
 
 
@@ -132,12 +137,14 @@ class _Field(Struct, frozen=True):
     stamp: Stamp
     conflict: Conflict | None
     letter: DeadLetter | None
+    is_cut: bool
     is_waiting: bool
     is_dirty: bool
 
 
 def _looked_at(state: State, link: Link, incident: Incident, name: str, conflicts: Sequence[Conflict]) -> _Field:
-    raw = UNSET if link.observed is None else mapping.raw_of(name, link.observed.columns)
+    lens, now = lens_of(state.integrations[link.integration_id].settings), incident.value(name) or ""
+    raw = UNSET if link.observed is None else lens.raw_of(name, link.observed.columns)
     about = [one for one in conflicts if (one.integration_id, one.field) == (link.integration_id, name)]
     letters = [one for one in state.letters_under(link.id) if name in one.fields or one.operation == "create"]
     return _Field(
@@ -145,12 +152,13 @@ def _looked_at(state: State, link: Link, incident: Incident, name: str, conflict
         link=link,
         integration=state.integrations[link.integration_id],
         base=link.base.get(name, FieldBase()),
-        now=incident.value(name) or "",
+        now=now,
         raw=raw,
-        shown=mapping.meaning(name, raw),
+        shown=lens.meaning(name, raw, now),
         stamp=incident.stamps.get(name, Stamp(incident.created_at_s, incident.updated_by)),
         conflict=about[-1] if about else None,
         letter=letters[-1] if letters else None,
+        is_cut=lens.shows(name, raw, now),
         is_waiting=(link.id, name) in state.waiting,
         is_dirty=link.id in state.dirty.get(link.integration_id, {}),
     )
@@ -234,7 +242,7 @@ def _standing_apart(one: _Field) -> Standing:
     if (one.base.platform, one.base.external) == (one.now, one.raw):  # both halves say so: it is settled
         if one.letter is not None:
             return "not-kept"
-        return "shortened" if shown_as(one.now, one.shown) else "accepted"
+        return "shortened" if one.is_cut else "accepted"
     outbox = one.link.outbox
     if one.is_dirty or outbox is None:
         return "to-be-decided" if one.is_dirty else "accepted"

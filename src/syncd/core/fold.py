@@ -10,9 +10,9 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_letters, fold_links, fold_notes
+from syncd.core import fold_letters, fold_links, fold_mapping, fold_notes
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
-from syncd.core.model import Hint, Incident, Settings, Stamp
+from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
 
@@ -58,7 +58,7 @@ def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None
         created_at_s=record.at_s,
         updated_at_s=record.at_s,
         updated_by=record.by,
-        stamps=dict.fromkeys(("title", "description", "severity", "status"), stamp),
+        stamps=dict.fromkeys(SYNCABLE_FIELDS, stamp),
         positions=(record.position,),
     )
     for integration in state.integrations_of(record.stream):
@@ -109,6 +109,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         instance=None if event.confirmed else before.instance,
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
     )
+    fold_mapping.remapped(state, record, event.integration_id, before.settings, event.settings)
     # Whatever was refused under the old settings may pass under the new ones.
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
     fold_letters.free(state, record, refused)

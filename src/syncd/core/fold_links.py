@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
+from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Link, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.outbox import next_entries
 from syncd.core.queues import Line, Outbox
@@ -18,6 +19,7 @@ from syncd.core.state import State
 from syncd.core.state import link_id as name_of
 from syncd.core.worknotes import maybe_there
 
+NULLABLE = frozenset({"assigned_to", "service", "resolution_code", "resolution_notes"})  # empty is null there
 CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
 
 
@@ -25,7 +27,9 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
     """Apply effective changes and make the incident's links dirty."""
     incident = state.incidents[incident_id]
     stamp = Stamp(record.at_s, record.by)
-    values: dict[str, object] = dict(changes)
+    values: dict[str, object] = {
+        field: value or None if field in NULLABLE else value for field, value in changes.items()
+    }
     state.incidents[incident_id] = replace(
         incident,
         **values,
@@ -146,9 +150,9 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     if link is None:
         link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
         link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
-    seen = event.observation
+    seen, lens = event.observation, lens_of(state.integrations[event.integration_id].settings)
     link = links.with_observation(
-        link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled
+        link, seen, record.position, event.offset_s, event.offset_error_s, lens, except_for=event.settled
     )
     link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined")
     put_link(
@@ -208,7 +212,9 @@ def difference_accepted(state: State, record: e.Record, event: e.DifferenceAccep
 
 
 def observed(state: State, record: e.Record, event: e.Observed) -> None:
-    link = links.after_observed(state.links[event.link_id], event, record.position)
+    link = state.links[event.link_id]
+    lens = lens_of(state.integrations[link.integration_id].settings)
+    link = links.after_observed(link, event, record.position, lens)
     state.links[link.id] = link
     stain(state, record, link.id)
     mark(state, record, link.incident_id)
@@ -249,7 +255,8 @@ def send_started(state: State, record: e.Record, event: e.SendStarted) -> None:
 
 def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
     before = state.links[event.link_id]
-    link = links.after_settled(before, event, record.position, record.at_s)
+    lens = lens_of(state.integrations[before.integration_id].settings)
+    link = links.after_settled(before, event, record.position, record.at_s, lens)
     put_link(state, link)
     state.link_of_record[link.integration_id, link.external_id] = link.id
     integration = state.integrations[link.integration_id]
@@ -297,8 +304,9 @@ def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -
     link = state.links.get(name_of(conflict.integration_id, conflict.incident_id))
     state.waiting.pop((name_of(conflict.integration_id, conflict.incident_id), conflict.field), None)
     if link is not None:
+        lens = lens_of(state.integrations[link.integration_id].settings)
         state.links[link.id] = links.after_verdict(
-            link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
+            lens, link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
         )
         stain(state, record, link.id)
     if not isinstance(event.value, UnsetType):

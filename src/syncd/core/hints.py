@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import mapping, worknotes
+from syncd.core import worknotes
 from syncd.core.beside import is_linked_beside, may_be_ours
 from syncd.core.events import (
     Change,
@@ -27,9 +27,9 @@ from syncd.core.events import (
     Observed,
     Swept,
 )
+from syncd.core.lens import lens_of
 from syncd.core.letters import has_maybe_created
 from syncd.core.model import (
-    SYNCED_FIELDS,
     Halves,
     Hint,
     Integration,
@@ -244,7 +244,7 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
             joined |= joins
             events += found
             fresh += bool(found)
-        elif not is_stale(link, seen, read.asked) and news(link, seen):
+        elif not is_stale(link, seen, read.asked) and news(lens_of(integration.settings), link, seen):
             events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
             fresh += 1
     taken = worknotes.taken_in(state, integration, _pairs(state, integration_id, events, read), read.notes, read.offset)
@@ -311,7 +311,7 @@ def _new_record(
     settings = integration.settings
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = _claimed(state, integration.id, seen)
-        return [adopt(own, seen, read.offset)] if own is not None else []
+        return [adopt(lens_of(settings), own, seen, read.offset)] if own is not None else []
     if may_be_ours(state, integration, seen):
         waits.add(seen.external_id)  # with its correlation id dropped: wait until that is known
         return []
@@ -346,7 +346,8 @@ def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:
 
 def bring_in(integration: Integration, seen: Observation, incident_id: str, offset: Offset) -> list[Event]:
     """A new incident for a record, both sides settled. What cannot be read gets the platform's own default."""
-    shown = mapping.get(seen.columns)
+    lens = lens_of(integration.settings)
+    shown = lens.get(seen.columns)
 
     def value(field: str, default: str) -> str:
         half = shown[field]
@@ -358,11 +359,11 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str, offs
         description=value("description", ""),
         severity=_severity(value("severity", "SEV-3")),
         status=_status(value("status", "open")),
+        assigned_to=value("assigned_to", "") or None,
+        service=(value("service", "") if "service" in shown else "") or None,
         origin=integration.id,
     )
-    settled = {
-        field: Halves(str(getattr(declared, field)), mapping.raw_of(field, seen.columns)) for field in SYNCED_FIELDS
-    }
+    settled = {field: Halves(getattr(declared, field) or "", lens.raw_of(field, seen.columns)) for field in lens.fields}
     name = link_id(integration.id, incident_id)
     joined = LinkJoined(name, integration.id, incident_id, seen, settled, offset.s, offset.error_s)
     return [declared, joined]
@@ -385,7 +386,7 @@ def join_pair(
         taken = f"{seen.number or seen.external_id} is linked to {other.incident_id} already"
         raise Exists(taken, hint=f"im integration unlink {integration.settings.handle} {other.incident_id}")
     joined = (
-        adopt(link, seen, offset)
+        adopt(lens_of(integration.settings), link, seen, offset)
         if link is not None
         else LinkJoined(name, integration_id, incident_id, seen, {}, offset.s, offset.error_s)
     )

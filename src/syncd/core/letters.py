@@ -11,6 +11,7 @@ from typing import Final
 
 from syncd.core import closing, mapping
 from syncd.core.events import Change, DeadLettered, DeadLetterRetried
+from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Failure, Incident, Integration, Link, Operation
 from syncd.core.state import State
 
@@ -19,10 +20,14 @@ RETRY_CAP_S: Final = 24 * 3600.0
 RETRIES_A_STEP: Final = 50
 CODES_SHOWN: Final = 20
 CODE_LETTERS_MAX: Final = 60
+RETRIED_KINDS: Final = frozenset({"refused", "unresolved-person"})
+GROUP_RULE: Final = "Abort changes on group"
 
 _REMEDY: Final = {
     "refused": "correct the record, the incident or the integration's settings, then retry this entry",
     "unconfirmed": "look for it in ServiceNow; if it is not there, retry this entry, else discard it",
+    "unresolved-person": "assign somebody whom ServiceNow knows by one e-mail address or user name, or correct the "
+    "person there and retry this entry; it is tried again by itself as well",
     "not-kept": "see what ServiceNow kept; edit the field again, or discard this entry to accept the difference",
 }
 
@@ -60,7 +65,7 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
         created_at_s=created_at_s,
         last_attempt_at_s=at_s,
         note_id=note_id,
-        retry_at_s=_retry_at_s(created_at_s, at_s) if failure.kind == "refused" else None,
+        retry_at_s=_retry_at_s(created_at_s, at_s) if failure.kind in RETRIED_KINDS else None,
     )
     return DeadLettered(letter, hold)
 
@@ -82,6 +87,11 @@ def _remedy(link: Link, failure: Failure, handle: str, close_codes: Sequence[str
         return (
             f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
             f"{link.incident_id} --resolution-code, or in external_defaults"
+        )
+    if GROUP_RULE in failure.detail:
+        return (
+            f'ServiceNow\'s rule "{GROUP_RULE}" takes only members of the assignment group: add the person to it or '
+            f"change the group there, or assign a member, with im incident update {link.incident_id} --assigned-to"
         )
     if "mandatory" in failure.detail:
         return "give the mandatory fields through external_defaults (im integration configure), then retry this entry"
@@ -122,7 +132,7 @@ def columns_for(
     fields: tuple[str, ...], incident: Incident, integration: Integration, record: mapping.Columns
 ) -> dict[str, str]:
     """The columns that make a record show the incident's present values of these fields."""
-    columns = mapping.put({field: incident.value(field) or "" for field in fields}, record)
+    columns = lens_of(integration.settings).put({field: incident.value(field) or "" for field in fields}, record)
     if "status" in fields:
         columns |= mapping.close_data(
             incident.status,

@@ -9,10 +9,9 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import mapping
 from syncd.core.events import FieldDecided, Merged, Observed, SendFailed, SendSettled, SendStarted
+from syncd.core.lens import Lens
 from syncd.core.model import (
-    SYNCED_FIELDS,
     UNSETTLED_ATTEMPTS_KEPT,
     Attempt,
     FieldBase,
@@ -55,6 +54,7 @@ def with_observation(
     position: int,
     offset_s: float,
     offset_error_s: float,
+    lens: Lens,
     *,
     except_for: Iterable[str] = (),
 ) -> Link:
@@ -63,9 +63,9 @@ def with_observation(
     span = edited_span(link, seen, offset_s, offset_error_s)
     before = link.observed.columns if link.observed is not None else {}
     ours = frozenset(except_for)
-    for field in SYNCED_FIELDS:
-        raw = mapping.raw_of(field, seen.columns)
-        if field not in ours and raw != mapping.raw_of(field, before):
+    for field in lens.fields:
+        raw = lens.raw_of(field, seen.columns)
+        if field not in ours and raw != lens.raw_of(field, before):
             base[field] = replace(base.get(field, FieldBase()), edited=span)
     count = link.known_count if seen.mod_count is None else max(link.known_count or 0, seen.mod_count)
     return replace(
@@ -78,9 +78,9 @@ def with_observation(
     )
 
 
-def after_observed(link: Link, event: Observed, position: int) -> Link:
+def after_observed(link: Link, event: Observed, position: int, lens: Lens) -> Link:
     """The link after a read that showed something new."""
-    return with_observation(link, event.observation, position, event.offset_s, event.offset_error_s)
+    return with_observation(link, event.observation, position, event.offset_s, event.offset_error_s, lens)
 
 
 def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
@@ -131,14 +131,14 @@ def _unsettled(link: Link, at_s: float | None = None) -> tuple[Attempt, ...]:
     return older[-UNSETTLED_ATTEMPTS_KEPT:]
 
 
-def after_settled(link: Link, event: SendSettled, position: int, at_s: float) -> Link:
+def after_settled(link: Link, event: SendSettled, position: int, at_s: float, lens: Lens) -> Link:
     """The link after a write that is known to have happened: the base moves to (value sent, value echoed)."""
     echo, known = event.observation, link.known_count
     is_older = known is not None and echo.mod_count is not None and echo.mod_count < known
     seen = (
         link  # a read has shown what came after this write
         if is_older
-        else with_observation(link, echo, position, event.offset_s, event.offset_error_s, except_for=event.halves)
+        else with_observation(link, echo, position, event.offset_s, event.offset_error_s, lens, except_for=event.halves)
     )
     return replace(
         with_halves(seen, event.halves, at_s, "delivered", rule="created" if link.state == "pending" else None),
@@ -213,13 +213,13 @@ def without_note(link: Link, note_id: str) -> Link:
     return replace(link, notes=tuple(entry for entry in link.notes if entry.note_id != note_id))
 
 
-def after_verdict(link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
+def after_verdict(lens: Lens, link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 
     Nobody wins (ignored): the difference is accepted on both halves. A refused write is tried again if it is to stand.
     """
     platform_now = incident.value(field) or ""
-    external_now = mapping.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
+    external_now = lens.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
     halves = Halves(
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,

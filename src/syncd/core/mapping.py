@@ -1,18 +1,18 @@
-"""The lens between a ServiceNow incident and the platform's fields (docs/sync.md, "Field mapping").
+"""How each field of the platform is read from a ServiceNow incident and written to it (docs/sync.md, "Field mapping").
 
 ``get`` reads a platform value out of a record, ``put`` says which columns to write so that ``get`` gives that value.
-The lens is sticky: a record that already means the wanted value is left alone, so In Progress survives while the
-platform says ``open``, and an impact/urgency pair that already gives the priority is kept. Both laws, GetPut and
-PutGet, are tested over the whole product of values. Never raises on what ServiceNow sends: what it cannot read is
-``UNSET``.
+An integration's own lens, with the mappings that people set, is ``lens.py``. A lens is sticky: a record that already
+means the wanted value is left alone, so In Progress survives while the platform says ``open``, and an impact/urgency
+pair that already gives the priority is kept.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
-from syncd.core.model import SYNCED_FIELDS, TITLE_LETTERS_MAX, Half, Side
+from syncd.core.model import TITLE_LETTERS_MAX, Half, Side
+from syncd.core.people import PERSON_COLUMNS, person_meant, raw_person
 
 Columns = Mapping[str, str]
 
@@ -47,13 +47,6 @@ PRIORITY_OF_PAIR: Final = {
 }
 PAIR_OF_SEVERITY: Final = {"SEV-1": ("1", "1"), "SEV-2": ("1", "2"), "SEV-3": ("2", "2"), "SEV-4": ("2", "3")}
 
-# Fields that move together are held, sent, refused and retried together. State travels with its close data.
-GROUP_COLUMNS: Final = {
-    "title": ("short_description",),
-    "description": ("description",),
-    "severity": ("impact", "urgency"),
-    "status": ("state", "close_code", "close_notes", "hold_reason"),
-}
 READ_COLUMNS: Final = (
     "short_description",
     "description",
@@ -64,6 +57,8 @@ READ_COLUMNS: Final = (
     "close_code",
     "close_notes",
     "hold_reason",
+    *PERSON_COLUMNS,
+    "assignment_group",
 )
 DEFAULT_OWNER: Final[Mapping[str, Side]] = {
     "title": "platform",
@@ -72,6 +67,14 @@ DEFAULT_OWNER: Final[Mapping[str, Side]] = {
     "status": "platform",
     "assigned_to": "external",
     "work_notes": "external",
+    "service": "platform",
+}
+DEFAULT_COLUMN: Final = {
+    "title": "short_description",
+    "description": "description",
+    "severity": "priority",
+    "status": "state",
+    "assigned_to": "assigned_to",
 }
 
 
@@ -85,19 +88,32 @@ def canonical_title(text: str) -> str:
     return " ".join(canonical_text(text).split("\n")).strip()[:TITLE_LETTERS_MAX].rstrip()
 
 
-def _title(raw: str) -> Half:
-    return canonical_title(raw) or UNSET  # an incident must have a title: an empty one says nothing
+def title_meant(raw: str) -> Half:
+    """What a text means as a title; an incident must have one, so an empty one says nothing."""
+    return canonical_title(raw) or UNSET
 
 
 class FieldLens(Struct, frozen=True):
-    """One synced field: the column that shows it, what that means, and what must be written to make it so.
+    """One synced field: how a record shows it, what that means, and what must be written to make it so.
 
-    ``put`` gets the wanted value and the record as it is, and is only asked when ``get`` gives another value.
+    ``raw``: the text that stands for it, UNSET when the record lacks it. ``get``: what such a text means, where the
+    platform says the second; of two ways to say one thing it keeps the platform's. ``put`` gets the wanted value and
+    the record as it is, and is only asked when ``get`` gives another value. ``written``: the raw text right after that,
+    with nothing cut or rewritten; UNSET where only ServiceNow knows. ``is_text``: it may come back cut at the column's
+    limit; part of another value is another value. ``fills``: an empty column is no value yet, and takes ours.
     """
 
-    shown_in: str
-    get: Callable[[str], Half]
+    raw: Callable[[Columns], Half]
+    get: Callable[[str, str], Half]
     put: Callable[[str, Columns], dict[str, str]]
+    written: Callable[[str], Half]
+    is_text: bool = False
+    fills: bool = False
+
+
+def column(name: str) -> Callable[[Columns], Half]:
+    """The raw half of a field that one column shows."""
+    return lambda record: record.get(name, UNSET)
 
 
 def _put_severity(severity: str, record: Columns) -> dict[str, str]:
@@ -110,58 +126,50 @@ def _put_severity(severity: str, record: Columns) -> dict[str, str]:
     return {"impact": wanted[0], "urgency": wanted[1]}
 
 
-def _put_status(status: str, record: Columns) -> dict[str, str]:
-    columns = {"state": STATE_OF_STATUS[status]}
+def put_state(state: str, status: str, record: Columns) -> dict[str, str]:
+    """The columns of another state. Whoever leaves On Hold has no reason for it any more."""
+    columns = {"state": state}
     if record.get("hold_reason") and status != "mitigated":
         columns["hold_reason"] = ""
     return columns
 
 
-LENSES: Final[Mapping[str, FieldLens]] = {
-    "title": FieldLens("short_description", _title, lambda value, _: {"short_description": value}),
-    "description": FieldLens("description", canonical_text, lambda value, _: {"description": value}),
-    "severity": FieldLens("priority", lambda raw: SEVERITY_OF_PRIORITY.get(raw, UNSET), _put_severity),
-    "status": FieldLens("state", lambda raw: STATUS_OF_STATE.get(raw, UNSET), _put_status),
-}
-
-
-def raw_of(field: str, record: Columns) -> Half:
-    """The raw external half of a field: the text of the column that shows it, UNSET when the record lacks it."""
-    return record.get(LENSES[field].shown_in, UNSET)
-
-
-def meaning(field: str, raw: Half) -> Half:
-    """A raw external value in platform terms; UNSET when it is absent or has no mapping."""
-    return UNSET if isinstance(raw, UnsetType) else LENSES[field].get(raw)
-
-
-def raw_as_written(field: str, value: str) -> str:
-    """The raw value that a record shows right after ``value`` was written to it, with nothing cut or rewritten."""
-    if field == "severity":
-        return PRIORITY_OF_PAIR[PAIR_OF_SEVERITY[value]]
-    if field == "status":
-        return NEW_STATE if value == "open" else STATE_OF_STATUS[value]
+def _as_it_is(value: str) -> str:
     return value
 
 
-def get(record: Columns) -> dict[str, Half]:
-    """Every synced field of a record, in platform terms."""
-    return {field: meaning(field, raw_of(field, record)) for field in SYNCED_FIELDS}
-
-
-def put(wanted: Mapping[str, str], record: Columns) -> dict[str, str]:
-    """The columns to write so that ``get`` gives ``wanted``; empty when the record already means it."""
-    columns: dict[str, str] = {}
-    for field, value in wanted.items():
-        if meaning(field, raw_of(field, record)) != value:
-            columns |= LENSES[field].put(value, record)
-    return columns
-
-
-def unmapped(field: str, record: Columns) -> str | None:
-    """The raw value that is there but has no mapping, to be shown to a person; None otherwise."""
-    raw = raw_of(field, record)
-    return raw if isinstance(raw, str) and isinstance(meaning(field, raw), UnsetType) else None
+LENSES: Final[Mapping[str, FieldLens]] = {
+    "title": FieldLens(
+        column("short_description"),
+        lambda raw, _: title_meant(raw),
+        lambda value, _: {"short_description": value},
+        _as_it_is,
+        is_text=True,
+    ),
+    "description": FieldLens(
+        column("description"),
+        lambda raw, _: canonical_text(raw),
+        lambda value, _: {"description": value},
+        _as_it_is,
+        is_text=True,
+    ),
+    "severity": FieldLens(
+        column("priority"),
+        lambda raw, _: SEVERITY_OF_PRIORITY.get(raw, UNSET),
+        _put_severity,
+        lambda value: PRIORITY_OF_PAIR[PAIR_OF_SEVERITY[value]],
+    ),
+    "status": FieldLens(
+        column("state"),
+        lambda raw, _: STATUS_OF_STATE.get(raw, UNSET),
+        lambda value, record: put_state(STATE_OF_STATUS[value], value, record),
+        lambda value: NEW_STATE if value == "open" else STATE_OF_STATUS[value],
+    ),
+    # The name becomes a sys_id by a look-up before it is sent (``sending.py``).
+    "assigned_to": FieldLens(
+        raw_person, person_meant, lambda value, _: {"assigned_to": value}, lambda value: UNSET if value else ""
+    ),
+}
 
 
 Defaults = Mapping[str, str | dict[str, str]]

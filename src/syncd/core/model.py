@@ -16,12 +16,15 @@ Strategy: TypeAlias = Literal["last-write-wins", "ownership-priority", "manual-r
 ClosedPolicy: TypeAlias = Literal["park", "note", "reopen"]
 LinkState: TypeAlias = Literal["pending", "active", "parked"]
 Operation: TypeAlias = Literal["create", "update", "note"]
+Transform: TypeAlias = Literal["", "upper", "lower"]
+FieldDirection: TypeAlias = Literal["inbound", "outbound", "bidirectional"]
 Half: TypeAlias = str | UnsetType
 
 SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
 STATUSES: Final = ("open", "mitigated", "resolved", "closed", "canceled")
-SYNCED_FIELDS: Final = ("title", "description", "severity", "status")
-EDITABLE_FIELDS: Final = (*SYNCED_FIELDS, "assigned_to", "service", "resolution_code", "resolution_notes")
+SYNCED_FIELDS: Final = ("title", "description", "severity", "status", "assigned_to")
+SYNCABLE_FIELDS: Final = (*SYNCED_FIELDS, "service")  # the last one where it is mapped
+EDITABLE_FIELDS: Final = (*SYNCED_FIELDS, "service", "resolution_code", "resolution_notes")
 TITLE_LETTERS_MAX: Final = 500
 DESCRIPTION_LETTERS_MAX: Final = 100_000
 UNSETTLED_ATTEMPTS_KEPT: Final = 8
@@ -99,6 +102,20 @@ class WebhookSecret(Struct, frozen=True):
     valid_until_s: float | None = None
 
 
+class FieldMapping(Struct, frozen=True):
+    """Where a field of the platform stands in this instance's records, instead of where it does by default.
+
+    ``values``: what stands there for each value, the first of them written; empty: any text, as ``transform`` has it.
+    ``direction``: where edits of it spread, within what the integration's own direction allows.
+    """
+
+    field: str
+    external_field: str
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    transform: Transform = ""
+    direction: FieldDirection = "bidirectional"
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """What a person set on an integration (contract section 4), without secrets. Durations in seconds."""
 
@@ -119,6 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_concurrency: int = 4
     transaction_quota: str = "60s"
     closed_policy: ClosedPolicy = "park"
+    field_mapping: tuple[FieldMapping, ...] = ()
 
     @property
     def reads(self) -> bool:

@@ -12,7 +12,8 @@ from msgspec import Struct
 from syncd.core import finding, mapping
 from syncd.core.events import Change, OwnershipChanged
 from syncd.core.fields import Fields, given, shown
-from syncd.core.model import SYNCED_FIELDS, Integration, OwnershipRule, Side
+from syncd.core.lens import lens_of
+from syncd.core.model import Integration, OwnershipRule, Side
 from syncd.core.state import State
 from syncd.errors import Unknown
 
@@ -62,7 +63,7 @@ def change(word: str, field: str, rule: OwnershipRule | None) -> Decide[Ownershi
         is_same = within.ownership.get(field) == rule
         events = () if is_same else (OwnershipChanged(within.id, field, rule),)
         after = rule or OwnershipRule(mapping.DEFAULT_OWNER[field])
-        return Change(within.settings.organization_id, events, _view(field, after, is_default=rule is None))
+        return Change(within.settings.organization_id, events, _view(within, field, after, is_default=rule is None))
 
     return decide
 
@@ -70,14 +71,15 @@ def change(word: str, field: str, rule: OwnershipRule | None) -> Decide[Ownershi
 def views(integration: Integration) -> list[OwnershipView]:
     """The rules of all fields, in the order of docs/sync.md."""
     return [
-        _view(field, rule_of(integration, field), is_default=field not in integration.ownership) for field in FIELDS
+        _view(integration, field, rule_of(integration, field), is_default=field not in integration.ownership)
+        for field in FIELDS
     ]
 
 
-def _view(field: str, rule: OwnershipRule, *, is_default: bool) -> OwnershipView:
+def _view(integration: Integration, field: str, rule: OwnershipRule, *, is_default: bool) -> OwnershipView:
     effect = None
     if field == "work_notes":
         effect = "none: work notes are added on both sides, and never replaced"
-    elif field not in SYNCED_FIELDS:
-        effect = "none: the field is not synced in this version"
+    elif field not in lens_of(integration.settings).fields:
+        effect = "none: the field is not synced until it is mapped to a column"
     return OwnershipView(field, rule.owner, rule.priority, rule.exclusive, is_default, effect)

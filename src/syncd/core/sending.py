@@ -5,13 +5,13 @@ request leaves; the base moves only when the write is known to have happened. Cr
 before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core import closing, links, mapping
-from syncd.core.deciding import plan, shown_as
+from syncd.core.deciding import plan
 from syncd.core.duration import duration_s
 from syncd.core.events import (
     Change,
@@ -25,9 +25,9 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
+from syncd.core.lens import Lens, lens_of
 from syncd.core.letters import columns_for, dead_letter
 from syncd.core.model import (
-    SYNCED_FIELDS,
     Attempt,
     DeadLetter,
     Failure,
@@ -41,12 +41,14 @@ from syncd.core.model import (
     Observation,
     Operation,
 )
+from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import Outcome
 
 CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
 AFTER_NOTE_S: Final = 0.5
+COMPANIONS: Final = {"severity": ("impact", "urgency"), "status": ("close_code", "close_notes", "hold_reason")}
 NOTHING: Final = Change[None]("", (), result=None)
 
 
@@ -62,12 +64,14 @@ def correlation_id(link: Link) -> str:
     return f"{CORRELATION_PREFIX}{link.integration_id}:{link.incident_id}"
 
 
-def news(link: Link, seen: Observation) -> bool:
+def news(lens: Lens, link: Link, seen: Observation) -> bool:
     """The record shows something of ours that it did not show before."""
     if link.observed is None or link.observed.external_id != seen.external_id:
         return True
     before = link.observed.columns
-    return any(mapping.raw_of(field, before) != mapping.raw_of(field, seen.columns) for field in SYNCED_FIELDS)
+    if "assigned_to" in link.held and before.get("assignment_group") != seen.columns.get("assignment_group"):
+        return True  # it may have been refused for the sake of the group
+    return any(lens.raw_of(field, before) != lens.raw_of(field, seen.columns) for field in lens.fields)
 
 
 def is_stale(link: Link, seen: Observation, asked: int) -> bool:
@@ -89,13 +93,36 @@ def _stream(integration: Integration) -> str:
     return integration.settings.organization_id
 
 
+def name_to_find(state: State, name: str, seen: Observation | None) -> str | None:
+    """The name of whom this link's record is to be assigned to, if it may have to be looked up before the next write.
+
+    ``seen``: the record as it is; None when there is none yet.
+    """
+    link = state.links.get(name)
+    said = state.incidents[link.incident_id].assigned_to if link is not None else None
+    if link is None or not said or "assigned_to" in link.held:
+        return None
+    if seen is None:
+        return said
+    lens = lens_of(state.integrations[link.integration_id].settings)
+    raw = lens.raw_of("assigned_to", seen.columns)
+    return None if lens.meaning("assigned_to", raw, said) in (said, UNSET) else said
+
+
 def prepare_update(
-    state: State, at_s: float, name: str, seen: Observation, asked: int, offset: Offset
+    state: State,
+    at_s: float,
+    name: str,
+    seen: Observation,
+    asked: int,
+    offset: Offset,
+    people: Mapping[str, Person] | None = None,
 ) -> Change[Attempt | None]:
     """Merge a fresh read and put the write of what remains on record; None when nothing remains.
 
     ``asked``: the journal's position when the read was sent. None as well when a webhook has told since then of a
-    newer change: the entry stays due, to be read again, or we would knowingly write over it.
+    newer change: the entry stays due, to be read again, or we would knowingly write over it. ``people``: whom
+    ServiceNow knows by the names that were looked up.
     """
     link = state.links.get(name)
     if link is None or link.outbox is None or link.state != "active" or _told_since(state, link, seen, asked):
@@ -104,12 +131,13 @@ def prepare_update(
     if not integration.settings.runs:
         return Change("", (), result=None)
     events: list[Event] = []
+    lens = lens_of(integration.settings)
     if is_stale(link, seen, asked) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
-    elif news(link, seen):
+    elif news(lens, link, seen):
         observed = Observed(name, seen, offset.s, offset.error_s)
         events.append(observed)
-        link = links.after_observed(link, observed, state.position + 1)
+        link = links.after_observed(link, observed, state.position + 1, lens)
     merged, fields = plan(link, incident, integration, state, at_s)
     if not fields:
         events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
@@ -126,9 +154,18 @@ def prepare_update(
     if "status" in fields and closing.is_as_near_as_may_be("status", incident.status, seen.columns, integration):
         events.append(closing.left_to_autoclose(link))
         return Change(_stream(integration), tuple(events), result=None)
+    person = _assignee(incident, people or {})
+    if "assigned_to" in fields and person is not None and person.problem:
+        failure = Failure("unresolved-person", person.problem)
+        events.append(_letter(state, link, ("assigned_to",), failure, at_s, hold=True))
+        return Change(_stream(integration), tuple(events), result=None)
+    if "assigned_to" in fields and person is None:  # renamed since the look-up: the next round asks for the new name
+        fields = tuple(field for field in fields if field != "assigned_to")
+        if not fields:
+            return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
-    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s)
+    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s, person)
     events.append(SendStarted(name, attempt))
     return Change(_stream(integration), tuple(events), result=attempt)
 
@@ -141,23 +178,55 @@ def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool
     return hint.mod_count is None or seen.mod_count is None or hint.mod_count > seen.mod_count
 
 
+def _assignee(incident: Incident, people: Mapping[str, Person]) -> Person | None:
+    """Whom the incident is assigned to, in ServiceNow's eyes; nobody's ``sys_id`` is empty. None: not looked up."""
+    return people.get(incident.assigned_to) if incident.assigned_to else Person()
+
+
 def _update(
-    incident: Incident, integration: Integration, fields: tuple[str, ...], seen: Observation, number: int, at_s: float
+    incident: Incident,
+    integration: Integration,
+    fields: tuple[str, ...],
+    seen: Observation,
+    number: int,
+    at_s: float,
+    person: Person | None,
 ) -> Attempt:
     sent = {field: incident.value(field) or "" for field in fields}
     columns = columns_for(fields, incident, integration, seen.columns)
     if "status" not in fields:
         columns |= closing.columns_to_reopen(seen.columns, integration)
-    before = {field: raw for field in fields if isinstance(raw := mapping.raw_of(field, seen.columns), str)}
+    if "assigned_to" in fields and person is not None:
+        columns["assigned_to"] = person.sys_id
+    lens = lens_of(integration.settings)
+    before = {field: raw for field in fields if isinstance(raw := lens.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
 
 
-def _create(link: Link, incident: Incident, integration: Integration, number: int, at_s: float) -> Attempt:
-    """A record is created open; a status that has moved on follows as an update, with the close data it needs."""
-    values = {field: incident.value(field) or "" for field in SYNCED_FIELDS} | {"status": "open"}
+def _create(
+    link: Link,
+    incident: Incident,
+    integration: Integration,
+    number: int,
+    at_s: float,
+    people: Mapping[str, Person] | None = None,
+) -> Attempt:
+    """A record is created open; a status that has moved on follows as an update, with the close data it needs.
+
+    So does an assignee whom nobody knows, or with whom the create was refused: no person stands in a record's way.
+    """
+    person = _assignee(incident, people or {})
+    lens = lens_of(integration.settings)
+    values = {field: incident.value(field) or "" for field in lens.fields} | {"status": "open"}
+    if person is None or not person.sys_id or (link.outbox is not None and link.outbox.separately):
+        del values["assigned_to"]
     sent = {field: value for field, value in values.items() if value}  # an empty text is not: a template may fill it
     columns = mapping.transition_defaults(integration.settings.external_defaults, "create")
-    columns |= mapping.put({field: value for field, value in sent.items() if field != "status"}, {})
+    columns |= lens.put(
+        {field: value for field, value in sent.items() if field != "status" or not lens.is_new_open}, {}
+    )
+    if person is not None and "assigned_to" in sent:
+        columns["assigned_to"] = person.sys_id
     columns["correlation_id"] = correlation_id(link)
     return Attempt(number, "create", sent, columns, at_s)
 
@@ -171,7 +240,9 @@ def would_send(state: State, letter: DeadLetter) -> dict[str, str]:
     return columns_for(letter.fields, incident, integration, link.observed.columns if link.observed else {})
 
 
-def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | None]:
+def prepare_create(
+    state: State, at_s: float, name: str, people: Mapping[str, Person] | None = None
+) -> Change[Attempt | None]:
     """Put the first POST for a pending link on record; None when there is nothing to create (any more)."""
     link = state.links.get(name)
     if link is None or link.outbox is None or link.state != "pending" or looks_up(link):
@@ -179,7 +250,7 @@ def prepare_create(state: State, at_s: float, name: str) -> Change[Attempt | Non
     integration = state.integrations[link.integration_id]
     if not integration.settings.writes:
         return Change("", (), result=None)
-    attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s)
+    attempt = _create(link, state.incidents[link.incident_id], integration, state.position + 1, at_s, people)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
@@ -190,6 +261,7 @@ def settle_lookup(
     found: list[Observation],
     next_at_s: float,
     offset: Offset,
+    people: Mapping[str, Person] | None = None,
     *,
     looked_at_s: float,
 ) -> Change[Attempt | None]:
@@ -207,7 +279,9 @@ def settle_lookup(
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         # Somebody may have noted something in it while it was not known.
         hinted = look_again(state, integration.id, first.external_id, at_s)
-        return Change(_stream(integration), (adopt(link, first, offset), hinted), result=None)
+        return Change(
+            _stream(integration), (adopt(lens_of(integration.settings), link, first, offset), hinted), result=None
+        )
     quota, last = integration.settings.transaction_quota, link.unsettled[-1] if link.unsettled else None
     if (
         link.in_flight is not None
@@ -218,11 +292,13 @@ def settle_lookup(
         return Change(_stream(integration), (SendFailed(name, failure, next_at_s, ambiguous=True),), result=None)
     if integration.drops_correlation:
         words = "the create got no clear answer, and this instance drops the correlation id that would tell"
-        letter = _letter(state, link, SYNCED_FIELDS, Failure("unconfirmed", words), at_s, hold=True)
+        letter = _letter(
+            state, link, lens_of(integration.settings).fields, Failure("unconfirmed", words), at_s, hold=True
+        )
         return Change(_stream(integration), (letter,), result=None)
     if not integration.settings.writes:
         return Change("", (), result=None)
-    attempt = _create(link, incident, integration, state.position + 1, at_s)
+    attempt = _create(link, incident, integration, state.position + 1, at_s, people)
     return Change(_stream(integration), (SendStarted(name, attempt),), result=attempt)
 
 
@@ -242,19 +318,20 @@ def look_again(state: State, integration_id: str, external_id: str, at_s: float)
     return Hinted(integration_id, external_id, hint)
 
 
-def adopt(link: Link, seen: Observation, offset: Offset) -> LinkJoined:
+def adopt(lens: Lens, link: Link, seen: Observation, offset: Offset) -> LinkJoined:
     """Join a pending link to a record that carries its correlation id."""
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     settled: dict[str, Halves] = {}
-    for field in SYNCED_FIELDS:
-        raw = mapping.raw_of(field, seen.columns)
-        shown = mapping.meaning(field, raw)
+    for field in lens.fields:
+        raw = lens.raw_of(field, seen.columns)
         sent = [one.sent[field] for one in reversed(attempts) if field in one.sent]
         if not sent:
             continue
-        value = next((one for one in sent if shown_as(one, shown)), sent[0])  # any of the attempts may have made it
-        untouched = seen.mod_count == 0 or shown_as(value, shown)
-        settled[field] = Halves(value, raw if untouched else mapping.raw_as_written(field, value))
+        value = next(
+            (one for one in sent if lens.shows(field, raw, one)), sent[0]
+        )  # any of the attempts may have made it
+        untouched = seen.mod_count == 0 or lens.shows(field, raw, value)
+        settled[field] = Halves(value, raw if untouched else lens.written(field, value))
     return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
 
 
@@ -277,16 +354,17 @@ def settle(
         return NOTHING
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     sent = link.in_flight.sent
-    if closing.is_dropped(link.in_flight, echo):
+    lens = lens_of(integration.settings)
+    if closing.is_dropped(lens, link.in_flight, echo):
         if len(sent) > 1:  # one of them may have taken the others along
             apart = SendFailed(name, closing.DROPPED, at_s, ambiguous=False, separately=True)
             return Change(_stream(integration), (apart,), result=None)
         if meant := closing.after_refusal(state, at_s, link, link.in_flight, closing.DROPPED):
             return Change(_stream(integration), meant, result=None)
-    halves = {field: Halves(value, mapping.raw_of(field, echo.columns)) for field, value in sent.items()}
+    halves = {field: Halves(value, lens.raw_of(field, echo.columns)) for field, value in sent.items()}
     unseen = _writes_between(link.in_flight, echo)
     settled = SendSettled(name, number, echo, halves, offset.s, offset.error_s, unseen)
-    after = links.after_settled(link, settled, state.position + 1, at_s)
+    after = links.after_settled(link, settled, state.position + 1, at_s, lens)
     events: list[Event] = [settled]
     if integration.settings.runs:  # else the fold leaves the link marked for the time when it runs again
         merged, fields = plan(after, incident, integration, state, at_s)
@@ -296,7 +374,7 @@ def settle(
         field
         for field in sent
         if not closing.is_as_near_as_may_be(field, sent[field], echo.columns, integration)
-        and not _is_kept(link, link.in_flight, field, halves[field].external)
+        and not _is_kept(lens, link, link.in_flight, field, halves[field].external)
     )
     blanked = blanked_columns(link.in_flight, echo)
     if changed or blanked:
@@ -317,15 +395,16 @@ def _writes_between(attempt: Attempt, echo: Observation) -> int:
     return max(0, echo.mod_count - attempt.read_count - 1)
 
 
-def _is_kept(link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
+def _is_kept(lens: Lens, link: Link, attempt: Attempt, field: str, raw: Half) -> bool:
     """The echo shows what was sent, or what a column limit left of it; what stood there before is no cut."""
     if isinstance(raw, UnsetType):
         return True  # our account may not read it: absent says nothing
-    sent, shown = attempt.sent[field], mapping.meaning(field, raw)
-    if shown == sent or not shown_as(sent, shown):
+    sent = attempt.sent[field]
+    shown = lens.meaning(field, raw, sent)
+    if shown == sent or not lens.shows(field, raw, sent):
         return shown == sent
     base = link.base.get(field, FieldBase())
-    was_cut = base.platform != shown and isinstance(base.platform, str) and shown_as(base.platform, shown)
+    was_cut = base.platform != shown and isinstance(base.platform, str) and lens.shows(field, raw, base.platform)
     return raw != attempt.before.get(field) or was_cut
 
 
@@ -334,8 +413,8 @@ def blanked_columns(attempt: Attempt, echo: Observation) -> dict[str, str]:
     return {
         column: field
         for field in attempt.sent
-        for column in mapping.GROUP_COLUMNS[field]
-        if column != mapping.LENSES[field].shown_in and attempt.columns.get(column) and echo.columns.get(column) == ""
+        for column in COMPANIONS.get(field, ())
+        if attempt.columns.get(column) and echo.columns.get(column) == ""
     }
 
 
@@ -350,8 +429,9 @@ def fail(
     *,
     close_codes: Sequence[str] = (),
 ) -> Change[None]:
-    """An attempt that did not succeed, as far as can be known. A refusal of several groups is sent again one by one.
+    """An attempt that did not succeed, as far as can be known.
 
+    A refusal of several groups is sent again one by one, and a refused create without its assignee.
     ``close_codes``: those that the instance has, where they were asked for.
     """
     link = state.links.get(name)
@@ -359,13 +439,14 @@ def fail(
         return NOTHING
     stream = _stream(state.integrations[link.integration_id])
     attempt = link.in_flight
-    if outcome != "refused":
+    if outcome != "refused" or not attempt.sent:  # what it carried is mapped elsewhere by now
         return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=outcome == "ambiguous"),), result=None)
-    if attempt.kind == "update" and len(attempt.sent) > 1:
+    if len(attempt.sent) > 1 if attempt.kind == "update" else "assigned_to" in attempt.sent:
         apart = SendFailed(name, failure, at_s, ambiguous=False, separately=True)
         return Change(stream, (apart,), result=None)
     if attempt.kind == "create":
-        return Change(stream, (_letter(state, link, SYNCED_FIELDS, failure, at_s, hold=True),), result=None)
+        fields = lens_of(state.integrations[link.integration_id].settings).fields
+        return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
     if meant := closing.after_refusal(state, at_s, link, attempt, failure):
         return Change(stream, meant, result=None)
     letter = _letter(state, link, tuple(attempt.sent), failure, at_s, hold=True, close_codes=close_codes)

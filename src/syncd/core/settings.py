@@ -33,7 +33,6 @@ _SIGN_INS: Final = (
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
     "poll_interval",
-    "field_mapping",
     "status_mapping",
     "reconcile_schedule",
 )

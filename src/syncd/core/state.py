@@ -8,7 +8,7 @@ It holds frozen Structs in dicts; only the fold (``fold.py``) replaces them. The
 from collections.abc import Iterator
 
 from syncd.core.model import (
-    SYNCED_FIELDS,
+    SYNCABLE_FIELDS,
     Conflict,
     DeadLetter,
     Hint,
@@ -71,7 +71,7 @@ class State:
 
     def pending_conflicts(self, link_id: str) -> dict[str, Conflict]:
         """The conflicts of a link that wait for a person, by field."""
-        names = {field: self.waiting.get((link_id, field)) for field in SYNCED_FIELDS}
+        names = {field: self.waiting.get((link_id, field)) for field in SYNCABLE_FIELDS}
         return {field: self.conflicts[name] for field, name in names.items() if name is not None}
 
     def letter_for(self, link_id: str, fields: tuple[str, ...], operation: str, note_id: str = "") -> DeadLetter | None:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from msgspec import Struct, UnsetType
 
-from syncd.core import closing, mapping, rule
-from syncd.core.model import SYNCED_FIELDS, Failure, Integration, Link
+from syncd.core import closing, rule
+from syncd.core.lens import Lens, lens_of
+from syncd.core.model import Failure, Integration, Link
 from syncd.core.outbox import entries_of
 from syncd.core.state import State
 from syncd.core.views import Time, optional_time
@@ -180,7 +181,7 @@ def _reasons(
         )
     if parked := sum(link.state == "parked" and not link.closed_there for link in links):
         degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
-    degraded += _unmapped(links)
+    degraded += _unmapped(links, lens_of(settings))
     return paused, down, degraded
 
 
@@ -213,19 +214,19 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _unmapped(links: list[Link]) -> Iterator[str]:
+def _unmapped(links: list[Link], lens: Lens) -> Iterator[str]:
     """Values without a mapping are left alone on both sides, and shown here, with an incident to look at."""
     found: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], str] = {}
     unread: Counter[str] = Counter()
     for link in links:
         if link.observed is not None:
-            for field in SYNCED_FIELDS:
-                raw = mapping.unmapped(field, link.observed.columns)
+            for field in lens.fields:
+                raw = lens.unmapped(field, link.observed.columns)
                 if raw:
                     found[field, raw] += 1
                     example.setdefault((field, raw), link.incident_id)
-                unread[field] += isinstance(mapping.raw_of(field, link.observed.columns), UnsetType)
+                unread[field] += isinstance(lens.raw_of(field, link.observed.columns), UnsetType)
     for (field, raw), count in found.most_common(5):
         see = f"see: im incident show {example[field, raw]}"
         yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone; {see}"

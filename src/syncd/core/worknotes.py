@@ -23,6 +23,7 @@ from syncd.core.events import (
     NotesRead,
     Observed,
 )
+from syncd.core.lens import lens_of
 from syncd.core.letters import dead_letter
 from syncd.core.model import (
     DeadLetter,
@@ -211,7 +212,7 @@ def settle_note(
     else:
         words = "ServiceNow answered success but did not keep the note; our account may not write work notes"
         events = [_letter(state, link, entry, Failure("not-kept", words, status=200), at_s)]
-    if news(link, echo):
+    if news(lens_of(state.integrations[link.integration_id].settings), link, echo):
         events.append(Observed(name, echo, offset.s, offset.error_s))
     return Change(state.integrations[link.integration_id].settings.organization_id, tuple(events), result=None)
 

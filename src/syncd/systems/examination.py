@@ -11,7 +11,8 @@ import trio
 
 from syncd.core import examination as judge
 from syncd.core.examination import NEEDED_COLUMNS, Step
-from syncd.core.mapping import PRIORITY_OF_PAIR, READ_COLUMNS, transition_defaults
+from syncd.core.lens import lens_of
+from syncd.core.mapping import PRIORITY_OF_PAIR, transition_defaults
 from syncd.core.model import Integration, Observation
 from syncd.core.sending import CORRELATION_PREFIX
 from syncd.errors import ExternalFailed
@@ -135,7 +136,7 @@ class Examination:
         return judge.clock(self._instance.offset, is_measured=self._instance.is_clock_known)
 
     async def _read(self) -> Step:
-        wanted = (*NEEDED_COLUMNS, *READ_COLUMNS)
+        wanted = (*NEEDED_COLUMNS, *lens_of(self._integration.settings).columns)
         return judge.columns(await self._instance.rows("incident", "ORDERBYDESCsys_created_on", wanted, 1), wanted)
 
     async def _queries(self) -> Step:

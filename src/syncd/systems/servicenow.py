@@ -16,6 +16,7 @@ import trio
 from syncd.core.backoff import Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
+from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock
@@ -37,6 +38,7 @@ from syncd.systems.answers import (
 )
 from syncd.systems.exchange import ask, request_of
 from syncd.systems.offset import OffsetMeter
+from syncd.systems.people import look_up
 from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -71,7 +73,10 @@ SLOW_REFUSAL_S: Final = 20.0
 
 
 class ServiceNow:
-    """A client for one integration. ``rate``: requests a second; ``concurrency``: requests at once, reads included."""
+    """A client for one integration. ``rate``: requests a second; ``concurrency``: requests at once, reads included.
+
+    ``columns``: what is read of a record, beside what the system needs itself.
+    """
 
     def __init__(
         self,
@@ -82,9 +87,11 @@ class ServiceNow:
         *,
         rate: float,
         concurrency: int,
+        columns: Sequence[str] = READ_COLUMNS,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._sign_in = SignIn(credentials, self._post_form)
+        self._columns = tuple(columns)
         self._transport = transport
         self._clock = clock
         self._rate = rate
@@ -155,16 +162,20 @@ class ServiceNow:
 
     async def _first_shown(self, query: str) -> list[Observation]:
         """The first page that shows anything: one whose rows are all hidden from us is not the end."""
-        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), NEW_RECORDS_A_PAGE)
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *self._columns), NEW_RECORDS_A_PAGE)
         del parameters["sysparm_no_count"]
         offset = 0
         while True:
             page = {**parameters, "sysparm_offset": str(offset)} if offset else parameters
             rows, answer = await self._answered("GET", TABLE, page, None, ANSWER_BYTES_MAX)
-            shown = [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
+            shown = [seen for row in rows if (seen := observation(row, self._columns)) is not None]
             offset += NEW_RECORDS_A_PAGE
             if shown or offset >= total_of(answer.headers):
                 return shown
+
+    async def find_person(self, text: str) -> Person:
+        """Whom an e-mail address or a user name belongs to."""
+        return await look_up(self._rows, text)
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -323,19 +334,22 @@ class ServiceNow:
         if await self._list(f"sys_id={NO_RECORD}", 1):
             raise _widened("sys_id")
 
+    async def _rows(self, table: str, query: str, columns: Sequence[str], limit: int) -> list[Row]:
+        return await self._exchange("GET", table, _list_parameters(query, columns, limit), None, RECORD_BYTES_MAX)
+
     async def _list(self, query: str, limit: int) -> list[Observation]:
-        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *READ_COLUMNS), limit)
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *self._columns), limit)
         bytes_max = RECORD_BYTES_MAX if limit == 1 else ANSWER_BYTES_MAX
         rows = await self._exchange("GET", TABLE, parameters, None, bytes_max)
-        return [seen for row in rows if (seen := observation(row, READ_COLUMNS)) is not None]
+        return [seen for row in rows if (seen := observation(row, self._columns)) is not None]
 
     async def _write(self, method: str, path: str, columns: Mapping[str, str]) -> Observation:
         parameters = {
-            "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *READ_COLUMNS)),
+            "sysparm_fields": ",".join((*SYSTEM_COLUMNS, *self._columns)),
             "sysparm_exclude_reference_link": "true",
         }
         rows = await self._exchange(method, path, parameters, dict(columns), RECORD_BYTES_MAX)
-        echo = observation(rows[0], READ_COLUMNS) if len(rows) == 1 else None
+        echo = observation(rows[0], self._columns) if len(rows) == 1 else None
         if echo is None:
             raise ExternalFailed("ambiguous", "the answer does not show the record that was written")
         return echo

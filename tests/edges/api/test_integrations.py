@@ -462,7 +462,6 @@ async def test_an_unexpected_error_is_a_500_that_names_its_trace_and_nothing_els
     ("method", "rest"),
     [
         ("POST", "/import"),
-        ("PUT", "/field-mapping/title"),
         ("GET", "/reconcile/history"),
         ("POST", "/reconcile/schedule"),
     ],

@@ -13,6 +13,7 @@ PAGE = {
     "status": "platform",
     "assigned_to": "external",
     "work_notes": "external",
+    "service": "platform",
 }
 
 
@@ -56,7 +57,7 @@ async def test_a_put_replaces_the_rule_and_a_delete_restores_the_default() -> No
         assert (await daemon.socket.delete(f"{RULES}/severity")).status_code == 200
 
 
-@pytest.mark.parametrize("field", ["work_notes", "assigned_to"])
+@pytest.mark.parametrize("field", ["work_notes", "service"])
 async def test_a_rule_that_changes_nothing_is_stored_and_says_so(field: str) -> None:
     async with running() as daemon:
         await daemon.configure(handle="prod")

@@ -269,6 +269,12 @@ def rule_of(field: str, rule: Json, *, default: bool = False, effect: str | None
     return {"field": field, "priority": 1, "exclusive": False, "default": default, "effect": effect, **given}
 
 
+def mapping_of(field: str, **values: Json) -> dict[str, Json]:
+    """Where a field stands."""
+    usual: dict[str, Json] = {"values": {}, "transform": "", "direction": "bidirectional", "default": False}
+    return {"field": field, **usual, **values}
+
+
 ANSWERS: dict[tuple[str, str], Canned] = {
     ("GET", "/health"): Canned(body={"status": "healthy", "timestamp": "2026-11-24T09:14:06Z"}),
     ("GET", "/ready"): Canned(body={"status": "ready"}),
@@ -348,6 +354,21 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ),
     ("DELETE", "/api/v1/integrations/prod-snow/field-ownership/title"): Canned(
         body=rule_of("title", {"owner": "platform"}, default=True)
+    ),
+    ("GET", "/api/v1/integrations/prod-snow/field-mapping"): Canned(
+        body=[
+            mapping_of("severity", external_field="u_sev", values={"SEV-1": ["1"], "SEV-4": ["4", "5"]}),
+            mapping_of("service", external_field=None, default=True),
+        ]
+    ),
+    ("PUT", "/api/v1/integrations/prod-snow/field-mapping/service"): Canned(
+        body=mapping_of("service", external_field="u_service", transform="upper")
+    ),
+    ("PUT", "/api/v1/integrations/prod-snow/field-mapping/severity"): Canned(
+        body=mapping_of("severity", external_field="u_sev", values={"SEV-1": ["1"]}, direction="inbound")
+    ),
+    ("DELETE", "/api/v1/integrations/prod-snow/field-mapping/service"): Canned(
+        body=mapping_of("service", external_field=None, default=True)
     ),
     ("GET", "/api/v1/conflicts"): Canned(body=[CONFLICT]),
     ("GET", "/api/v1/conflicts/conflict-17"): Canned(body=CONFLICT),

@@ -160,6 +160,22 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
         "integration field-ownership delete prod-snow title",
         [("DELETE", f"{SNOW}/field-ownership/title", {}, None)],
     ),
+    ("integration field-mapping list prod-snow", [("GET", f"{SNOW}/field-mapping", {}, None)]),
+    (
+        "integration field-mapping set prod-snow service --external-field u_service --transform upper",
+        [
+            (
+                "PUT",
+                f"{SNOW}/field-mapping/service",
+                {},
+                {"external_field": "u_service", "direction": "bidirectional", "transform": "upper"},
+            )
+        ],
+    ),
+    (
+        "integration field-mapping delete prod-snow service",
+        [("DELETE", f"{SNOW}/field-mapping/service", {}, None)],
+    ),
     ("conflict list", [("GET", f"{V1}/conflicts", {"status": "pending", "limit": "100"}, None)]),
     (
         "conflict list --integration prod-snow --incident INC-1 --status all",
@@ -279,7 +295,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
 
 NOT_IN_THIS_VERSION = [
     "integration import",
-    "integration field-mapping",
     "integration reconcile history",
     "integration reconcile schedule",
     "journal replay",

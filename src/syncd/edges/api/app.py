@@ -25,6 +25,7 @@ from syncd.edges.api import (
     events,
     examination,
     examples,
+    field_mapping,
     incidents,
     integrations,
     links,
@@ -48,9 +49,7 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
-_NOT_YET = re.compile(
-    r"/api/v1/(integrations/[^/]+/(import|field-mapping(/[^/]+)?|reconcile/(history(/[^/]+)?|schedule)))|/metrics"
-)
+_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/(import|reconcile/(history(/[^/]+)?|schedule)))|/metrics")
 
 TOPIC: Final = "The daemon"
 HEALTH: Final = Description(topic=TOPIC, summary="Tell that the daemon is there", answers=(Answer(HealthView),))
@@ -118,7 +117,18 @@ def build_quart(desk: Desk) -> QuartTrio:
     app.url_map.merge_slashes = False  # a redirect is no answer to a script
     routes = Routes(app)
     _add_health(routes, desk)
-    for part in (incidents, integrations, examination, links, ownership, conflicts, dead_letters, tokens, events):
+    for part in (
+        incidents,
+        integrations,
+        examination,
+        field_mapping,
+        links,
+        ownership,
+        conflicts,
+        dead_letters,
+        tokens,
+        events,
+    ):
         part.add_routes(routes, desk)
     routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
     _add_description(routes)

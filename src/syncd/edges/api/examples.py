@@ -26,6 +26,10 @@ NEW_INTEGRATION: Final = {
 }
 PAIR: Final = {"incident_id": _INCIDENT_ID, "external_id": _SYS_ID}
 VERDICT: Final = {"use": "platform"}
+NEW_MAPPING: Final = {
+    "external_field": "u_sev",
+    "values": {"SEV-1": "1", "SEV-2": "2", "SEV-3": "3", "SEV-4": ["4", "5"]},
+}
 NEW_TOKEN: Final = {"name": "deploy-bot", "scope": "operate"}
 WEBHOOK: Final = {
     "sys_id": _SYS_ID,
@@ -36,6 +40,14 @@ WEBHOOK: Final = {
     "updated_by": "beth.anglin",
 }
 
+MAPPING: Final = {
+    "field": "severity",
+    "external_field": "u_sev",
+    "values": {"SEV-1": ["1"], "SEV-2": ["2"], "SEV-3": ["3"], "SEV-4": ["4", "5"]},
+    "transform": "",
+    "direction": "bidirectional",
+    "default": False,
+}
 INCIDENT: Final = {
     "id": _INCIDENT_ID,
     "organization_id": "acme-corp",

@@ -36,7 +36,7 @@ def declare(
     org: Annotated[
         str | None, Parameter(help="Its organization, else `default`; only integrations of the same one sync it.")
     ] = None,
-    assigned_to: Annotated[FreeText, Parameter(help="Email or user name; not synced in this version.")] = None,
+    assigned_to: Annotated[FreeText, Parameter(help="Email or user name, as ServiceNow knows the person.")] = None,
     idempotency_key: Annotated[
         str | None, Parameter(help="The same key declares once, however often it is sent.")
     ] = None,
@@ -166,7 +166,7 @@ class Edit:
     severity: Severity = None
     status: Status | None = None
     assigned_to: Annotated[
-        FreeText, Parameter(help='Email or user name, not synced in this version; "" clears it.')
+        FreeText, Parameter(help='Email or user name, as ServiceNow knows the person; "" clears it.')
     ] = None
     service: Annotated[FreeText, Parameter(help='"" clears it.')] = None
     resolution_code: FreeText = None

@@ -1,6 +1,6 @@
 """`im integration …`: one organization's connection to one ServiceNow instance, its state, links and dead letters.
 
-`configure`, `reconcile` and `field-ownership` are in files of their own and are attached here.
+`configure`, `reconcile`, `field-ownership` and `field-mapping` are in files of their own and are attached here.
 """
 
 from typing import Annotated
@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
 from syncd.edges.cli.examination import examine
+from syncd.edges.cli.field_mapping import app as field_mapping
 from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
@@ -23,9 +24,9 @@ app.command(configure)
 app.command(examine, name="test")
 app.command(reconcile)
 app.command(ownership)
+app.command(field_mapping)
 for _name, _instead in (
     ("import", "new records come in by themselves; for an older one: im integration link INTEGRATION INC SYS_ID"),
-    ("field-mapping", "the mapping of docs/sync.md applies"),
 ):
     refuse(app, _name, command=f"integration {_name}", instead=_instead)
 

@@ -194,6 +194,17 @@ class Ownership(Struct):
     effect: str | None = None
 
 
+class FieldMapping(Struct):
+    """Where a field stands; ``external_field`` None: it is not synced."""
+
+    field: str
+    external_field: str | None = None
+    values: dict[str, list[str]] = {}
+    transform: str = ""
+    direction: str = ""
+    default: bool = False
+
+
 class Token(Struct):
     """A token; ``token`` only in the answer to create."""
 

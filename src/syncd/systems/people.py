@@ -1,0 +1,40 @@
+"""Looks a person up in one ServiceNow instance, by e-mail address or user name; ``core.people`` judges the rows.
+
+A look-up that ServiceNow refuses finds nobody: it says nothing about the instance. Remembers nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from syncd.core.people import Candidate, Person, chosen, columns_to_ask, fault_of_name, nobody
+from syncd.errors import ExternalFailed
+from syncd.systems.answers import Row, plain
+
+USER_TABLE: Final = "/api/now/v2/table/sys_user"
+USER_COLUMNS: Final = ("sys_id", "email", "user_name", "active")
+REFUSED: Final = frozenset({400, 403, 404})
+
+Ask = Callable[[str, str, Sequence[str], int], Awaitable[list[Row]]]
+
+
+async def look_up(ask: Ask, text: str) -> Person:
+    """Whom this text names. ``ask(table, query, columns, limit)`` makes one request, or raises ``ExternalFailed``."""
+    fault = fault_of_name(text)
+    if fault is not None:
+        return Person(problem=fault)
+    for column in columns_to_ask(text):
+        try:
+            rows = await ask(USER_TABLE, f"{column}={text}^active=true", USER_COLUMNS, 2)
+        except ExternalFailed as error:
+            if error.status not in REFUSED:
+                raise
+            return Person(problem=f"our account may not look people up: {error.message} {error.detail}".rstrip())
+        # ServiceNow drops clauses that it does not understand or allow; whoever then comes along is not exact.
+        person = chosen(text, column, [_candidate(row, column) for row in rows])
+        if person is not None:
+            return person
+    return nobody(text)
+
+
+def _candidate(row: Row, column: str) -> Candidate:
+    return Candidate(plain(row.get("sys_id")), plain(row.get(column)), plain(row.get("active")) == "true")
