@@ -317,12 +317,15 @@ def fail(
 
 
 def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Change[None]:
-    """The entry could not even be tried: the record could not be read."""
+    """The entry could not even be tried: the record could not be read, or looked up.
+
+    An attempt that a crash left behind is as unclear as it was.
+    """
     link = state.links.get(name)
     if link is None or link.outbox is None:
         return NOTHING
     stream = _stream(state.integrations[link.integration_id])
-    return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=False),), result=None)
+    return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=link.in_flight is not None),), result=None)
 
 
 def _letter(
