@@ -216,13 +216,32 @@ def test_the_same_value_long_after_the_attempt_is_an_edit_whoever_stamped_the_re
 
 
 @pytest.mark.parametrize(
-    ("count", "asked", "stale"), [(1, 5, True), (1, 10, False), (2, 5, False), (3, 5, False), (None, 5, False)]
+    ("count", "asked", "at_s", "stale"),
+    [
+        (1, 5, 900.0, True),
+        (1, 10, 900.0, False),
+        (1, 10, 159.0, True),
+        (1, 10, 160.0, False),
+        (2, 5, 100.0, False),
+        (3, 5, 100.0, False),
+        (None, 5, 100.0, False),
+    ],
 )
-def test_an_answer_is_stale_only_with_a_lower_count_and_an_earlier_question(
-    count: int | None, asked: int, stale: bool
+def test_an_answer_is_stale_with_a_lower_count_and_an_earlier_question_or_soon_after_the_newer_one(
+    count: int | None, asked: int, at_s: float, stale: bool
 ) -> None:
-    link = Link("l", INTEGRATION, "INC-1", 0.0, known_count=2, observed_at=10)
-    assert sending.is_stale(link, Observation("r", {}, mod_count=count), asked) is stale
+    link = Link("l", INTEGRATION, "INC-1", 0.0, known_count=2, observed_at=10, observed_at_s=100.0)
+    assert sending.is_stale(link, Observation("r", {}, mod_count=count), asked, at_s) is stale
+
+
+def test_a_node_that_lags_behind_takes_nobodys_edit_back() -> None:
+    world = linked()
+    before = world.observe(the_link(world).external_id)
+    edit(world, status="mitigated")
+    settle(world, known(begin(world)), landed(world, known(the_link(world).in_flight)))
+    edit(world, status="open")
+    attempt = known(begin(world, before))  # read from a node that has not heard of our write: it looks open already
+    assert attempt.sent == {"status": "open"}
 
 
 def test_only_what_a_mapped_column_shows_is_news() -> None:

@@ -147,7 +147,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
         link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
     seen = event.observation
     link = links.with_observation(
-        link, seen, record.position, event.offset_s, event.offset_error_s, except_for=event.settled
+        link, seen, record.position, record.at_s, event.offset_s, event.offset_error_s, except_for=event.settled
     )
     link = links.with_halves(link, event.settled, record.at_s, "joined")
     put_link(
@@ -197,7 +197,7 @@ def link_released(state: State, record: e.Record, event: e.LinkReleased) -> None
 
 
 def observed(state: State, record: e.Record, event: e.Observed) -> None:
-    link = links.after_observed(state.links[event.link_id], event, record.position)
+    link = links.after_observed(state.links[event.link_id], event, record.position, record.at_s)
     state.links[link.id] = link
     stain(state, record, link.id)
     mark(state, record, link.incident_id)

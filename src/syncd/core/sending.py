@@ -47,6 +47,7 @@ CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
 LOCKING_STATUSES: Final = frozenset({"closed", "canceled"})
 AFTER_NOTE_S: Final = 0.5
+NODE_LAG_S_MAX: Final = 60.0
 NOTHING: Final = Change[None]("", (), result=None)
 
 
@@ -70,14 +71,14 @@ def news(link: Link, seen: Observation) -> bool:
     return any(mapping.raw_of(field, before) != mapping.raw_of(field, seen.columns) for field in SYNCED_FIELDS)
 
 
-def is_stale(link: Link, seen: Observation, asked: int) -> bool:
-    """An older picture than the one we have: its count is lower and it was asked for before the newer one came."""
-    return (
-        seen.mod_count is not None
-        and link.known_count is not None
-        and seen.mod_count < link.known_count
-        and asked < link.observed_at
-    )
+def is_stale(link: Link, seen: Observation, asked: int, at_s: float) -> bool:
+    """An older picture than the one we have: its count is lower, and it was asked for before the newer one came, or
+
+    so soon after it that a node which lags behind may have answered. A count that stays lower is a restored record.
+    """
+    if seen.mod_count is None or link.known_count is None or seen.mod_count >= link.known_count:
+        return False
+    return asked < link.observed_at or at_s < link.observed_at_s + NODE_LAG_S_MAX
 
 
 def looks_up(link: Link) -> bool:
@@ -104,12 +105,12 @@ def prepare_update(
     if not integration.settings.runs:
         return Change("", (), result=None)
     events: list[Event] = []
-    if is_stale(link, seen, asked) and link.observed is not None:
+    if is_stale(link, seen, asked, at_s) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
     elif news(link, seen):
         observed = Observed(name, seen, offset.s, offset.error_s)
         events.append(observed)
-        link = links.after_observed(link, observed, state.position + 1)
+        link = links.after_observed(link, observed, state.position + 1, at_s)
     merged, fields = plan(link, incident, integration, state, at_s)
     if not fields:
         events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
