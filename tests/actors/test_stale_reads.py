@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from tests.actors.stage import declared, edit, edit_record, in_world, link
+from tests.actors.stage import declared, edit, edit_record, in_world, lines, link, record
 from tests.simulation.world import World
 
 
@@ -49,3 +49,17 @@ def test_a_write_that_an_hourly_rule_holds_back_rests_on_a_read_made_after_the_w
         assert (shown, world.state.incidents[incident].title) == ("by an agent", "by an agent")
 
     story()
+
+
+@in_world()
+async def test_where_every_answer_takes_2_s_an_edit_costs_one_read_and_one_write_and_arrives_within_5_s(
+    world: World,
+) -> None:
+    incident = await declared(world)
+    world.instance.arm("slow", 2)
+    edited_at = trio.current_time()
+    await edit(world, incident, title="by an engineer")
+    await trio.sleep(5)
+    assert record(world, incident)["short_description"] == "by an engineer"
+    await trio.sleep(60)
+    assert [line.method for line in lines(world.instance, "GET", "PATCH", since_s=edited_at)] == ["GET", "PATCH"]
