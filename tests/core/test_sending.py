@@ -5,8 +5,8 @@ from msgspec import UNSET
 
 from syncd.core import sending
 from syncd.core.deciding import merge_link
-from syncd.core.events import IncidentEdited
-from syncd.core.model import Attempt, Halves, Link, Observation
+from syncd.core.events import Hinted, IncidentEdited
+from syncd.core.model import Attempt, Halves, Hint, Link, Observation
 from tests.core.promises import INTEGRATION
 from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, read, settle, the_link
 from tests.core.table import ACCOUNT
@@ -234,14 +234,31 @@ def test_an_answer_is_stale_with_a_lower_count_and_an_earlier_question_or_soon_a
     assert sending.is_stale(link, Observation("r", {}, mod_count=count), asked, at_s) is stale
 
 
-def test_a_node_that_lags_behind_takes_nobodys_edit_back() -> None:
+def test_a_node_that_lags_behind_takes_nobodys_edit_back_and_nothing_rests_on_what_it_shows() -> None:
     world = linked()
     before = world.observe(the_link(world).external_id)
     edit(world, status="mitigated")
     settle(world, known(begin(world)), landed(world, known(the_link(world).in_flight)))
     edit(world, status="open")
-    attempt = known(begin(world, before))  # read from a node that has not heard of our write: it looks open already
-    assert attempt.sent == {"status": "open"}
+    assert begin(world, before) is None  # it has not heard of our write: to it the record is open already
+    entry = the_link(world).outbox
+    assert entry is not None
+    assert entry.next_at_s == world.now_s + sending.REREAD_S
+    assert known(begin(world)).sent == {"status": "open"}
+
+
+def test_nothing_is_written_over_an_edit_that_a_webhook_told_of_and_the_read_does_not_show() -> None:
+    world = linked()
+    external_id = the_link(world).external_id
+    edit(world, title="VPN")
+    before = world.observe(external_id)
+    world.store(external_id, {"short_description": "Printer"}, "agent")
+    told = Hint(external_id, world.state.position + 1, "t", mod_count=world.observe(external_id).mod_count)
+    world.step(Hinted(INTEGRATION, external_id, told), by="webhook")
+    assert begin(world, before) is None
+    assert world.state.conflicts == {}
+    known(begin(world))  # read again, and now the agent's value is found, and kept in a record
+    assert [one.external for one in world.state.conflicts.values()] == ["Printer"]
 
 
 def test_only_what_a_mapped_column_shows_is_news() -> None:

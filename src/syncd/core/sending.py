@@ -48,6 +48,7 @@ QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create
 LOCKING_STATUSES: Final = frozenset({"closed", "canceled"})
 AFTER_NOTE_S: Final = 0.5
 NODE_LAG_S_MAX: Final = 60.0
+REREAD_S: Final = 1.0
 NOTHING: Final = Change[None]("", (), result=None)
 
 
@@ -104,6 +105,10 @@ def prepare_update(
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     if not integration.settings.runs:
         return Change("", (), result=None)
+    if _is_behind(state, link, seen, asked, at_s):
+        failure = Failure("behind", "the read shows an older record than the one we know of; it is made again")
+        postponed = SendFailed(name, failure, at_s + REREAD_S, ambiguous=link.in_flight is not None)
+        return Change(_stream(integration), (postponed,), result=None)
     events: list[Event] = []
     if is_stale(link, seen, asked, at_s) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
@@ -137,6 +142,16 @@ def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool
     if hint is None or hint.position <= asked:
         return False
     return hint.mod_count is None or seen.mod_count is None or hint.mod_count > seen.mod_count
+
+
+def _is_behind(state: State, link: Link, seen: Observation, asked: int, at_s: float) -> bool:
+    """The read was asked for late enough and still shows less than is known: a node that lags behind has answered."""
+    if seen.mod_count is None:
+        return False
+    hint = state.hints.get(link.integration_id, {}).get(link.external_id)
+    if hint is not None and hint.mod_count is not None and hint.mod_count > seen.mod_count:
+        return True
+    return asked >= link.observed_at and is_stale(link, seen, asked, at_s)
 
 
 def _update(
