@@ -190,6 +190,26 @@ def test_a_late_write_that_servicenow_cut_is_settled_and_not_sent_again() -> Non
     )
 
 
+def test_a_late_write_of_ours_beneath_an_agents_edit_of_another_field_is_no_edit() -> None:
+    world = linked()
+    attempt = unclear(world, title="VPN")
+    edit(world, title="VPN in Europe")
+    landed(world, attempt)
+    world.store(the_link(world).external_id, {"description": "by an agent"}, "agent")
+    read(world)
+    assert world.state.conflicts == {}
+    assert known(begin(world)).sent == {"title": "VPN in Europe"}
+
+
+def test_a_text_of_ours_that_an_agent_set_alone_is_an_edit() -> None:
+    world = linked()
+    unclear(world, title="VPN")
+    edit(world, title="VPN in Europe")
+    world.store(the_link(world).external_id, {"short_description": "VPN"}, "agent")
+    read(world)
+    assert [one.external for one in world.state.conflicts.values()] == ["VPN"]
+
+
 def test_the_same_value_set_by_an_agent_is_an_edit() -> None:
     world = linked()
     unclear(world, status="mitigated")

@@ -25,6 +25,7 @@ from syncd.core.model import (
     Incident,
     Integration,
     Link,
+    Observation,
     Span,
     Stamp,
 )
@@ -34,6 +35,7 @@ from syncd.core.state import State, link_id
 ANY_TIME: Final = Span(-math.inf, math.inf)
 LINKS_A_STEP: Final = 200
 PUT_BACKS_S: Final = 3600.0
+CUT_LETTERS_MIN: Final = 100  # no column of ours is shorter, so what was cut is at least so long
 LATE_WRITE_S: Final = 150.0  # twice the usual transaction quota, and some
 
 
@@ -65,13 +67,27 @@ def late_write(link: Link, field: str, raw: Half, account: str, now: str) -> str
     ``now``: the platform's value, in doubt the one that was sent.
     """
     seen, edited = link.observed, link.base.get(field, FieldBase()).edited
-    if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
+    if seen is None or isinstance(raw, UnsetType):
         return None
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     shown = mapping.meaning(field, raw)
     landed = [one for one in attempts if field in one.sent and _lands_in(one, edited or ANY_TIME)]
+    if account and seen.updated_by != account:
+        landed = [one for one in landed if _lies_beneath(one, field, shown, seen)]
     sent = [one.sent[field] for one in reversed(landed) if shown_as(one.sent[field], shown)]
     return now if now in sent else sent[0] if sent else None
+
+
+def _lies_beneath(attempt: Attempt, field: str, shown: Half, seen: Observation) -> bool:
+    """Somebody else wrote the record last, and our text is in it all the same: ours landed before theirs.
+
+    Only with room for two writes, and only where the text itself tells: a severity or a status, or a few words that
+    ours begins with, they may have chosen themselves.
+    """
+    if field not in mapping.TEXT_FIELDS or not isinstance(shown, str):
+        return False
+    has_room = attempt.read_count is None or seen.mod_count is None or seen.mod_count > attempt.read_count + 1
+    return has_room and (shown == attempt.sent[field] or len(shown) >= CUT_LETTERS_MIN)
 
 
 def _lands_in(attempt: Attempt, span: Span) -> bool:

@@ -54,6 +54,7 @@ GROUP_COLUMNS: Final = {
     "severity": ("impact", "urgency"),
     "status": ("state", "close_code", "close_notes", "hold_reason"),
 }
+TEXT_FIELDS: Final = frozenset({"title", "description"})
 READ_COLUMNS: Final = (
     "short_description",
     "description",
