@@ -210,6 +210,19 @@ def test_a_text_of_ours_that_an_agent_set_alone_is_an_edit() -> None:
     assert [one.external for one in world.state.conflicts.values()] == ["VPN"]
 
 
+def test_a_write_of_ours_that_falls_on_a_value_under_review_leaves_it_in_the_conflict() -> None:
+    world = linked()
+    world.change(conflict_strategy="manual-review", conflict_window="always")
+    edit(world, title="VPN")
+    attempt = known(begin(world))  # it is on its way
+    world.store(the_link(world).external_id, {"short_description": "Printer"}, "agent")
+    read(world)
+    assert [one.status for one in world.state.conflicts.values()] == ["pending"]
+    settle(world, attempt, landed(world, attempt))
+    kept = [(one.status, one.platform, one.external) for one in world.state.conflicts.values()]
+    assert kept == [("resolved", "VPN", "Printer")]
+
+
 def test_the_same_value_set_by_an_agent_is_an_edit() -> None:
     world = linked()
     unclear(world, status="mitigated")

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from syncd.core import links, mapping
 from syncd.core.duration import duration_s
@@ -172,6 +173,17 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         return None
     if decision.reason == "unreadable":
         return None  # hidden for a while: nothing is settled by that
+    decided = "" if held else f"{decision.winner or 'nobody'}: {decision.reason}"
+    if before is not None and not held and not decision.overruled:
+        # It closes by itself, maybe because a write of ours that was under way fell on the other value: it keeps both.
+        return replace(
+            before,
+            status="resolved",
+            decided=decided,
+            version=before.version + 1,
+            resolved_at_s=at_s,
+            resolved_by="syncd",
+        )
     known = link.observed
     return Conflict(
         id=before.id if before is not None else f"conflict-{number}",
@@ -188,7 +200,7 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         external_at_s=_known_s(external.at, known.updated_at_s if known else None),
         strategy=integration.settings.conflict_strategy,
         status="pending" if held else "resolved",
-        decided="" if held else f"{decision.winner or 'nobody'}: {decision.reason}",
+        decided=decided,
         created_at_s=before.created_at_s if before is not None else at_s,
         version=before.version + 1 if before is not None else 1,
         resolved_at_s=None if held else at_s,
