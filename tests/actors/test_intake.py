@@ -236,6 +236,9 @@ class DeletedMeanwhile:
         if self.world.integration_id in self.world.state.integrations:
             await ask(self.world, "DELETE", f"{INTEGRATIONS}/{self.world.integration_id}", status=204)
 
+    async def paced(self) -> None:
+        raise AssertionError("nobody asked for a pace")
+
     async def read(self, external_ids: Sequence[str]) -> list[Observation]:
         await self._delete()
         return [Observation(name, {"short_description": "x"}) for name in external_ids]

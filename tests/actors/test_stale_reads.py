@@ -1,8 +1,9 @@
 """A write rests on a read that is fresh when it leaves, and never on one that a webhook has overtaken."""
 
+import pytest
 import trio
 
-from tests.actors.stage import declared, edit, edit_record, in_world, link
+from tests.actors.stage import declared, edit, edit_record, in_world, lines, link, record
 from tests.simulation.world import World
 
 
@@ -27,3 +28,38 @@ async def test_edits_in_servicenow_while_writes_wait_for_their_turn_are_not_over
         shown = world.instance.record(link(world, incident).external_id)["short_description"]
         assert shown == title
         assert title == f"{incident} by an agent", "the later edit was overwritten"
+
+
+@pytest.mark.parametrize("limit", [10, 11])  # with one of them the write would have to wait, with the other its read
+def test_a_write_that_an_hourly_rule_holds_back_rests_on_a_read_made_after_the_wait(limit: int) -> None:
+    @in_world(conflict_window="1s")
+    async def story(world: World) -> None:
+        world.instance.arm("rate_limit", limit)
+        incident = await declared(world)
+        external_id = link(world, incident).external_id
+        number = 0
+        while world.instance.record(external_id)["short_description"] == world.state.incidents[incident].title:
+            number += 1
+            await edit(world, incident, title=f"edit {number}")
+            await trio.sleep(5)
+        await trio.sleep(30)  # nothing goes any more for a while
+        edit_record(world, incident, short_description="by an agent")
+        await trio.sleep(4000)
+        shown = world.instance.record(external_id)["short_description"]
+        assert (shown, world.state.incidents[incident].title) == ("by an agent", "by an agent")
+
+    story()
+
+
+@in_world()
+async def test_where_every_answer_takes_2_s_an_edit_costs_one_read_and_one_write_and_arrives_within_5_s(
+    world: World,
+) -> None:
+    incident = await declared(world)
+    world.instance.arm("slow", 2)
+    edited_at = trio.current_time()
+    await edit(world, incident, title="by an engineer")
+    await trio.sleep(5)
+    assert record(world, incident)["short_description"] == "by an engineer"
+    await trio.sleep(60)
+    assert [line.method for line in lines(world.instance, "GET", "PATCH", since_s=edited_at)] == ["GET", "PATCH"]

@@ -235,6 +235,27 @@ def test_an_older_answer_that_comes_late_is_not_believed() -> None:
     assert LINK not in world.state.dirty.get(INTEGRATION, {})
 
 
+def test_a_picture_of_a_node_that_lags_behind_is_not_believed_and_asked_for_again() -> None:
+    world = linked()
+    before = world.observe("r2")
+    agent_edits(world, short_description="VPN")
+    accept(world)
+    answer(world, world.observe("r2"))
+    accept(world)  # no count in its body, like the product page's rule
+    assert answer(world, before) == 0
+    assert waiting(world)["r2"].tries == 1
+    assert world.state.links[LINK].observed == world.observe("r2")
+
+
+def test_a_record_that_stays_as_it_once_was_has_been_restored() -> None:
+    world = linked()
+    before = world.observe("r2")
+    agent_edits(world, short_description="VPN")
+    answer(world, world.observe("r2"))
+    world.now_s += sending.NODE_LAG_S_MAX
+    assert answer(world, before) == 1
+
+
 def test_one_edit_dates_to_its_own_second_and_several_to_any_time_since_the_last_stamp() -> None:
     world = linked()
     world.now_s += 100

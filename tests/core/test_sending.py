@@ -5,9 +5,9 @@ from msgspec import UNSET
 
 from syncd.core import sending
 from syncd.core.deciding import merge_link
-from syncd.core.events import IncidentEdited
+from syncd.core.events import Hinted, IncidentEdited
 from syncd.core.lens import DEFAULT_LENS
-from syncd.core.model import Attempt, Halves, Link, Observation
+from syncd.core.model import Attempt, Halves, Hint, Link, Observation
 from tests.core.promises import INTEGRATION
 from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, read, settle, the_link
 from tests.core.table import ACCOUNT
@@ -191,6 +191,39 @@ def test_a_late_write_that_servicenow_cut_is_settled_and_not_sent_again() -> Non
     )
 
 
+def test_a_late_write_of_ours_beneath_an_agents_edit_of_another_field_is_no_edit() -> None:
+    world = linked()
+    attempt = unclear(world, title="VPN")
+    edit(world, title="VPN in Europe")
+    landed(world, attempt)
+    world.store(the_link(world).external_id, {"description": "by an agent"}, "agent")
+    read(world)
+    assert world.state.conflicts == {}
+    assert known(begin(world)).sent == {"title": "VPN in Europe"}
+
+
+def test_a_text_of_ours_that_an_agent_set_alone_is_an_edit() -> None:
+    world = linked()
+    unclear(world, title="VPN")
+    edit(world, title="VPN in Europe")
+    world.store(the_link(world).external_id, {"short_description": "VPN"}, "agent")
+    read(world)
+    assert [one.external for one in world.state.conflicts.values()] == ["VPN"]
+
+
+def test_a_write_of_ours_that_falls_on_a_value_under_review_leaves_it_in_the_conflict() -> None:
+    world = linked()
+    world.change(conflict_strategy="manual-review", conflict_window="always")
+    edit(world, title="VPN")
+    attempt = known(begin(world))  # it is on its way
+    world.store(the_link(world).external_id, {"short_description": "Printer"}, "agent")
+    read(world)
+    assert [one.status for one in world.state.conflicts.values()] == ["pending"]
+    settle(world, attempt, landed(world, attempt))
+    kept = [(one.status, one.platform, one.external) for one in world.state.conflicts.values()]
+    assert kept == [("resolved", "VPN", "Printer")]
+
+
 def test_the_same_value_set_by_an_agent_is_an_edit() -> None:
     world = linked()
     unclear(world, status="mitigated")
@@ -217,13 +250,49 @@ def test_the_same_value_long_after_the_attempt_is_an_edit_whoever_stamped_the_re
 
 
 @pytest.mark.parametrize(
-    ("count", "asked", "stale"), [(1, 5, True), (1, 10, False), (2, 5, False), (3, 5, False), (None, 5, False)]
+    ("count", "asked", "at_s", "stale"),
+    [
+        (1, 5, 900.0, True),
+        (1, 10, 900.0, False),
+        (1, 10, 159.0, True),
+        (1, 10, 160.0, False),
+        (2, 5, 100.0, False),
+        (3, 5, 100.0, False),
+        (None, 5, 100.0, False),
+    ],
 )
-def test_an_answer_is_stale_only_with_a_lower_count_and_an_earlier_question(
-    count: int | None, asked: int, stale: bool
+def test_an_answer_is_stale_with_a_lower_count_and_an_earlier_question_or_soon_after_the_newer_one(
+    count: int | None, asked: int, at_s: float, stale: bool
 ) -> None:
-    link = Link("l", INTEGRATION, "INC-1", 0.0, known_count=2, observed_at=10)
-    assert sending.is_stale(link, Observation("r", {}, mod_count=count), asked) is stale
+    link = Link("l", INTEGRATION, "INC-1", 0.0, known_count=2, observed_at=10, observed_at_s=100.0)
+    assert sending.is_stale(link, Observation("r", {}, mod_count=count), asked, at_s) is stale
+
+
+def test_a_node_that_lags_behind_takes_nobodys_edit_back_and_nothing_rests_on_what_it_shows() -> None:
+    world = linked()
+    before = world.observe(the_link(world).external_id)
+    edit(world, status="mitigated")
+    settle(world, known(begin(world)), landed(world, known(the_link(world).in_flight)))
+    edit(world, status="open")
+    assert begin(world, before) is None  # it has not heard of our write: to it the record is open already
+    entry = the_link(world).outbox
+    assert entry is not None
+    assert entry.next_at_s == world.now_s + sending.REREAD_S
+    assert known(begin(world)).sent == {"status": "open"}
+
+
+def test_nothing_is_written_over_an_edit_that_a_webhook_told_of_and_the_read_does_not_show() -> None:
+    world = linked()
+    external_id = the_link(world).external_id
+    edit(world, title="VPN")
+    before = world.observe(external_id)
+    world.store(external_id, {"short_description": "Printer"}, "agent")
+    told = Hint(external_id, world.state.position + 1, "t", mod_count=world.observe(external_id).mod_count)
+    world.step(Hinted(INTEGRATION, external_id, told), by="webhook")
+    assert begin(world, before) is None
+    assert world.state.conflicts == {}
+    known(begin(world))  # read again, and now the agent's value is found, and kept in a record
+    assert [one.external for one in world.state.conflicts.values()] == ["Printer"]
 
 
 def test_only_what_a_mapped_column_shows_is_news() -> None:

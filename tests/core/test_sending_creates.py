@@ -117,6 +117,14 @@ def test_after_a_crash_the_first_look_never_repeats_the_create() -> None:
     assert look(world) is not None
 
 
+def test_a_look_that_fails_after_a_crash_leaves_the_create_as_unclear_as_it_was() -> None:
+    world = pending()
+    crashed(world)
+    world.decide(lambda state, _: sending.postpone(state, LINK, Failure("throttled", "words", 429), world.now_s + 1))
+    assert sending.looks_up(the_link(world))
+    assert create(world) is None
+
+
 def test_a_record_that_is_found_is_adopted_with_what_was_sent() -> None:
     world = pending()
     attempt = known(create(world))

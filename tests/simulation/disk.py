@@ -87,6 +87,7 @@ class SimDisk:
     ``faults`` maps the number of a call, from 1, to an errno, or to "short" for a short write. ``calls`` names each
     call made so far; after ``dies_at`` of them every call fails, until somebody takes what is left from ``crash``.
     ``space_bytes`` is what may still be appended before ``ENOSPC``; ``syncs_after_failure`` must stay 0.
+    ``watch`` hears of each block at the moment it is "written", and, with no block, when all is "synced".
     """
 
     def __init__(self, rng: Random | None = None) -> None:
@@ -97,6 +98,7 @@ class SimDisk:
         self.dies_at: int | None = None
         self.syncs_after_failure = 0
         self.is_gone = False
+        self.watch: Callable[[str, bytes], None] | None = None
         self._folders: set[Path] = {Path("/")}
         self._names: dict[Path, _Inode] = {}
         self._kept_names: dict[Path, _Inode] = {}
@@ -143,6 +145,7 @@ class SimDisk:
         after._names = dict(names)
         after._kept_names = dict(names)
         after.space_bytes = self.space_bytes
+        after.watch = self.watch
         return after
 
     def check(self, call: str, path: Path) -> Literal["short"] | None:
@@ -242,6 +245,8 @@ class SimFile:
                 raise OSError(errno.ENOSPC, "No space left on device", str(self._path))
             self._disk.space_bytes = room - taken
         self._inode.append(bytes(block[:taken]))
+        if self._disk.watch is not None:
+            self._disk.watch("written", bytes(block[:taken]))
         return taken
 
     def sync(self) -> None:
@@ -254,6 +259,8 @@ class SimFile:
                 self._inode.fail_sync()
             raise
         self._inode.sync()
+        if self._disk.watch is not None:
+            self._disk.watch("synced", b"")
 
     def truncate(self, size_bytes: int) -> None:
         self._disk.check("truncate", self._path)

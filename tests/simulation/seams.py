@@ -1,13 +1,8 @@
-"""The seams as the simulation replaces them: virtual time, seeded chance, a wire without sockets (see also disk.py)."""
+"""The seams as the simulation replaces them: virtual time and seeded chance (see also disk.py and way.py)."""
 
 import random
-from collections.abc import Mapping
 
-import httpx
 import trio
-
-from syncd.simulator.instance import Instance
-from syncd.simulator.transport import SimulatorTransport
 
 EPOCH_S = 1_790_000_000.0
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -38,28 +33,3 @@ class SimIds:
 
     def secret(self, size_bytes: int) -> bytes:
         return self._rng.randbytes(size_bytes)
-
-
-class SimNet:
-    """The way to the simulated instances, by ``host:port``."""
-
-    def __init__(self, instances: Mapping[str, Instance]) -> None:
-        self._instances = instances
-
-    def transport(self, max_connections: int) -> httpx.AsyncBaseTransport:
-        return SimTransport(self._instances)
-
-
-class SimTransport(httpx.AsyncBaseTransport):
-    """Hands each request to the instance it is for; a host that is none of them cannot be reached."""
-
-    def __init__(self, instances: Mapping[str, Instance]) -> None:
-        self._instances = instances
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The instance's answer."""
-        instance = self._instances.get(request.url.netloc.decode("ascii"))
-        if instance is None:
-            await trio.lowlevel.checkpoint()
-            raise httpx.ConnectError("nobody listens there", request=request)
-        return await SimulatorTransport(instance).handle_async_request(request)

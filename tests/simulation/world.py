@@ -1,21 +1,22 @@
-"""One world: the real daemon, a simulated ServiceNow, people on both sides, and what goes wrong between them.
+"""One world: the real daemon, a simulated ServiceNow, people on both sides, and a way between that can be troubled.
 
-Everything is drawn from the seed. ``check`` holds the promises of docs/sync.md against the end of the story, with its
-own idea of the mapping.
+Everything is drawn from the seed. The world lives through it and writes down what happens (``ledger.py``, ``way.py``);
+whether the promises held is for ``oracle.py`` and ``manners.py`` to say.
 """
 
 import json
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
 import httpx
 import trio
-from msgspec import UNSET, Struct
 
-from syncd.core.events import LinkJoined, Merged, SendSettled
-from syncd.core.model import Conflict, Settings
-from syncd.core.state import State, link_id
+from syncd.core.events import Record
+from syncd.core.model import Settings
+from syncd.core.state import State
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -27,39 +28,24 @@ from syncd.house import House
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.records import Committed
-from syncd.simulator.wire import Outgoing, Refusal
+from syncd.simulator.wire import Outgoing
 from syncd.systems import platform
 from tests.simulation.disk import SimDisk, SimWork
-from tests.simulation.seams import EPOCH_S, SimClock, SimIds, SimNet
+from tests.simulation.knife import Knife
+from tests.simulation.ledger import Ledger
+from tests.simulation.plan import Cut
+from tests.simulation.seams import EPOCH_S, SimClock, SimIds
+from tests.simulation.way import Life, Way, WayNet
 
 STATE_DIR = Path("/state")
 URL = "http://127.0.0.1:8080"
 INSTANCE_HOST = "127.0.0.1:9999"
 WEBHOOK_SECRET = "the-webhook-secret-of-this-world"
-STATUS_SHOWN = {
-    "1": "open",
-    "2": "open",
-    "3": "mitigated",
-    "4": "mitigated",
-    "5": "mitigated",
-    "6": "resolved",
-    "7": "closed",
-    "8": "canceled",
-}
-SEVERITY_SHOWN = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
-COLUMN = {"title": "short_description", "description": "description", "severity": "priority", "status": "state"}
+ACCOUNT = "svc.sync"
 CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}
-
-
-class Edit(Struct, frozen=True):
-    """A person's acknowledged edit. ``subject``: incident id or sys_id. ``shared``: the platform had that value."""
-
-    side: str
-    subject: str
-    field: str
-    value: str
-    at_s: float
-    shared: bool = False
+LATE_S = 60.0  # so long may lie between a write's departure and its commit
+DOWN_S_MAX = 3.0  # how long a life that ended suddenly is mourned
+RECORDS_A_LOOK = 1_000_000
 
 
 class World:
@@ -67,14 +53,12 @@ class World:
 
     def __init__(self, rng: Random, settings: dict[str, object] | None = None) -> None:
         self.rng = rng
-        self.edits: list[Edit] = []
-        self.declared: dict[str, str] = {}
-        self.created: list[str] = []
-        self.conflicts: list[Conflict] = []
-        self.taken: set[tuple[str, str, str]] = set()
         self.house: House | None = None
         self.integration_id = ""
         self.crashes = 0
+        self.torn = 0
+        self.met: Counter[str] = Counter()
+        """How often what happened, by name; filled by whoever sees it."""
         self._settings = settings or {}
         self._disk = SimDisk(Random(rng.getrandbits(32)))
         self._clock = SimClock(rng.uniform(-120, 120))  # further apart, and signed timestamps are refused
@@ -83,29 +67,38 @@ class World:
         self.instance = Instance(options, lambda: EPOCH_S + trio.current_time(), Random(rng.getrandbits(32)))
         self.instances = {INSTANCE_HOST: self.instance}
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
-        self._stored: set[tuple[str, str, str]] = set()
-        self.instance.records.on_commit.append(self._remember)
+        self.way = Way(self.instances, Random(rng.getrandbits(32)))
+        self.ledger = Ledger(ACCOUNT, EPOCH_S + self._clock.skew_s)
+        self.instance.records.on_commit.append(self._committed)
+        self.life = Life(0)
+        self._knife: Knife | None = None
         self._door: httpx.AsyncBaseTransport | None = None
-        self._remembered = State()
         self._scope = trio.CancelScope()
         self._down = trio.Event()
         self._up = trio.Event()
+        self._cut = trio.Event()
+        self._serving = trio.Event()
+        self._rings = trio.Event()
 
     # The daemon's lives
 
-    async def run(self, story: Callable[["World"], "object"]) -> None:
+    async def run(self, story: Callable[["World"], Awaitable[None]]) -> None:
         """Run ``story`` with the daemon alive from the start, until the story ends."""
+        self.instance.outbound.on_scheduled.append(self._ring)
+        self.instance.on_request.append(lambda _: self._ring())  # it may have begun a late commit
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = self.way.nursery = nursery
             await self.start()
             nursery.start_soon(self._deliver)
-            await story(self)  # type: ignore[misc]
+            nursery.start_soon(self._revive)
+            await story(self)
             nursery.cancel_scope.cancel()
 
     async def start(self) -> None:
-        """Begin a life on what the disk holds; returns when it serves."""
+        """Begin a life on what the disk holds; returns when it serves, or is dead already."""
+        self.life = Life(self.life.number + 1)
         self._scope, self._down, self._up = trio.CancelScope(), trio.Event(), trio.Event()
-        self._nursery.start_soon(self._live, self._disk, self._scope, self._down)
+        self._nursery.start_soon(self._live, self._disk, self._scope, self._down, self._up)
         await self._up.wait()
         if not self.integration_id:
             await self._configure()
@@ -116,7 +109,7 @@ class World:
             "integration_type": "servicenow",
             "name": "Demo",
             "base_url": f"http://{INSTANCE_HOST}",
-            "credentials": {"username": "svc.sync", "password": "sync-secret"},
+            "credentials": {"username": ACCOUNT, "password": "sync-secret"},
             "webhook_secret": WEBHOOK_SECRET,
             "external_defaults": CLOSE,
             **self._settings,
@@ -127,25 +120,27 @@ class World:
         self.integration_id = answer.json()["id"]
         self.instance.set_webhook(f"{URL}/api/v1/webhooks/{self.integration_id}", WEBHOOK_SECRET)
 
-    async def _live(self, disk: SimDisk, scope: trio.CancelScope, down: trio.Event) -> None:
+    async def _live(self, disk: SimDisk, scope: trio.CancelScope, down: trio.Event, up: trio.Event) -> None:
         ids = SimIds(Random(self.rng.getrandbits(32)))
         work = SimWork(Random(self.rng.getrandbits(32)), pause_s_max=0.002)
-        seams = Seams(clock=self._clock, ids=ids, disk=disk, net=SimNet(self.instances), work=work)
+        seams = Seams(clock=self._clock, ids=ids, disk=disk, net=WayNet(self.way, self.life), work=work)
         try:
             with scope:
                 house = await House.open(STATE_DIR, seams, self._master_key)
-                await house.run(lambda: self._serve(house))
+                self.torn += house.journal.recovered is not None
+                await house.run(lambda: self._serve(house, up))
         except* (JournalFailed, OSError):
             if not disk.is_gone:
                 raise
         finally:
+            up.set()
             down.set()
 
     async def _master_key(self, _: bool) -> bytes:
         await trio.lowlevel.checkpoint()
         return self._key
 
-    async def _serve(self, house: House) -> None:
+    async def _serve(self, house: House, up: trio.Event) -> None:
         desk = Desk(
             journal=house.journal,
             platform=platform,
@@ -158,29 +153,81 @@ class World:
             allowed_hosts=(),
             webhook_counts=WebhookCounts(),
         )
+        meanwhile: list[Record] = []
+        stop = house.journal.subscribe(meanwhile.extend)
+        self.ledger.durable(await house.journal.since(self.ledger.position, RECORDS_A_LOOK))  # an earlier life's last
+        self.ledger.durable(meanwhile)
+        stop()
+        house.journal.subscribe(self.ledger.durable)
         self.house = house
-        self._remembered = house.journal.state
         app = Gate(build_api(desk))
         self._door = httpx.ASGITransport(app)  # type: ignore[arg-type] # httpx spells ASGI's types in its own way
-        self._up.set()
+        up.set()
+        self._serving.set()
         await trio.sleep_forever()
 
-    async def crash(self) -> None:
-        """The power goes; what was not synced may be lost. A new life begins a little later."""
+    def _committed(self, committed: Committed) -> None:
+        exchange = self.way.handling
+        at = trio.current_time()
+        self.way.remember(committed)
+        self.ledger.committed(committed, at, exchange.left_at if exchange is not None else self._left_at(committed, at))
+        if self._knife is not None and committed.actor.user_name == ACCOUNT:
+            self._knife.committed()
+
+    def _left_at(self, committed: Committed, at: float) -> float:
+        """When the request of a late commit of ours had left."""
+        sys_id = committed.row["sys_id"]
+        mine = (one for one in self.way.exchanges if one.writes and one.record == sys_id)
+        return min((one.left_at for one in mine if one.left_at > at - LATE_S), default=at)
+
+    def cut_power(self, *, is_gentle: bool = False) -> None:
+        """End this life at this very instant: of what was not synced only a part may be left.
+
+        ``is_gentle``: only the process is killed, and the page cache stays. Another life begins a little later.
+        """
         self.crashes += 1
+        self._end(self._disk.kill() if is_gentle else self._disk.crash())
+        self._cut.set()
+
+    def _end(self, left: SimDisk) -> None:
         self.house = None
-        self._disk = self._disk.crash() if self.rng.random() < 0.5 else self._disk.kill()
+        self.life.died_at = trio.current_time()
+        self._serving = trio.Event()
+        self._disk = left
         self._scope.cancel()
-        await self._down.wait()
-        await trio.sleep(self.rng.uniform(0, 3))
-        await self.start()
+
+    async def _revive(self) -> None:
+        while True:
+            await self._cut.wait()
+            self._cut = trio.Event()
+            await self._down.wait()
+            await trio.sleep(self.rng.uniform(0, DOWN_S_MAX))
+            await self.start()
 
     async def stop(self) -> None:
         """Kill the process; the next ``start`` finds everything that it wrote."""
-        self.house = None
-        self._disk = self._disk.kill()
-        self._scope.cancel()
+        self._end(self._disk.kill())
         await self._down.wait()
+
+    async def alive(self) -> None:
+        """Return once the daemon serves."""
+        await self._serving.wait()
+
+    def arm_knife(self, cut: Cut) -> None:
+        """Have the power cut at the n-th time, from now on, that something happens."""
+        self._knife = knife = Knife(cut, self._strike)
+        self._disk.watch = knife.disk
+        self.way.on_left = [knife.left]
+
+    def _strike(self) -> None:
+        assert self._knife is not None
+        self.met[f"cut {self._knife.cut.phase}"] += 1
+        self.sheathe()
+        self.cut_power()
+
+    def sheathe(self) -> None:
+        """Nobody waits for a moment to cut the power at any more."""
+        self._disk.watch, self._knife, self.way.on_left = None, None, []
 
     def forget_key(self) -> None:
         """The next life has another master key, which opens nothing that is sealed."""
@@ -188,16 +235,31 @@ class World:
 
     # Webhooks
 
+    def _ring(self) -> None:
+        self._rings.set()
+
     async def _deliver(self) -> None:
         while True:
+            self._rings = trio.Event()
             for outgoing in self.instance.due():
                 self._nursery.start_soon(self._post, outgoing)
-            await trio.sleep(0.1)
+            next_at_s = self.instance.next_due_at_s()
+            with trio.move_on_at(next_at_s - EPOCH_S if next_at_s is not None else math.inf):
+                await self._rings.wait()
 
     async def _post(self, outgoing: Outgoing) -> None:
         path = outgoing.url.removeprefix(URL)
         answer = await self.ask("POST", path, outgoing.body, dict(outgoing.headers))
         self.instance.delivered(outgoing, answer.status_code if answer is not None else None)
+
+    async def replay_webhooks(self, times: int) -> None:
+        """Every webhook ever sent, again, in order, so many times."""
+        bodies = [sent.outgoing for sent in self.instance.webhooks()]
+        for _ in range(times):
+            for outgoing in bodies:
+                await self._post(outgoing)
+
+    # From outside
 
     async def ask(
         self, method: str, path: str, body: bytes | dict[str, object], headers: dict[str, str] | None = None
@@ -215,93 +277,6 @@ class World:
             return answer if house is self.house else None
         return None
 
-    # People
-
-    async def declare(self) -> None:
-        """Somebody declares an incident on the platform."""
-        title = f"declared {len(self.edits)}"
-        severity = self.rng.choice(("SEV-1", "SEV-2", "SEV-3", "SEV-4"))
-        answer = await self.ask("POST", "/api/v1/incidents", {"title": title, "severity": severity})
-        if answer is not None and answer.status_code == 201:
-            self.declared[answer.json()["id"]] = title
-
-    def value(self, field: str, side: str) -> str:
-        """What somebody might set a field to, in platform terms."""
-        if field == "severity":
-            return self.rng.choice(("SEV-1", "SEV-2", "SEV-3", "SEV-4"))
-        if field == "status":
-            return self.rng.choice(("open", "open", "mitigated", "mitigated", "resolved"))
-        long = "x" * 200 if self.rng.random() < 0.1 else ""
-        return f"{field} {len(self.edits)} by {side} {long}".strip()
-
-    async def edit_platform(self) -> None:
-        """Somebody edits an incident on the platform."""
-        state = self.house.journal.state if self.house is not None else None
-        if state is None or not state.incidents:
-            return
-        incident_id = self.rng.choice(sorted(state.incidents))
-        field = self.rng.choice(tuple(COLUMN))
-        value = self.value(field, "platform")
-        at_s = trio.current_time()
-        if state.incidents[incident_id].value(field) == value:
-            return  # no edit at all
-        answer = await self.ask("PATCH", f"/api/v1/incidents/{incident_id}", {field: value})
-        if answer is not None and answer.status_code == 200:
-            self.edits.append(Edit("platform", incident_id, field, value, at_s))
-
-    def edit_external(self) -> None:
-        """Somebody edits a record in ServiceNow."""
-        rows = self.instance.incidents()
-        if not rows:
-            return
-        row = self.rng.choice(rows)
-        field = self.rng.choice(tuple(COLUMN))
-        value = self.value(field, "external")
-        fields: dict[str, object] = {COLUMN[field]: value}
-        if field == "severity":
-            impact, urgency = {"SEV-1": (1, 1), "SEV-2": (2, 1), "SEV-3": (2, 2), "SEV-4": (3, 3)}[value]
-            fields = {"impact": str(impact), "urgency": str(urgency)}
-        elif field == "status":
-            state = {"open": self.rng.choice("12"), "mitigated": "3", "resolved": "6"}[value]
-            fields = {"state": state, **(CLOSE if state == "6" else {})}
-        before = self.shown(row, field)
-        user = self.rng.choice(("beth.anglin", "fred.luddy"))
-        try:
-            self.instance.edit_as(user, row["sys_id"], fields)
-        except Refusal:
-            return
-        after = self.shown(self.instance.record(row["sys_id"]), field)
-        if after != before:  # In Progress instead of New is no edit
-            shared = self._platform_value(row["sys_id"], field) == after
-            self.edits.append(Edit("external", row["sys_id"], field, after, trio.current_time(), shared))
-
-    def _platform_value(self, sys_id: str, field: str) -> str | None:
-        """What the platform holds for a record's field, or held when the daemon went down."""
-        name = self._remembered.link_of_record.get((self.integration_id, sys_id), "")
-        link = self._remembered.links.get(name)
-        return self._remembered.incidents[link.incident_id].value(field) if link is not None else None
-
-    def create_external(self) -> None:
-        """Somebody creates a record in ServiceNow."""
-        title = f"created {len(self.created)}"
-        row = self.instance.create_as("beth.anglin", {"short_description": title, "impact": "2", "urgency": "2"})
-        self.created.append(row["sys_id"])
-
-    @staticmethod
-    def shown(row: dict[str, str], field: str) -> str:
-        """A record's field in platform terms, by this test's own table."""
-        raw = row[COLUMN[field]]
-        if field == "severity":
-            return SEVERITY_SHOWN[raw]
-        return STATUS_SHOWN.get(raw, raw) if field == "status" else raw.strip()
-
-    def _remember(self, committed: Committed) -> None:
-        """What ServiceNow ever stored, as (sys_id, field, value)."""
-        for field in COLUMN:
-            self._stored.add((committed.row["sys_id"], field, self.shown(committed.row, field)))
-
-    # The end
-
     @property
     def state(self) -> State:
         """The daemon's state; it must be alive."""
@@ -313,6 +288,25 @@ class World:
         """The integration's settings."""
         return self.state.integrations[self.integration_id].settings
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing is under way, or waits for anything but a person."""
+        if self.house is None:
+            return False
+        state, name = self.state, self.integration_id
+        queues = (state.outbox, state.dirty, state.hints, state.unlinked)
+        is_well = self.house.roster.health(name).breaker == "closed"
+        return is_well and not any(queue.get(name) for queue in queues)
+
+    def unrest(self) -> str:
+        """What is under way, or waits, in words."""
+        if self.house is None:
+            return "the daemon is down"
+        state, name = self.state, self.integration_id
+        health = self.house.roster.health(name)
+        links = [state.links[link_id].outbox for link_id in state.outbox.get(name, {})]
+        return f"{health.breaker} {health.trouble}, {links}, {state.dirty}, {state.hints}, {state.unlinked}"
+
     def writes(self) -> int:
         """Requests so far that change something in ServiceNow."""
         return sum(self.instance.counts[method] for method in ("POST", "PATCH", "PUT", "DELETE"))
@@ -321,81 +315,3 @@ class World:
         """A reconcile run, to its end."""
         assert self.house is not None
         await self.house.roster.reconcile(self.integration_id)
-
-    async def replay_webhooks(self, times: int) -> None:
-        """Every webhook ever sent, again, in order, so many times."""
-        bodies = [sent.outgoing for sent in self.instance.webhooks()]
-        for _ in range(times):
-            for outgoing in bodies:
-                await self._post(outgoing)
-
-    async def _taken_over(self) -> set[tuple[str, str, str]]:
-        """What the platform took over from ServiceNow, or held as well, as (link, field, value)."""
-        assert self.house is not None
-        taken: set[tuple[str, str, str]] = set()
-        for record in await self.house.journal.since(0, 1_000_000):
-            for event in record.events:
-                if isinstance(event, Merged):
-                    moved = [one for one in event.decided if one.value is not UNSET or one.reason == "converged"]
-                    taken.update((event.link_id, one.field, str(one.halves.platform)) for one in moved)
-                elif isinstance(event, LinkJoined):
-                    taken.update((event.link_id, field, str(both.platform)) for field, both in event.settled.items())
-        return taken
-
-    async def check(self) -> None:
-        """Convergence (C1), no silent loss (C2), nothing doubled (C7)."""
-        state = self.state
-        rows = {row["sys_id"]: row for row in self.instance.incidents()}
-        linked = {link.external_id: link for link in state.links.values()}
-        assert set(linked) == set(rows), f"unlinked: {set(rows) - set(linked)}, invented: {set(linked) - set(rows)}"
-        assert len(linked) == len(state.links) == len(state.incidents)
-        for incident_id in self.declared:
-            mine = [row for row in rows.values() if row["correlation_id"].endswith(f":{incident_id}")]
-            assert len(mine) == 1, f"{incident_id} has {len(mine)} records"
-        for link in linked.values():
-            incident, row = state.incidents[link.incident_id], rows[link.external_id]
-            listed = {f for letter in state.dead_letters.values() if letter.link_id == link.id for f in letter.fields}
-            for field in COLUMN:
-                ours, theirs = str(incident.value(field)), self.shown(row, field)
-                same = ours == theirs or (len(ours) > 160 and ours.startswith(theirs))
-                assert same or field in listed, f"{link.id} {field}: {ours!r}, {theirs!r} there; {link.base[field]}"
-        await self._check_no_loss(rows)
-
-    async def _overwritten(self) -> set[tuple[str, str]]:
-        """(link, field) of writes that the journal says fell on a record which somebody else had just written.
-
-        ServiceNow has no conditional write: between our read and our write an edit can be overwritten without a trace
-        of its value. It must be noticed.
-        """
-        assert self.house is not None
-        records = await self.house.journal.since(0, 1_000_000)
-        sent = [event for record in records for event in record.events if isinstance(event, SendSettled)]
-        return {(event.link_id, field) for event in sent if event.unseen_writes for field in event.halves}
-
-    async def _check_no_loss(self, rows: dict[str, dict[str, str]]) -> None:
-        state = self.state
-        overwritten = await self._overwritten()
-        came = await self._taken_over()
-        lost = {(c.incident_id, c.field, value) for c in state.conflicts.values() for value in (c.platform, c.external)}
-        for number, edit in enumerate(self.edits):
-            later = self.edits[number + 1 :]
-            if edit.shared or any(
-                (one.side, one.subject, one.field) == (edit.side, edit.subject, edit.field) for one in later
-            ):
-                continue
-            if edit.side == "platform":
-                incident_id = edit.subject
-                current = str(state.incidents[incident_id].value(edit.field)) == edit.value
-                link = state.links[link_id(self.integration_id, incident_id)]
-                shown = edit.value[:160] if edit.field == "title" else edit.value
-                crossed = (link.external_id, edit.field, shown.strip()) in self._stored
-            else:
-                link = state.links[state.link_of_record[self.integration_id, edit.subject]]
-                if (link.id, edit.field) in overwritten:
-                    continue
-                incident_id = link.incident_id
-                current = self.shown(rows[edit.subject], edit.field) == edit.value
-                crossed = (link.id, edit.field, edit.value) in came
-            kept = (incident_id, edit.field, edit.value) in lost
-            met = (link.id, edit.field, edit.value) in came
-            assert current or crossed or kept or met, f"lost: {edit}"

@@ -514,6 +514,7 @@ async def test_what_is_left_of_an_hourly_rule_is_spread_over_its_hour(autojump_c
     one = to(instance)
     began = trio.current_time()
     for _ in range(60):
+        await one.paced()
         await one.probe()
     assert instance.counts["GET"] == 60  # and none of them met a 429
     assert one.remaining_budget in {0, 1}
@@ -602,3 +603,36 @@ async def test_an_account_that_may_not_read_choices_is_shown_no_close_codes(auto
     instance = instance_of()
     instance.account("svc.sync").hidden["sys_choice"] = "sys_idISNOTEMPTY"
     assert list(await to(instance).close_codes()) == []
+
+
+async def test_all_who_wait_for_an_hours_end_go_on_at_its_end(autojump_clock: MockClock) -> None:
+    instance = instance_of("rate_limit=1")
+    one = to(instance)
+    await one.probe()
+    with trio.fail_after(3600):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(one.paced)
+
+
+async def test_what_waited_for_the_rate_does_not_leave_once_the_instance_asks_to_be_left_alone(
+    autojump_clock: MockClock,
+) -> None:
+    transport = answering(b"", status=429, headers={"Retry-After": "60"})
+    one = client(transport, rate=1)
+    failures: list[ExternalFailed] = []
+
+    async def read() -> None:
+        with pytest.raises(ExternalFailed) as caught:
+            await one.read(["a" * 32])
+        failures.append(caught.value)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(read)
+    assert len(transport.requests) == 1
+    assert [failure.outcome for failure in failures] == ["throttled", "throttled"]
+    assert failures[1].retry_after_s == pytest.approx(59, abs=0.1)
+    await trio.sleep(60)
+    await read()
+    assert len(transport.requests) == 2

@@ -31,15 +31,22 @@ class Breaker:
     """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once.
 
     ``name``: what the log calls it. ``admit``: the request that goes first, at the start and after every doubt.
+    ``pace``: waited for at the beginning of each turn.
     """
 
     def __init__(
-        self, rng: Random, concurrency: int, name: str = "", admit: Callable[[], Awaitable[None]] | None = None
+        self,
+        rng: Random,
+        concurrency: int,
+        name: str = "",
+        admit: Callable[[], Awaitable[None]] | None = None,
+        pace: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
         self._rng = rng
         self._name = name
         self._admit = admit
         self._is_admitted = admit is None
+        self._pace = pace
         self._told = "closed"
         self._slots = trio.CapacityLimiter(concurrency)
         self._probe = trio.Lock()
@@ -88,6 +95,7 @@ class Breaker:
         ``waits`` False: where it would have to wait for the instance, ``ExternalFailed`` (``unavailable``) at once.
         """
         async with self._slots:
+            await self._pace()
             while True:
                 if self.wait_s > 0:
                     if not waits:

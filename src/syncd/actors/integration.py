@@ -47,7 +47,7 @@ class RunningIntegration:
         self._intake_bell, self._router_bell = Doorbell(), Doorbell()
         self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
         guard = Guard(integration.id, by, journal, external)
-        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit)
+        self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit, external.paced)
         self._containment = Containment(by, journal)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)

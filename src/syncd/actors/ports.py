@@ -102,6 +102,10 @@ class External(Protocol):
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
         ...
 
+    async def paced(self) -> None:
+        """Returns when something may begin, under a rule of so many requests an hour; at once without one."""
+        ...
+
     async def read(self, external_ids: Sequence[str]) -> list[Observation]:
         """The records that are shown of these, at most 50."""
         ...

@@ -98,7 +98,7 @@ class Sender:
         if (note := due_note(first, now_s)) is not None:
             await self._release_after(first, self._note(first, note))
             return
-        asked, read_at = self._journal.state.position, trio.current_time()
+        asked = self._journal.state.position
         for link in links:
             tell(_trace(link), "request", method="GET", record=link.external_id)
         try:
@@ -107,6 +107,7 @@ class Sender:
             for link in links:
                 await self._release_after(link, self._postpone(link, error))
             return
+        read_at = trio.current_time()  # from here on it ages: to read again at once would take as long as this did
         async with trio.open_nursery() as nursery:
             for link in links:
                 seen = rows.get(link.external_id)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from syncd.core import links
 from syncd.core.duration import duration_s
@@ -25,6 +26,7 @@ from syncd.core.model import (
     Incident,
     Integration,
     Link,
+    Observation,
     Span,
     Stamp,
 )
@@ -34,6 +36,7 @@ from syncd.core.state import State, link_id
 ANY_TIME: Final = Span(-math.inf, math.inf)
 LINKS_A_STEP: Final = 200
 PUT_BACKS_S: Final = 3600.0
+CUT_LETTERS_MIN: Final = 100  # no column of ours is shorter, so what was cut is at least so long
 LATE_WRITE_S: Final = 150.0  # twice the usual transaction quota, and some
 
 
@@ -61,12 +64,27 @@ def late_write(lens: Lens, link: Link, field: str, raw: Half, account: str, now:
     ``now``: the platform's value, in doubt the one that was sent.
     """
     seen, edited = link.observed, link.base.get(field, FieldBase()).edited
-    if seen is None or isinstance(raw, UnsetType) or (account and seen.updated_by != account):
+    if seen is None or isinstance(raw, UnsetType):
         return None
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     landed = [one for one in attempts if field in one.sent and _lands_in(one, edited or ANY_TIME)]
+    if account and seen.updated_by != account:
+        landed = [one for one in landed if _lies_beneath(lens, one, field, raw, seen)]
     sent = [one.sent[field] for one in reversed(landed) if lens.shows(field, raw, one.sent[field])]
     return now if now in sent else sent[0] if sent else None
+
+
+def _lies_beneath(lens: Lens, attempt: Attempt, field: str, raw: Half, seen: Observation) -> bool:
+    """Somebody else wrote the record last, and our text is in it all the same: ours landed before theirs.
+
+    Only with room for two writes, and only where the text itself tells: a severity or a status, or a few words that
+    ours begins with, they may have chosen themselves.
+    """
+    shown = lens.meaning(field, raw, attempt.sent[field])
+    if not lens.lenses[field].is_text or not isinstance(shown, str):
+        return False
+    has_room = attempt.read_count is None or seen.mod_count is None or seen.mod_count > attempt.read_count + 1
+    return has_room and (shown == attempt.sent[field] or len(shown) >= CUT_LETTERS_MIN)
 
 
 def _lands_in(attempt: Attempt, span: Span) -> bool:
@@ -156,6 +174,17 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         return None
     if decision.reason == "unreadable":
         return None  # hidden for a while: nothing is settled by that
+    decided = "" if held else f"{decision.winner or 'nobody'}: {decision.reason}"
+    if before is not None and not held and not decision.overruled:
+        # It closes by itself, maybe because a write of ours that was under way fell on the other value: it keeps both.
+        return replace(
+            before,
+            status="resolved",
+            decided=decided,
+            version=before.version + 1,
+            resolved_at_s=at_s,
+            resolved_by="syncd",
+        )
     known = link.observed
     return Conflict(
         id=before.id if before is not None else f"conflict-{number}",
@@ -172,7 +201,7 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         external_at_s=_known_s(external.at, known.updated_at_s if known else None),
         strategy=integration.settings.conflict_strategy,
         status="pending" if held else "resolved",
-        decided="" if held else f"{decision.winner or 'nobody'}: {decision.reason}",
+        decided=decided,
         created_at_s=before.created_at_s if before is not None else at_s,
         version=before.version + 1 if before is not None else 1,
         resolved_at_s=None if held else at_s,

@@ -207,7 +207,9 @@ def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> Non
         if link_id is not None and count is not None:
             link = state.links[link_id]
             if link.known_count is None or count >= link.known_count:  # it confirms, or renews, the picture we have
-                state.links[link_id] = replace(link, known_count=count, observed_at=record.position)
+                state.links[link_id] = replace(
+                    link, known_count=count, observed_at=record.position, observed_at_s=record.at_s
+                )
 
 
 def _back_in_line(state: State, record: e.Record, integration_id: str, hint: Hint) -> None:

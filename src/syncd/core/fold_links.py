@@ -152,7 +152,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
         link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
     seen, lens = event.observation, lens_of(state.integrations[event.integration_id].settings)
     link = links.with_observation(
-        link, seen, record.position, event.offset_s, event.offset_error_s, lens, except_for=event.settled
+        link, seen, record.position, record.at_s, event.offset_s, event.offset_error_s, lens, except_for=event.settled
     )
     link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined")
     put_link(
@@ -214,7 +214,7 @@ def difference_accepted(state: State, record: e.Record, event: e.DifferenceAccep
 def observed(state: State, record: e.Record, event: e.Observed) -> None:
     link = state.links[event.link_id]
     lens = lens_of(state.integrations[link.integration_id].settings)
-    link = links.after_observed(link, event, record.position, lens)
+    link = links.after_observed(link, event, record.position, record.at_s, lens)
     state.links[link.id] = link
     stain(state, record, link.id)
     mark(state, record, link.incident_id)

@@ -232,6 +232,7 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         return Change("", (), result=0)
     events: list[Event] = []
     waits: set[str] = set()
+    stale: set[str] = set()
     words = iter(read.ids)
     fresh = 0
     joined: set[str] = set()  # two records can carry one correlation id: copies do
@@ -244,14 +245,16 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
             joined |= joins
             events += found
             fresh += bool(found)
-        elif not is_stale(link, seen, read.asked) and news(lens_of(integration.settings), link, seen):
+        elif is_stale(link, seen, read.asked, at_s):
+            stale.add(seen.external_id)
+        elif news(lens_of(integration.settings), link, seen):
             events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
             fresh += 1
     taken = worknotes.taken_in(state, integration, _pairs(state, integration_id, events, read), read.notes, read.offset)
     fresh += sum(isinstance(event, NoteAdded) for event in taken)
     events += taken
     shown = {seen.external_id: seen for seen in read.rows}
-    settled, postponed = _hints_after(read, shown, waits, at_s)
+    settled, postponed = _hints_after(read, shown, waits, stale, at_s)
     if settled:
         events.append(HintsSettled(integration_id, read.asked, settled))
     if postponed:
@@ -282,7 +285,7 @@ def _age(seen: Observation) -> tuple[float, str]:
 
 
 def _hints_after(
-    read: Read, shown: Mapping[str, Observation], waits: set[str], at_s: float
+    read: Read, shown: Mapping[str, Observation], waits: set[str], stale: set[str], at_s: float
 ) -> tuple[dict[str, int | None], list[Hint]]:
     """Which hints this read settled, and which must be read again."""
     settled: dict[str, int | None] = {}
@@ -292,7 +295,7 @@ def _hints_after(
         count = seen.mod_count if seen is not None else None
         behind = (
             seen is None
-            or hint.external_id in read.unsure
+            or hint.external_id in read.unsure | stale
             or (hint.mod_count is not None and count is not None and count < hint.mod_count)
         )
         if hint.external_id in waits:

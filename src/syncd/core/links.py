@@ -52,6 +52,7 @@ def with_observation(
     link: Link,
     seen: Observation,
     position: int,
+    at_s: float,
     offset_s: float,
     offset_error_s: float,
     lens: Lens,
@@ -72,15 +73,16 @@ def with_observation(
         link,
         observed=seen,
         observed_at=position,
+        observed_at_s=at_s,
         known_count=count,
         external_number=seen.number or link.external_number,
         base=base,
     )
 
 
-def after_observed(link: Link, event: Observed, position: int, lens: Lens) -> Link:
+def after_observed(link: Link, event: Observed, position: int, at_s: float, lens: Lens) -> Link:
     """The link after a read that showed something new."""
-    return with_observation(link, event.observation, position, event.offset_s, event.offset_error_s, lens)
+    return with_observation(link, event.observation, position, at_s, event.offset_s, event.offset_error_s, lens)
 
 
 def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
@@ -138,7 +140,9 @@ def after_settled(link: Link, event: SendSettled, position: int, at_s: float, le
     seen = (
         link  # a read has shown what came after this write
         if is_older
-        else with_observation(link, echo, position, event.offset_s, event.offset_error_s, lens, except_for=event.halves)
+        else with_observation(
+            link, echo, position, at_s, event.offset_s, event.offset_error_s, lens, except_for=event.halves
+        )
     )
     return replace(
         with_halves(seen, event.halves, at_s, "delivered", rule="created" if link.state == "pending" else None),

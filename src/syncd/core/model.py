@@ -338,6 +338,7 @@ class Link(Struct, frozen=True):
     ``in_flight``: an attempt on record whose outcome is not. ``unsettled``: older ones that may still land late.
     ``closed_there``: parked since its record is closed in ServiceNow and takes no edits.
     ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
+    ``observed_at``, ``observed_at_s``: the position and the time at which the picture we have was last confirmed.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
     ``notes``: work notes that the record has not got yet, in their order.
     ``noted_count``: all of the record's own notes have been read as of this ``sys_mod_count``; ``noted_upto_s``: the
@@ -357,6 +358,7 @@ class Link(Struct, frozen=True):
     base: dict[str, FieldBase] = {}
     observed: Observation | None = None
     observed_at: int = 0
+    observed_at_s: float = 0.0
     known_count: int | None = None
     outbox: OutboxEntry | None = None
     in_flight: Attempt | None = None

@@ -49,6 +49,8 @@ CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
 AFTER_NOTE_S: Final = 0.5
 COMPANIONS: Final = {"severity": ("impact", "urgency"), "status": ("close_code", "close_notes", "hold_reason")}
+NODE_LAG_S_MAX: Final = 60.0
+REREAD_S: Final = 1.0
 NOTHING: Final = Change[None]("", (), result=None)
 
 
@@ -74,14 +76,14 @@ def news(lens: Lens, link: Link, seen: Observation) -> bool:
     return any(lens.raw_of(field, before) != lens.raw_of(field, seen.columns) for field in lens.fields)
 
 
-def is_stale(link: Link, seen: Observation, asked: int) -> bool:
-    """An older picture than the one we have: its count is lower and it was asked for before the newer one came."""
-    return (
-        seen.mod_count is not None
-        and link.known_count is not None
-        and seen.mod_count < link.known_count
-        and asked < link.observed_at
-    )
+def is_stale(link: Link, seen: Observation, asked: int, at_s: float) -> bool:
+    """An older picture than the one we have: its count is lower, and it was asked for before the newer one came, or
+
+    so soon after it that a node which lags behind may have answered. A count that stays lower is a restored record.
+    """
+    if seen.mod_count is None or link.known_count is None or seen.mod_count >= link.known_count:
+        return False
+    return asked < link.observed_at or at_s < link.observed_at_s + NODE_LAG_S_MAX
 
 
 def looks_up(link: Link) -> bool:
@@ -130,44 +132,55 @@ def prepare_update(
     integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
     if not integration.settings.runs:
         return Change("", (), result=None)
+    if _is_behind(state, link, seen, asked, at_s):
+        failure = Failure("behind", "the read shows an older record than the one we know of; it is made again")
+        postponed = SendFailed(name, failure, at_s + REREAD_S, ambiguous=link.in_flight is not None)
+        return Change(_stream(integration), (postponed,), result=None)
     events: list[Event] = []
     lens = lens_of(integration.settings)
-    if is_stale(link, seen, asked) and link.observed is not None:
+    if is_stale(link, seen, asked, at_s) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
     elif news(lens, link, seen):
         observed = Observed(name, seen, offset.s, offset.error_s)
         events.append(observed)
-        link = links.after_observed(link, observed, state.position + 1, lens)
+        link = links.after_observed(link, observed, state.position + 1, at_s, lens)
     merged, fields = plan(link, incident, integration, state, at_s)
     if not fields:
         events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
         return Change(_stream(integration), tuple(events), result=None)
     if merged.decided or merged.conflicts or events:
         events.append(merged)
-    if link.notes and incident.status in closing.SHUT:
-        fields = tuple(field for field in fields if field != "status")
-        if not fields:
-            waits = Failure("waiting", "a closed record takes no work notes, so those that wait go first")
-            next_at_s = max(at_s, link.notes[0].next_at_s) + AFTER_NOTE_S
-            events.append(SendFailed(name, waits, next_at_s, ambiguous=False))
-            return Change(_stream(integration), tuple(events), result=None)
-    if "status" in fields and closing.is_as_near_as_may_be("status", incident.status, seen.columns, integration):
-        events.append(closing.left_to_autoclose(link))
-        return Change(_stream(integration), tuple(events), result=None)
     person = _assignee(incident, people or {})
-    if "assigned_to" in fields and person is not None and person.problem:
-        failure = Failure("unresolved-person", person.problem)
-        events.append(_letter(state, link, ("assigned_to",), failure, at_s, hold=True))
+    fields, instead = _may_go(state, link, fields, seen, person, at_s)
+    if not fields:
+        events += [] if instead is None else [instead]
         return Change(_stream(integration), tuple(events), result=None)
-    if "assigned_to" in fields and person is None:  # renamed since the look-up: the next round asks for the new name
-        fields = tuple(field for field in fields if field != "assigned_to")
-        if not fields:
-            return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
     attempt = _update(incident, integration, fields, seen, state.position + 1, at_s, person)
     events.append(SendStarted(name, attempt))
     return Change(_stream(integration), tuple(events), result=attempt)
+
+
+def _may_go(
+    state: State, link: Link, fields: tuple[str, ...], seen: Observation, person: Person | None, at_s: float
+) -> tuple[tuple[str, ...], Event | None]:
+    """Which of these fields may be written now; where none may, what is to be journaled instead, if anything."""
+    integration, incident = state.integrations[link.integration_id], state.incidents[link.incident_id]
+    if link.notes and incident.status in closing.SHUT:
+        fields = tuple(field for field in fields if field != "status")
+        if not fields:
+            waits = Failure("waiting", "a closed record takes no work notes, so those that wait go first")
+            next_at_s = max(at_s, link.notes[0].next_at_s) + AFTER_NOTE_S
+            return (), SendFailed(link.id, waits, next_at_s, ambiguous=False)
+    if "status" in fields and closing.is_as_near_as_may_be("status", incident.status, seen.columns, integration):
+        return (), closing.left_to_autoclose(link)
+    if "assigned_to" in fields and person is not None and person.problem:
+        failure = Failure("unresolved-person", person.problem)
+        return (), _letter(state, link, ("assigned_to",), failure, at_s, hold=True)
+    if person is None:  # renamed since the look-up: the next round asks for the new name
+        fields = tuple(field for field in fields if field != "assigned_to")
+    return fields, None
 
 
 def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool:
@@ -181,6 +194,16 @@ def _told_since(state: State, link: Link, seen: Observation, asked: int) -> bool
 def _assignee(incident: Incident, people: Mapping[str, Person]) -> Person | None:
     """Whom the incident is assigned to, in ServiceNow's eyes; nobody's ``sys_id`` is empty. None: not looked up."""
     return people.get(incident.assigned_to) if incident.assigned_to else Person()
+
+
+def _is_behind(state: State, link: Link, seen: Observation, asked: int, at_s: float) -> bool:
+    """The read was asked for late enough and still shows less than is known: a node that lags behind has answered."""
+    if seen.mod_count is None:
+        return False
+    hint = state.hints.get(link.integration_id, {}).get(link.external_id)
+    if hint is not None and hint.mod_count is not None and hint.mod_count > seen.mod_count:
+        return True
+    return asked >= link.observed_at and is_stale(link, seen, asked, at_s)
 
 
 def _update(
@@ -455,12 +478,15 @@ def fail(
 
 
 def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Change[None]:
-    """The entry could not even be tried: the record could not be read."""
+    """The entry could not even be tried: the record could not be read, or looked up.
+
+    An attempt that a crash left behind is as unclear as it was.
+    """
     link = state.links.get(name)
     if link is None or link.outbox is None:
         return NOTHING
     stream = _stream(state.integrations[link.integration_id])
-    return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=False),), result=None)
+    return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=link.in_flight is not None),), result=None)
 
 
 def _letter(

@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from syncd.simulator.instance import Instance
-from syncd.simulator.wire import Outgoing, Request
+from syncd.simulator.wire import Outgoing, Request, Response
 
 __all__ = ["SimulatorTransport"]
 
@@ -39,7 +39,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
         await trio.sleep(self._way_s)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
         target = request.url.raw_path.decode("ascii")
-        answer = self._instance.handle(Request(request.method, target, headers, body))
+        answer = self.answer(Request(request.method, target, headers, body))
         for outgoing in answer.calls_first:
             if self._deliver is None:
                 self._instance.outbound.put_back(outgoing)
@@ -50,3 +50,7 @@ class SimulatorTransport(httpx.AsyncBaseTransport):
             raise httpx.ReadError("connection reset by the simulator", request=request)
         stream = _Whole(answer.body, answer.trickle_s)
         return httpx.Response(answer.status, headers=answer.headers, stream=stream, request=request)
+
+    def answer(self, request: Request) -> Response:
+        """What the instance answers, at the moment the request arrives; a test may stand in between."""
+        return self._instance.handle(request)

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import trio
 
-from syncd.core.backoff import Bucket, HourlyBudget
+from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
 from syncd.core.people import Person
@@ -70,6 +70,7 @@ FAR_FUTURE: Final = "2999-01-01 00:00:00"
 ORDER_ROWS: Final = 20
 NAME_LETTERS_MAX: Final = 255
 SLOW_REFUSAL_S: Final = 20.0
+REPEAT_S_MAX: Final = 0.5
 
 
 class ServiceNow:
@@ -104,7 +105,8 @@ class ServiceNow:
         self._journal_known_until = -math.inf
         self._codes: tuple[str, ...] = ()
         self._codes_known_until = -math.inf
-        self._next_at = 0.0
+        self._pacing = trio.Lock()
+        self._paced_at = self._quiet_until = -math.inf
 
     @property
     def offset(self) -> Offset:
@@ -377,13 +379,17 @@ class ServiceNow:
             answer, took_s = await self._timed(
                 request_of(method, target, signed, content, kind), bytes_max, writes=writes
             )
-            if (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer):
+            is_lost = (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer)
+            # A write rests on a fresh read: after a slow answer the next try makes another one first.
+            if is_lost and (not writes or took_s < REPEAT_S_MAX):
                 signed = await self._sign_in.headers()
                 again = request_of(method, target, signed, content, kind)
                 answer, took_s = await self._timed(again, bytes_max, writes=writes)
         try:
             return rows_of(answer, writes=writes), answer
         except ExternalFailed as error:
+            if error.outcome == "throttled" and error.retry_after_s is not None:
+                self._quiet_until = trio.current_time() + min(error.retry_after_s, RETRY_AFTER_S_MAX)
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
                 error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
             raise
@@ -398,6 +404,9 @@ class ServiceNow:
     async def _timed(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> tuple[Answer, float]:
         """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
         await self._take_token()
+        if (wait_s := self._quiet_until - trio.current_time()) > 0:
+            words = "not sent: the instance has asked meanwhile to be left alone"
+            raise ExternalFailed("throttled", words, retry_after_s=wait_s)
         left_at_s, left_at = self._clock.now_s(), trio.current_time()
         answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
         if (date_at_s := date_s(answer.headers)) is not None:
@@ -406,12 +415,23 @@ class ServiceNow:
         return answer, trio.current_time() - left_at
 
     async def _take_token(self) -> None:
-        now = trio.current_time()
-        self._bucket, wait_s = self._bucket.take(now, self._rate)
-        # What is left of an hourly rule is spread over what is left of its hour, in the instance's time.
-        pause_s = self._budget.pause_s(self._clock.now_s() + self._meter.offset.s)
-        self._next_at = max(now + wait_s, self._next_at + pause_s if pause_s else 0.0)
-        await trio.sleep_until(self._next_at)
+        self._bucket, wait_s = self._bucket.take(trio.current_time(), self._rate)
+        if wait_s > 0:
+            await trio.sleep(wait_s)
+
+    async def paced(self) -> None:
+        """Return when the instance's hourly rule allows to begin something, which may be a long time.
+
+        What is left of the hour's requests is spread over what is left of the hour, in the instance's time. To be
+        awaited before anything is read or decided: a write must not wait behind the read that it rests on.
+        """
+        async with self._pacing:
+            while (due := self._paced_at + self._pause_s()) > trio.current_time():  # noqa: ASYNC110 it moves meanwhile
+                await trio.sleep_until(due)
+            self._paced_at = trio.current_time()
+
+    def _pause_s(self) -> float:
+        return self._budget.pause_s(self._clock.now_s() + self._meter.offset.s)
 
     @property
     def remaining_budget(self) -> int | None:

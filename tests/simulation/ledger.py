@@ -1,0 +1,240 @@
+"""What really happened: every value that either side ever held, since when, and whether a person put it there.
+
+ServiceNow's part is heard at each commit, the platform's from each durable record of the journal, over all lives of the
+daemon. Has its own idea of the mapping, and takes no decision of the daemon's for granted.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct, UnsetType
+
+from syncd.core.events import (
+    DeadLettered,
+    Event,
+    Hinted,
+    IncidentDeclared,
+    IncidentEdited,
+    LinkJoined,
+    Merged,
+    Observed,
+    Record,
+    SendSettled,
+    SendStarted,
+)
+from syncd.core.model import DeadLetter, Halves, Hint
+from syncd.simulator.records import Committed
+from syncd.simulator.tables import Row
+
+STATUS_SHOWN: Final = {
+    "1": "open",
+    "2": "open",
+    "3": "mitigated",
+    "4": "mitigated",
+    "5": "mitigated",
+    "6": "resolved",
+    "7": "closed",
+    "8": "canceled",
+}
+SEVERITY_SHOWN: Final = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
+COLUMN: Final = {"title": "short_description", "description": "description", "severity": "priority", "status": "state"}
+DEFAULTS: Final = {"description": "", "status": "open"}  # what a new incident, or record, has without anybody's doing
+TITLE_LETTERS_KEPT: Final = 160  # of a title, by ServiceNow
+
+
+class Held(Struct, frozen=True):
+    """A value, held from ``at`` (virtual time) until the next one of its list. ``by_person``: an edit to be kept.
+
+    ``count``: the record's ``sys_mod_count`` with it.
+    """
+
+    at: float
+    value: str
+    by_person: bool
+    count: int = 0
+
+
+class Write(Struct, frozen=True):
+    """An effective write of ours, as ServiceNow committed it. ``left_at``: when its request had left the daemon."""
+
+    at: float
+    sys_id: str
+    fields: tuple[str, ...]
+    left_at: float
+    count: int = 0
+
+
+class Settled(Struct, frozen=True):
+    """What the journal says of a finished write: writes by others that it fell on, and the fields it carried."""
+
+    at: float
+    incident_id: str
+    fields: tuple[str, ...]
+    unseen_writes: int
+
+
+class Told(Struct, frozen=True):
+    """A webhook that said that a record had reached this count."""
+
+    at: float
+    sys_id: str
+    count: int
+
+
+class Base(Struct, frozen=True):
+    """Both halves of a field's base in platform terms, from ``at`` on; None where a half is not known."""
+
+    at: float
+    platform: str | None
+    external: str | None
+
+
+Values = dict[tuple[str, str], list[Held]]
+
+
+class Ledger:
+    """``platform`` by (incident, field), ``external`` by (sys_id, field). ``epoch_s``: the daemon's time at 0."""
+
+    def __init__(self, account: str, epoch_s: float) -> None:
+        self.platform: Values = {}
+        self.external: Values = {}
+        self.bases: dict[tuple[str, str], list[Base]] = {}
+        self.incident_of: dict[str, str] = {}
+        self.writes: list[Write] = []
+        self.settled: list[Settled] = []
+        self.started: dict[str, list[float]] = {}
+        self.told: list[Told] = []
+        self.counts: dict[str, int] = {}
+        self.letters: list[DeadLetter] = []
+        self.events: Counter[str] = Counter()
+        self.close_codes: dict[str, set[str]] = {}
+        self.position = 0
+        self._account = account
+        self.epoch_s = epoch_s
+        self._shown: dict[str, dict[str, str]] = {}
+
+    # ServiceNow
+
+    def committed(self, committed: Committed, at: float, left_at: float) -> None:
+        """Hear of a commit in ServiceNow."""
+        row, sys_id = committed.row, committed.row["sys_id"]
+        before = self._shown.get(sys_id)
+        self._shown[sys_id] = now = {field: shown(row, field) for field in COLUMN}
+        by_person = committed.actor.user_name != self._account
+        changed = tuple(field for field in COLUMN if before is None or before[field] != now[field])
+        for field in changed:
+            is_edit = by_person and not (before is None and now[field] == DEFAULTS.get(field))
+            self.external.setdefault((sys_id, field), []).append(
+                Held(at, now[field], is_edit, int(row["sys_mod_count"]))
+            )
+        if not by_person:
+            self.writes.append(Write(at, sys_id, changed, left_at, int(row["sys_mod_count"])))
+
+    # The platform
+
+    def durable(self, records: Sequence[Record]) -> None:
+        """Hear of records that are on disk; each is taken once."""
+        for record in records:
+            if record.position > self.position:
+                self.position = record.position
+                for event in record.events:
+                    self.events[type(event).__name__] += 1
+                    self._durable(event, record.at_s - self.epoch_s)
+
+    def _durable(self, event: Event, at: float) -> None:
+        match event:
+            case IncidentDeclared():
+                values = {field: str(getattr(event, field)) for field in COLUMN}
+                ours = [field for field, value in values.items() if not event.origin and value != DEFAULTS.get(field)]
+                self._hold(event.incident_id, values, at, ours)
+            case IncidentEdited():
+                values = {field: str(value) for field, value in event.changes.items() if field in COLUMN}
+                self._hold(event.incident_id, values, at, values)
+                if code := event.changes.get("resolution_code"):
+                    self.close_codes.setdefault(event.incident_id, set()).add(code)
+            case Merged():
+                values = {one.field: one.value for one in event.decided if not isinstance(one.value, UnsetType)}
+                self._hold(incident_of(event.link_id), values, at, ())
+                self._settle(incident_of(event.link_id), {one.field: one.halves for one in event.decided}, at)
+            case Observed():
+                self._see(event.link_id, event.observation.mod_count)
+            case LinkJoined():
+                self._see(event.link_id, event.observation.mod_count)
+                self.incident_of[event.observation.external_id] = event.incident_id
+                self._settle(event.incident_id, event.settled, at)
+            case Hinted(hint=Hint(mod_count=int(count))):
+                self.told.append(Told(at, event.external_id, count))
+            case SendStarted():
+                self.started.setdefault(incident_of(event.link_id), []).append(at)
+            case SendSettled():
+                incident_id = incident_of(event.link_id)
+                self.incident_of[event.observation.external_id] = incident_id
+                self._settle(incident_id, event.halves, at)
+                self.counts[event.link_id] = max(self.counts.get(event.link_id, 0), event.observation.mod_count or 0)
+                self.settled.append(Settled(at, incident_id, tuple(event.halves), event.unseen_writes))
+            case DeadLettered():
+                self.letters.append(event.letter)
+            case _:
+                pass
+
+    def _see(self, link_id: str, count: int | None) -> None:
+        """No record of this world is ever restored: a picture older than one that was seen is of a node that lags."""
+        before = self.counts.get(link_id, 0)
+        assert count is not None, f"{link_id} was seen without a count"
+        assert count >= before, f"{link_id}: count {count} was believed after {before}"
+        self.counts[link_id] = count
+
+    def _hold(self, incident_id: str, values: dict[str, str], at: float, edits: Iterable[str]) -> None:
+        by_person = frozenset(edits)
+        for field, value in values.items():
+            self.platform.setdefault((incident_id, field), []).append(Held(at, value, field in by_person))
+
+    def _settle(self, incident_id: str, halves: Mapping[str, Halves], at: float) -> None:
+        for field, both in halves.items():
+            if field not in COLUMN:
+                continue  # nobody of this world assigns people
+            platform = both.platform if isinstance(both.platform, str) else None
+            external = shown({COLUMN[field]: both.external}, field) if isinstance(both.external, str) else None
+            self.bases.setdefault((incident_id, field), []).append(Base(at, platform, external))
+
+    # Questions
+
+    def was_settled(self, side: str, incident_id: str, field: str, edit: Held) -> bool:
+        """The edit went back to the value that its side had when the field was last settled: that is no change."""
+        before = [one for one in self.bases.get((incident_id, field), ()) if one.at <= edit.at]
+        if not before:
+            return False
+        half = before[-1].platform if side == "platform" else before[-1].external
+        return half == edit.value
+
+    def record_of(self, incident_id: str) -> str:
+        """The sys_id of an incident's record; empty while it has none."""
+        return next((sys_id for sys_id, one in self.incident_of.items() if one == incident_id), "")
+
+
+def incident_of(link_id: str) -> str:
+    """The incident of a link, whose name says it."""
+    return link_id.partition("/")[2]
+
+
+def shown(row: Row, field: str) -> str:
+    """A record's field in platform terms, by this test's own table."""
+    raw = row[COLUMN[field]]
+    if field == "severity":
+        return SEVERITY_SHOWN.get(raw, raw)
+    return STATUS_SHOWN.get(raw, raw) if field == "status" else raw.strip()
+
+
+def was_held(values: Sequence[Held], value: str, since: float) -> bool:
+    """Some value was held at ``since`` or later."""
+    for number, held in enumerate(values):
+        until = values[number + 1].at if number + 1 < len(values) else float("inf")
+        if held.value == value and until > since:
+            return True
+    return False
+
+
+def as_kept(field: str, value: str) -> str:
+    """What ServiceNow keeps of a value."""
+    return value[:TITLE_LETTERS_KEPT].strip() if field == "title" else value

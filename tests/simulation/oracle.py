@@ -1,0 +1,203 @@
+"""The promises that hold once the troubles are over: equal, nothing lost, nothing invented, nothing doubled.
+
+Each check takes what the ledger and the way saw and raises ``AssertionError`` with the value that it missed. Work notes
+will be one more kind of value in the ledger, with a check of their own.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from syncd.core.model import Conflict
+from syncd.core.state import State
+from syncd.simulator.tables import Row
+from tests.simulation.ledger import COLUMN, DEFAULTS, Held, Ledger, Write, as_kept, shown, was_held
+from tests.simulation.plan import TEXTS
+from tests.simulation.way import Exchange, Way
+
+AT_ONCE_S: Final = 0.1  # a decision and its record are so close
+LEAVES_S_MAX: Final = 2.0  # four requests at once, at two a second
+FRESH_S_MAX: Final = 2.5
+
+
+class Oracle:
+    """Holds the end of one world against what happened in it."""
+
+    def __init__(self, ledger: Ledger, way: Way, state: State, rows: dict[str, Row]) -> None:
+        self._ledger, self._way, self._state, self._rows = ledger, way, state, rows
+        self._reads: dict[str, list[Exchange]] = {}
+        for one in way.exchanges:
+            for sys_id in one.shown if one.is_good and not one.lag_s else ():
+                self._reads.setdefault(sys_id, []).append(one)
+        self.counts: Counter[str] = Counter()
+
+    def check(self) -> Counter[str]:
+        """Check every promise; how often the rare cases were met."""
+        self._check_pairs()
+        self._check_equal()
+        self._check_no_loss()
+        self._check_no_invention()
+        self._check_conflicts()
+        self._check_writes_are_few()
+        self._check_writes_leave_at_once()
+        return self.counts
+
+    def _check_pairs(self) -> None:
+        """Every incident has its record, every record its incident, and none has two (C7)."""
+        state, rows = self._state, self._rows
+        linked = {link.external_id: link.incident_id for link in state.links.values()}
+        assert set(linked) == set(rows), f"unlinked: {set(rows) - set(linked)}, gone: {set(linked) - set(rows)}"
+        assert len(linked) == len(state.links), "two links have one record"
+        assert set(linked.values()) == set(state.incidents), "an incident has no record"
+        carried = Counter(row["correlation_id"] for row in rows.values() if row["correlation_id"])
+        assert max(carried.values(), default=1) == 1, f"doubled: {carried.most_common(1)}"
+        assert linked == self._ledger.incident_of, "a link changed its record"
+
+    def _check_equal(self) -> None:
+        """Both sides are equal, or the difference is listed (C1)."""
+        state = self._state
+        for link in state.links.values():
+            incident, row = state.incidents[link.incident_id], self._rows[link.external_id]
+            listed = {field for one in state.dead_letters.values() if one.link_id == link.id for field in one.fields}
+            listed |= set(state.pending_conflicts(link.id))
+            for field in COLUMN:
+                ours, theirs = str(incident.value(field)), shown(row, field)
+                is_same = as_kept(field, ours) == theirs
+                assert is_same or field in listed, f"{link.id} {field}: {ours!r}, {theirs!r} there, {link.base[field]}"
+            assert not (set(link.held) - listed), f"{link.id} holds {link.held} back, and no letter says so"
+
+    def _check_no_loss(self) -> None:
+        """A person's value is current, or was replaced on its own side, or crossed, or is in a conflict record (C2)."""
+        for (incident_id, field), values in self._ledger.platform.items():
+            edit = _last_edit(values)
+            sys_id = self._ledger.record_of(incident_id)
+            crossed = self._ledger.external.get((sys_id, field), [])
+            if edit is None or str(self._state.incidents[incident_id].value(field)) == edit.value:
+                continue
+            if was_held(crossed, as_kept(field, edit.value), edit.at - AT_ONCE_S):
+                continue
+            if self._ledger.was_settled("platform", incident_id, field, edit):
+                continue
+            assert self._is_kept(incident_id, field, edit), f"lost: {field} of {incident_id}, {edit}, by now {values}"
+        for (sys_id, field), values in self._ledger.external.items():
+            edit = _last_edit(values)
+            incident_id = self._ledger.incident_of[sys_id]
+            crossed = self._ledger.platform[incident_id, field]
+            if edit is None or shown(self._rows[sys_id], field) == edit.value:
+                continue
+            if was_held(crossed, edit.value, edit.at - AT_ONCE_S) or self._is_kept(incident_id, field, edit):
+                continue
+            if self._ledger.was_settled("external", incident_id, field, edit):
+                continue
+            assert self._was_unseen(sys_id, field, edit), f"lost: {field} of {sys_id}, {edit}, by now {values}"
+
+    def _is_kept(self, incident_id: str, field: str, edit: Held) -> bool:
+        """A conflict record holds this value, and is not older than it."""
+        since_s = edit.at - AT_ONCE_S
+
+        def holds(one: Conflict) -> bool:
+            is_late = one.resolved_at_s is None or one.resolved_at_s - self._ledger.epoch_s >= since_s
+            return is_late and edit.value in (one.platform, one.external)
+
+        mine = (one for one in self._state.conflicts.values() if (one.incident_id, one.field) == (incident_id, field))
+        return any(holds(one) for one in mine)
+
+    def _was_unseen(self, sys_id: str, field: str, edit: Held) -> bool:
+        """ServiceNow has no conditional write: our request was on its way already, and so it fell on the edit.
+
+        No read could have shown the edit before. Where the answer came back, the journal says what happened.
+        """
+        later = [
+            one for one in self._ledger.writes if one.sys_id == sys_id and field in one.fields and one.at > edit.at
+        ]
+        write = min(later, key=_when, default=None)
+        if write is None:
+            return False
+        incident_id = self._ledger.incident_of[sys_id]
+        decided = max((at for at in self._ledger.started[incident_id] if at <= write.left_at), default=write.left_at)
+        reads = self._reads.get(sys_id, ())
+        if any((one.handled_at or 0.0) >= edit.at and one.read_at < decided - AT_ONCE_S for one in reads):
+            return False
+        told = (one for one in self._ledger.told if one.sys_id == sys_id and edit.count <= one.count < write.count)
+        if any(one.at < decided for one in told):
+            return False
+        self.counts["edit overwritten unseen"] += 1
+        answers = [one for one in self._way.exchanges if one.writes and one.record == sys_id and one.is_good]
+        answers = [one for one in answers if one.handled_at == write.at]  # else it shows the record as it was before
+        if any(one.left_at == write.left_at and _is_whole(one) for one in answers):
+            noticed = [one for one in self._ledger.settled if one.incident_id == incident_id and one.unseen_writes]
+            return any(field in one.fields and one.at >= write.at - AT_ONCE_S for one in noticed)
+        return True
+
+    def _check_no_invention(self) -> None:
+        """What one side got from us, the other had held by then (C3)."""
+        for write in self._ledger.writes:
+            incident_id = self._ledger.incident_of[write.sys_id]
+            for field in write.fields:
+                values = self._ledger.external[write.sys_id, field]
+                value = next(one.value for one in values if one.at == write.at and not one.by_person)
+                held = [as_kept(field, one.value) for one in self._held_before(incident_id, field, write.at)]
+                is_new = write.at == self._ledger.external[write.sys_id, "title"][0].at
+                assert value in held or (is_new and value == "open"), f"invented there: {field} {value!r}, not {held}"
+        for (incident_id, field), values in self._ledger.platform.items():
+            for taken in (one for one in values if not one.by_person and one.value != "open"):
+                record = self._ledger.external.get((self._ledger.record_of(incident_id), field), [])
+                told = [one.value for one in record if one.at <= taken.at + AT_ONCE_S]
+                assert taken.value in (*told, ""), f"invented here: {field} {taken.value!r}, not {told}"
+
+    def _check_conflicts(self) -> None:
+        """A conflict is between people: a text that we wrote ourselves, late or unseen, is nobody's edit.
+
+        Left out are records with a late commit of ours, whose answer shows the other fields as they were before it.
+        """
+        late = {write.sys_id for write in self._ledger.writes if write.at - write.left_at > LEAVES_S_MAX}
+        for one in self._state.conflicts.values():
+            if one.field not in TEXTS or one.external_id in late:
+                continue
+            theirs = self._ledger.external[one.external_id, one.field]
+            values = [held.value for held in theirs if held.by_person]
+            ours = [held.value for held in theirs if not held.by_person and held.value != DEFAULTS.get(one.field)]
+            is_ours = one.external in ours and one.external not in values
+            assert not is_ours, f"a conflict with ourselves: {one}, edited there: {values}"
+
+    def _held_before(self, incident_id: str, field: str, at: float) -> Iterable[Held]:
+        return (one for one in self._ledger.platform[incident_id, field] if one.at <= at + AT_ONCE_S)
+
+    def _check_writes_are_few(self) -> None:
+        """Our writes that changed something: the create, and at most one for each edit of either side."""
+        made = Counter(write.sys_id for write in self._ledger.writes)
+        for sys_id, count in made.items():
+            incident_id = self._ledger.incident_of[sys_id]
+            edits = [values for (one, _), values in self._ledger.platform.items() if one == incident_id]
+            edits += [values for (one, _), values in self._ledger.external.items() if one == sys_id]
+            allowed = 1 + sum(held.by_person for values in edits for held in values)
+            assert count <= allowed, f"{sys_id} was written {count} times, for {allowed - 1} edits"
+
+    def _check_writes_leave_at_once(self) -> None:
+        """A write rests on a fresh read and, once decided, does not wait: somebody may edit the record meanwhile."""
+        reads: dict[str, list[float]] = {}
+        for one in self._way.exchanges:
+            for sys_id in one.shown if one.is_good else ():
+                reads.setdefault(sys_id, []).append(one.read_at)
+        for one in self._way.exchanges:
+            if one.method == "PATCH" and one.record in self._ledger.incident_of:
+                started = self._ledger.started.get(self._ledger.incident_of[one.record], [])
+                decided = max((at for at in started if at <= one.left_at), default=None)
+                assert decided is not None, f"a PATCH of {one.record} at {one.left_at:.3f} was not on record"
+                waited_s = one.left_at - decided
+                assert waited_s <= LEAVES_S_MAX, f"a PATCH of {one.record} waited for {waited_s:.1f} s after its read"
+                age_s = one.left_at - max((at for at in reads.get(one.record, ()) if at <= one.left_at), default=0.0)
+                assert age_s <= FRESH_S_MAX, f"a PATCH of {one.record} rested on a read that was {age_s:.1f} s old"
+
+
+def _last_edit(values: Iterable[Held]) -> Held | None:
+    """The last value that a person set; whatever they set before was replaced by it, on its own side."""
+    return next((held for held in reversed(list(values)) if held.by_person), None)
+
+
+def _is_whole(exchange: Exchange) -> bool:
+    return exchange.status in (200, 201)
+
+
+def _when(write: Write) -> float:
+    return write.at
