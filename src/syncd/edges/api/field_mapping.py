@@ -6,7 +6,7 @@ from quart import Response
 
 from syncd.core import field_mapping, finding
 from syncd.edges.api import examples
-from syncd.edges.api.answers import answer, body, filters
+from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, paged, wanted_page
 from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.routes import Routes
@@ -17,7 +17,8 @@ LIST: Final = Description(
     topic=TOPIC,
     summary="List where each field stands",
     notes="By a mapping that was set, or by default; `service` stands nowhere by default, and is not synced then.",
-    answers=(Answer(list[field_mapping.MappingView], example=[examples.MAPPING]),),
+    query=PAGE,
+    answers=(Answer(list[field_mapping.MappingView], headers=(LINK,), example=[examples.MAPPING]),),
 )
 SET: Final = Description(
     topic=TOPIC,
@@ -43,8 +44,11 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     """Put them into the application."""
 
     async def find(integration: str) -> Response:
-        filters()
-        return await desk.show(field_mapping.views(finding.integration(desk.state, integration).settings))
+        page, _ = wanted_page(), filters(*PAGE)
+        mappings = enumerate(field_mapping.views(finding.integration(desk.state, integration).settings))
+        return await desk.shown(
+            lambda: paged(page, mappings, key=lambda one: (float(one[0]), one[1].field), show=lambda one: one[1])
+        )
 
     async def put(integration: str, field: str) -> Response:
         wanted = field_mapping.read(await body())
