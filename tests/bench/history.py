@@ -21,16 +21,19 @@ from syncd.core.requests import NewIncident
 from syncd.core.sending import Offset
 from syncd.core.settings import WantedSettings
 from syncd.core.state import State, link_id
+from syncd.credentials import Secret, Vault
 from syncd.journal.codec import encode_record, frame_bytes
 from syncd.journal.log import open_log
-from syncd.seams import SystemDisk
+from syncd.seams import SystemDisk, SystemIds
 from syncd.systems import platform
 from syncd.systems.answers import observation
 from tests.bench.peer import ACCOUNT, columns_of
 
 T = TypeVar("T")
 
+JOURNAL_ID = "BENCHBENCHBENCHBENCH"
 INTEGRATION = "itg-BENCH"
+MASTER_KEY = bytes(32)
 BEGIN_S = 1_790_000_000.0
 OFFSET = Offset(0.0, 0.1)
 BODY = (
@@ -46,11 +49,16 @@ class Past:
         self.payloads: list[bytes] = []
         self.at_s = BEGIN_S
         self._mod_counts: dict[str, int] = {}
-        self._happen(lambda _, __: Change(DAEMON_STREAM, (DaemonBorn("BENCHBENCHBENCHBENCH"),), result=None))
+        self._happen(lambda _, __: Change(DAEMON_STREAM, (DaemonBorn(JOURNAL_ID),), result=None))
         wanted = WantedSettings(
             organization_id="default", name="Bench", handle="bench", base_url=peer_url, rate_limit=1000.0
         )
-        self._happen(registry.create(wanted, SealedSecrets({}, UNSET, ACCOUNT), integration_id=INTEGRATION))
+        vault = Vault(MASTER_KEY, SystemIds())
+        sealed = {
+            field: vault.seal(Secret(text), *registry.slot(JOURNAL_ID, INTEGRATION, field))
+            for field, text in (("username", ACCOUNT), ("password", "bench"))
+        }
+        self._happen(registry.create(wanted, SealedSecrets(sealed, UNSET, ACCOUNT), integration_id=INTEGRATION))
 
     def link(self, number: int) -> None:
         """An incident is declared, and its record is made: 4 records, or 5."""

@@ -21,7 +21,7 @@ from syncd.core.model import Incident, Link
 from syncd.house import House
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
-from tests.bench.history import Past
+from tests.bench.history import MASTER_KEY, Past
 from tests.bench.processes import fast_peer, module, running
 from tests.bench.results import Noise, Row
 
@@ -37,7 +37,7 @@ async def house_bytes(folder: Path) -> int:
 
     async def key(_: bool) -> bytes:
         await trio.lowlevel.checkpoint()
-        return bytes(32)
+        return MASTER_KEY
 
     house = await House.open(folder, seams, key)
 
