@@ -59,7 +59,9 @@ class Listen(Struct, frozen=True):
         if self.host == "localhost":
             return True
         try:
-            return ip_address(self.host).is_loopback
+            address = ip_address(self.host)
+            is_mapped = address.version == 6 and address.ipv4_mapped is not None  # on which Pythons disagree
+            return address.is_loopback and not is_mapped
         except ValueError:
             return False
 
