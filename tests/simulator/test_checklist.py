@@ -8,7 +8,10 @@ from syncd.simulator.fault_catalogue import SWITCHES
 DOCS = Path(__file__).parents[2] / "docs" / "servicenow.md"
 TESTS = Path(__file__).parent
 SYNC = [TESTS.parent / folder for folder in ("actors", "core", "edges", "systems")]
-ROW = re.compile(r"^\| (\d+) \| [^|]+ \| (?:`(test_\w+)`|not yet simulated) \| (?:`(test_\w+)` )?\|$", re.MULTILINE)
+ROW = re.compile(
+    r"^\| (\d+) \| [^|]+ \| (?:`(test_\w+)`|not yet simulated) \| (?:never (?:asked for|sent): )?`(test_\w+)` \|$",
+    re.MULTILINE,
+)
 
 
 ASSUMED = re.compile(r"^\| (\d+) \| `(\w+)` \| ([^|]+) \| [^|]+ \| `(test_\w+)` \|$", re.MULTILINE)
@@ -55,6 +58,5 @@ def test_every_test_of_the_checklist_exists_and_shows_its_item() -> None:
 def test_what_the_sync_survives_it_survives_in_a_test_of_its_own() -> None:
     text = "".join(path.read_text(encoding="utf-8") for folder in SYNC for path in folder.rglob("test_*.py"))
     defined = set(re.findall(r"^(?:async )?def (test_\w+)\(", text, re.MULTILINE))
-    survived = [test for _, _, test in ROW.findall(DOCS.read_text(encoding="utf-8")) if test]
-    assert set(survived) <= defined
-    assert len(survived) >= 60
+    survived = {test for _, _, test in ROW.findall(DOCS.read_text(encoding="utf-8"))}
+    assert survived <= defined
