@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct, UnsetType
 
 from syncd.core.events import (
+    ConflictSettled,
     DeadLettered,
     Event,
     Hinted,
@@ -23,7 +24,7 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
-from syncd.core.model import DeadLetter, Halves, Hint
+from syncd.core.model import Conflict, DeadLetter, Halves, Hint
 from syncd.simulator.records import Committed
 from syncd.simulator.tables import Row
 
@@ -101,6 +102,7 @@ class Ledger:
         self.external: Values = {}
         self.bases: dict[tuple[str, str], list[Base]] = {}
         self.incident_of: dict[str, str] = {}
+        self.conflicts: dict[str, Conflict] = {}
         self.writes: list[Write] = []
         self.settled: list[Settled] = []
         self.started: dict[str, list[float]] = {}
@@ -157,6 +159,11 @@ class Ledger:
                 values = {one.field: one.value for one in event.decided if not isinstance(one.value, UnsetType)}
                 self._hold(incident_of(event.link_id), values, at, ())
                 self._settle(incident_of(event.link_id), {one.field: one.halves for one in event.decided}, at)
+                self.conflicts |= {one.id: one for one in event.conflicts}
+            case ConflictSettled(value=str(value)):
+                conflict = self.conflicts[event.conflict_id]
+                typed = () if value == (conflict.external or "") else (conflict.field,)  # else it is theirs
+                self._hold(conflict.incident_id, {conflict.field: value}, at, typed)
             case Observed():
                 self._see(event.link_id, event.observation.mod_count)
             case LinkJoined():

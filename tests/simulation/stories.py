@@ -16,7 +16,7 @@ from syncd.simulator.wire import Refusal
 from tests.simulation import hour, manners
 from tests.simulation.ledger import shown
 from tests.simulation.oracle import Oracle
-from tests.simulation.plan import HOUR_S, Deed, Plan, Spell, draw
+from tests.simulation.plan import HOUR_S, SEVERITIES, Deed, Plan, Spell, draw
 from tests.simulation.runner import Run, simulate
 from tests.simulation.way import WAY_FAULTS
 from tests.simulation.world import CLOSE, World
@@ -209,8 +209,7 @@ async def _decide(world: World, plan: Plan) -> None:
     """Persons look at what waits for them: conflicts under review, and dead letters whose cause is gone."""
     rng = Random(f"verdicts {plan.seed}")
     for conflict in [one for one in world.state.conflicts.values() if one.status == "pending"]:
-        verdict: dict[str, object] = {"use": rng.choice(("platform", "external"))}
-        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", verdict)
+        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", _verdict(rng, conflict.field))
         assert answer is not None
         assert answer.status_code == 200, answer.text
         world.met["conflict resolved by a person"] += 1
@@ -221,6 +220,11 @@ async def _decide(world: World, plan: Plan) -> None:
         world.met["dead letter retried"] += 1
     await trio.sleep(LOOK_S)
     await _rest(world)
+
+
+def _verdict(rng: Random, field: str) -> dict[str, object]:
+    typed = {"severity": rng.choice(SEVERITIES), "status": "mitigated"}.get(field, f"typed {rng.randrange(1000)}")
+    return dict([rng.choice((("use", "platform"), ("use", "external"), ("value", typed)))])
 
 
 def _check_letters(world: World, plan: Plan) -> None:

@@ -25,7 +25,7 @@ def _now_and_then(*names: str) -> list[Trouble]:
 
 
 def _on_updates(*names: str) -> list[Trouble]:
-    return [Trouble(name, (f"{name}=0.3", f"{name}=0.7"), A_WHILE, ("platform",) * 6) for name in names]
+    return [Trouble(name, (f"{name}=0.4", f"{name}=0.8"), A_WHILE, ("platform",) * 6) for name in names]
 
 
 def _down(*names: str) -> list[Trouble]:
@@ -52,7 +52,7 @@ TROUBLES: Final = (
     *_on_webhooks("webhook_wrong_key=0.4", "webhook_signature_null=0.4", "webhook_unsigned=0.4"),
     *_on_webhooks("webhook_old_timestamp=0.4", "webhook_altered=0.4"),
     Trouble("unauthorized_401", ("unauthorized_401",), (2.0, 40.0)),
-    Trouble("rate_limit", ("rate_limit=8", "rate_limit=20", "rate_limit=40"), (600.0, 900.0)),
+    Trouble("rate_limit", ("rate_limit=3", "rate_limit=5", "rate_limit=20"), (600.0, 900.0)),
     Trouble("truncated_200", ("truncated_200=cut@0.4", "truncated_200=intact@0.4", "truncated_200=cut"), SHORT),
     Trouble("late_commit", ("late_commit=8@0.3", "late_commit=30@0.5", "late_commit=3")),
     Trouble("slow", ("slow=2", "slow=5@0.5", "slow=45@0.2")),

@@ -18,7 +18,6 @@ from syncd.core.events import Record
 from syncd.core.model import Settings
 from syncd.core.state import State
 from syncd.edges.api.access import Access
-from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.gate import Gate
@@ -31,6 +30,7 @@ from syncd.simulator.records import Committed
 from syncd.simulator.wire import Outgoing
 from syncd.systems import platform
 from tests.simulation.disk import SimDisk, SimWork
+from tests.simulation.doors import LivingApi
 from tests.simulation.knife import Knife
 from tests.simulation.ledger import Ledger
 from tests.simulation.plan import Cut
@@ -160,7 +160,7 @@ class World:
         stop()
         house.journal.subscribe(self.ledger.durable)
         self.house = house
-        app = Gate(build_api(desk))
+        app = Gate(LivingApi(desk))
         self._door = httpx.ASGITransport(app)  # type: ignore[arg-type] # httpx spells ASGI's types in its own way
         up.set()
         self._serving.set()
@@ -210,8 +210,9 @@ class World:
         await self._down.wait()
 
     async def alive(self) -> None:
-        """Return once the daemon serves."""
-        await self._serving.wait()
+        """Return once the daemon serves; it may have died again before its waiters ran."""
+        while self.house is None:
+            await self._serving.wait()
 
     def arm_knife(self, cut: Cut) -> None:
         """Have the power cut at the n-th time, from now on, that something happens."""
