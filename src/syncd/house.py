@@ -93,7 +93,9 @@ class House:
     async def _launch(self, integration: Integration, running: Running) -> None:
         """Run one integration's actors over a connection of its own."""
         external = self._connections[integration.id] = self._connect(integration)
-        actors = RunningIntegration(integration, self.journal, external, self.seams.clock, self.seams.ids)
+        actors = RunningIntegration(
+            integration, self.journal, external, self.seams.clock, self.seams.ids, running.restarts
+        )
         running.actors = actors
         try:
             await actors.run()

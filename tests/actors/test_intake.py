@@ -9,6 +9,7 @@ import trio
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.reading import Reader
+from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Hint, Observation, SeenNote
 from syncd.core.people import Person
 from syncd.core.sending import Offset
@@ -228,6 +229,8 @@ class DeletedMeanwhile:
 
     offset = Offset()
     remaining_budget = None
+    budget_resets_in_s = 0.0
+    latency = Lag()
 
     def __init__(self, world: World) -> None:
         self.world = world

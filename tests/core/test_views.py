@@ -3,13 +3,11 @@
 import msgspec
 import pytest
 
-from syncd.core import conflicts, deciding, finding, status, views
+from syncd.core import conflicts, finding, views
 from syncd.core import events as e
-from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
 from syncd.core.model import Failure, Token
-from syncd.core.status import Counts
 from syncd.errors import Unknown
-from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture, seen
+from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture
 
 URL = f"https://example.service-now.com/nav_to.do?uri=incident.do?sys_id={SYS_ID}"
 
@@ -123,45 +121,6 @@ def test_a_token_is_shown_without_its_digest() -> None:
     assert as_json(views.token(token, AT_S + 1))["last_used_at"] == "2026-09-21T14:13:21.000000Z"
     assert "digest" not in as_json(views.token(token)).values()
     assert as_json(views.new_token(token, "text"))["token"] == "text"
-
-
-def test_the_status_counts_what_waits_for_a_person() -> None:
-    state = picture()
-    shown = status.status(state, state.integrations[INT], Counts(), AT_S + 100)
-    assert (shown.state, shown.dlq, shown.conflicts) == ("degraded", 2, 1)
-    assert shown.links == {"total": 1, "active": 1, "pending": 0, "parked": 0}
-    assert any("im integration dlq prod" in reason for reason in shown.reasons)
-    assert any("im conflict list --integration prod" in reason for reason in shown.reasons)
-
-
-def test_the_oldest_entry_of_the_queue_has_an_age() -> None:
-    state = apply(picture(), DeadLetterRetried("entry-2"))
-    state = apply(state, LinkRemoved(LINK))
-    assert status.status(state, state.integrations[INT], Counts(), AT_S + 100).queue.oldest_age_s is None
-
-
-def test_a_state_without_a_mapping_is_shown_and_does_not_hide_what_is_worse() -> None:
-    state = apply(picture(), Observed(LINK, seen(state="99")))
-    shown = status.status(state, state.integrations[INT], Counts(breaker="open"), AT_S)
-    assert shown.state == "down"
-    words = "1 record with status '99', which has no mapping: left alone; see: im incident show "
-    assert any(reason.startswith(words) for reason in shown.reasons)
-
-
-def test_status_counts_in_plain_words_and_rounds_what_nobody_needs() -> None:
-    state = picture()
-    shown = status.status(state, state.integrations[INT], Counts(), AT_S + 100.123456)
-    assert any(reason.startswith("2 dead letters; see") for reason in shown.reasons)
-    assert any(reason.startswith("1 conflict waits for a person") for reason in shown.reasons)
-    apply(state, DeadLetterDiscarded("entry-2"))
-    shown = status.status(state, state.integrations[INT], Counts(), AT_S)
-    assert any(reason.startswith("1 dead letter; see") for reason in shown.reasons)
-    apply(state, DeadLetterRetried("entry-3"), IncidentEdited(INC, {"title": "Other", "severity": "SEV-1"}))
-    merge = deciding.merge_link(state, AT_S + 50, LINK)
-    apply(state, *merge.events, stream=merge.stream)
-    age_s = status.status(state, state.integrations[INT], Counts(), AT_S + 500.123456).queue.oldest_age_s
-    assert age_s is not None
-    assert age_s == round(age_s, 1)
 
 
 def test_a_slip_in_a_handle_is_answered_with_the_one_that_is_near() -> None:

@@ -7,6 +7,7 @@ restart the first request finds out.
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -15,6 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from syncd.core.backoff import RETRY_AFTER_S_MAX, delay_s
+from syncd.core.troubles import Trouble, with_trouble
 from syncd.errors import ExternalFailed
 
 T = TypeVar("T")
@@ -57,6 +59,8 @@ class Breaker:
         self._refusals = 0
         self.last_failure: ExternalFailed | None = None
         self.requests = self.throttled = self.errors = 0
+        self.outcomes: Counter[str] = Counter()
+        self.troubles: tuple[Trouble, ...] = ()  # their times are Trio's
 
     @property
     def state(self) -> str:
@@ -124,8 +128,10 @@ class Breaker:
         try:
             found = await call()
         except ExternalFailed as error:
+            self._note(error)
             self._failed(error, is_news=closings == self._closings)
             raise
+        self.outcomes["ok"] += 1
         self._succeeded(is_news=closings == self._closings)
         return found
 
@@ -133,6 +139,11 @@ class Breaker:
     def is_in_doubt(self) -> bool:
         """Only one request may find out whether all is well again."""
         return self._outages >= OUTAGES_UNTIL_OPEN or self._refusals > 0
+
+    def _note(self, error: ExternalFailed) -> None:
+        self.outcomes[error.outcome] += 1
+        met = Trouble(trio.current_time(), error.outcome, error.message, error.status, error.detail)
+        self.troubles = with_trouble(self.troubles, met)
 
     def _last(self) -> str:
         return self.last_failure.message if self.last_failure is not None else "it did not answer"

@@ -3,12 +3,14 @@
 Nothing here delays another integration: own nursery, rate budget, breaker and restart policy.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from random import Random
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
@@ -34,7 +36,17 @@ POLICY: Final = RestartPolicy()
 class RunningIntegration:
     """The actors of one integration and its way to ServiceNow. Made anew when its settings change."""
 
-    def __init__(self, integration: Integration, journal: Journal, external: External, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        integration: Integration,
+        journal: Journal,
+        external: External,
+        clock: Clock,
+        ids: Ids,
+        restarts: Counter[str],
+    ) -> None:
+        """``restarts``: counted on in it, by actor."""
+        self._restarts = restarts
         self._id = integration.id
         self._journal = journal
         by = f"integration:{integration.settings.handle}"
@@ -79,8 +91,12 @@ class RunningIntegration:
         }
         async with trio.open_nursery() as nursery:
             for name, start in actors.items():
-                nursery.start_soon(partial(supervise, f"{self._handle} {name}", start, POLICY, self._rng))
+                failed = partial(self._count_restart, name)
+                nursery.start_soon(partial(supervise, f"{self._handle} {name}", start, POLICY, self._rng, failed))
             self.ring()
+
+    def _count_restart(self, actor: str) -> None:
+        self._restarts[actor] += 1
 
     async def reconcile(self) -> ReconcileResult:
         """Sweep over all links now."""
@@ -93,7 +109,8 @@ class RunningIntegration:
     @property
     def health(self) -> Health:
         """How the connection does, since this integration was started."""
-        breaker, last = self._breaker, self._reconciler.last
+        breaker, last, external = self._breaker, self._reconciler.last, self._external
+        clock_offset_s = self._clock.now_s() - trio.current_time()
         failure, linked = breaker.last_failure, self._journal.state.link_of_record
         return Health(
             halted=str(failure) if failure is not None and breaker.state == "paused" else "",
@@ -103,8 +120,13 @@ class RunningIntegration:
             requests=breaker.requests,
             throttled=breaker.throttled,
             errors=breaker.errors,
-            remaining_budget=self._external.remaining_budget,
+            remaining_budget=external.remaining_budget,
             last_reconcile_at_s=last.finished_at_s if last is not None else None,
             missing=sum((self._id, name) in linked for name in last.missing) if last is not None else 0,
             query_faults=tuple(self._reader.query_faults or ()),
+            outcomes=dict(breaker.outcomes),
+            latency=external.latency,
+            budget_resets_in_s=external.budget_resets_in_s,
+            troubles=tuple(replace(one, at_s=one.at_s + clock_offset_s) for one in breaker.troubles),
+            restarts=dict(self._restarts),
         )

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
+from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Note, Observation, SeenNote
 from syncd.core.people import Person
 from syncd.core.requests import Declared, NewIncident, NewNote
@@ -100,6 +101,16 @@ class External(Protocol):
     @property
     def remaining_budget(self) -> int | None:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
+        ...
+
+    @property
+    def budget_resets_in_s(self) -> float:
+        """When that rule gives new requests; 0 without a rule."""
+        ...
+
+    @property
+    def latency(self) -> Lag:
+        """How long answers took, since it was connected."""
         ...
 
     async def paced(self) -> None:

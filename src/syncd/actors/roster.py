@@ -4,6 +4,7 @@ An integration whose actors give up is halted alone, visibly, until its settings
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -35,11 +36,15 @@ class _Basis(Struct, frozen=True):
 
 
 class Running(Struct):
-    """One integration's place: ``actors`` once it is started, ``halted`` when it gave up."""
+    """One integration's place: ``actors`` once it is started, ``halted`` when it gave up.
+
+    ``restarts``: how often each of its actors failed, since the start of the daemon.
+    """
 
     basis: _Basis
     scope: trio.CancelScope
     ended: trio.Event
+    restarts: Counter[str]
     actors: RunningIntegration | None = None
     halted: str = ""
 
@@ -52,6 +57,7 @@ class Roster:
         self._examine = examine
         self._launch = launch
         self._running: dict[str, Running] = {}
+        self._restarts: dict[str, Counter[str]] = {}
         self._bell = Doorbell()
 
     def on_durable(self, records: Sequence[Record]) -> None:
@@ -74,9 +80,13 @@ class Roster:
                 }
                 for name in [name for name, now in self._running.items() if wanted.get(name) != now.basis]:
                     await self._stop(name)
+                for name in self._restarts.keys() - self._journal.state.integrations.keys():
+                    del self._restarts[name]
                 for name, basis in wanted.items():
                     if name not in self._running:
-                        running = Running(basis, trio.CancelScope(), trio.Event())
+                        running = Running(
+                            basis, trio.CancelScope(), trio.Event(), self._restarts.setdefault(name, Counter())
+                        )
                         self._running[name] = running
                         nursery.start_soon(partial(self._keep, name, running))
                 await self._bell.wait()
@@ -128,5 +138,7 @@ class Roster:
         """How an integration's connection does; ``Health()`` for one that is not running."""
         running = self._running.get(integration_id)
         if running is None:
-            return Health()
-        return running.actors.health if running.actors is not None else Health(halted=running.halted)
+            return Health(restarts=dict(self._restarts.get(integration_id, {})))
+        if running.actors is None:
+            return Health(halted=running.halted, restarts=dict(running.restarts))
+        return running.actors.health

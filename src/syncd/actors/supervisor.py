@@ -27,9 +27,16 @@ class RestartPolicy(Struct, frozen=True):
     window_s: float = 600.0
 
 
-async def supervise(name: str, start: Start, policy: RestartPolicy, rng: Random) -> None:
+def _unheard() -> None:
+    """Nobody counts."""
+
+
+async def supervise(
+    name: str, start: Start, policy: RestartPolicy, rng: Random, failed: Callable[[], None] = _unheard
+) -> None:
     """Run an actor until it ends by itself, restarting it after errors; ``ActorGaveUp`` once the policy is exhausted.
 
+    ``failed`` is called for each failure.
     ``JournalFailed`` passes through: it ends the daemon, no restart can mend it.
     """
     failed_at: list[float] = []
@@ -41,6 +48,7 @@ async def supervise(name: str, start: Start, policy: RestartPolicy, rng: Random)
         except Exception as error:
             if holds_journal_failure(error):
                 raise
+            failed()
             now = trio.current_time()
             failed_at = [*(at for at in failed_at if now - at < policy.window_s), now]
             log.exception("actor failed", extra={"actor": name, "failures": len(failed_at)})

@@ -1,7 +1,8 @@
 """The fold: ``evolve(state, record)`` is the only code that changes State.
 
 Start-up, replay, tests and the live daemon run it alike: no clock, no randomness, no input or output in it. What links
-do is in ``fold_links.py``, what dead letters and work notes do in ``fold_letters.py`` and ``fold_notes.py``.
+do is in ``fold_links.py``, what dead letters and work notes do in ``fold_letters.py`` and ``fold_notes.py``; how long
+things took is measured in ``fold_lag.py``.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_letters, fold_links, fold_mapping, fold_notes
+from syncd.core import fold_lag, fold_letters, fold_links, fold_mapping, fold_notes
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
@@ -23,7 +24,10 @@ def evolve(state: State, record: e.Record) -> State:
     """Apply one record: changes ``state`` in place and returns it."""
     state.position, state.at_s = record.position, record.at_s
     for event in record.events:
-        _FOLDS[type(event)](state, record, event)
+        kind = type(event)
+        if (measure := fold_lag.MEASURES.get(kind)) is not None:
+            measure(state, record, event)
+        _FOLDS[kind](state, record, event)
     return state
 
 
@@ -169,6 +173,7 @@ def _integration_deleted(state: State, record: e.Record, event: e.IntegrationDel
         state.unlinked,
         state.seen,
         state.retry_lines,
+        state.lags,
     ):
         queues.pop(gone, None)
     del state.integrations[gone]

@@ -7,6 +7,7 @@ It holds frozen Structs in dicts; only the fold (``fold.py``) replaces them. The
 
 from collections.abc import Iterator
 
+from syncd.core.lag import Lags
 from syncd.core.model import (
     SYNCABLE_FIELDS,
     Conflict,
@@ -31,8 +32,8 @@ class State:
     ``at_s``: the time of that position. ``seen``: keys of webhooks accepted lately, per integration, oldest first.
     ``kept_apart``: the incidents that a person parted a record from. ``waiting``: the pending conflict of a (link,
     field). ``hint_lines``: the hints, those that have been due the longest first. ``retry_lines``: the dead letters
-    that are tried again by themselves, in the order of their times. ``last_number``: the newest number given to a
-    conflict, dead letter or token.
+    that are tried again by themselves, in the order of their times. ``lags``: how far each integration's sides have
+    been behind each other. ``last_number``: the newest number given to a conflict, dead letter or token.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class State:
         self.dirty: dict[str, dict[str, str]] = {}
         self.outbox: dict[str, Outbox] = {}
         self.unlinked: dict[str, dict[str, str]] = {}
+        self.lags: dict[str, Lags] = {}
         self.last_number = 0
 
     def integrations_of(self, organization_id: str) -> list[Integration]:

@@ -1,23 +1,28 @@
 """An integration's sync status (contract section 7): one state, the reasons for it, and the numbers behind it.
 
-A view of State and of what the actors and the webhook door count. Lag is null until it is measured.
+A view of State and of what the actors and the webhook door count. Every reason ends with a command or with the heading
+of a page that helps (``tests/core/test_status.py``).
 """
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from msgspec import Struct, UnsetType
+from msgspec import Struct
 
-from syncd.core import closing, rule
-from syncd.core.lens import Lens, lens_of
-from syncd.core.model import Failure, Integration, Link
-from syncd.core.outbox import entries_of
+from syncd.core import rule
+from syncd.core.forecast import Pace, forecast
+from syncd.core.histogram import Histogram
+from syncd.core.lag import Lag, Lags
+from syncd.core.lens import lens_of
+from syncd.core.model import Integration
 from syncd.core.state import State
-from syncd.core.views import Time, optional_time
+from syncd.core.tally import Tally, tally_of
+from syncd.core.troubles import Trouble, remedy
+from syncd.core.views import Time, optional_time, rfc3339
 
 REASONS_MAX = 20
-NO_FAILURE = Failure("", "")
+UNMAPPED_SHOWN = 5
+BACKLOG_S = 300.0  # what waits longer than this, and was not refused, is worth a look
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -28,6 +33,9 @@ class Health(Struct, frozen=True, kw_only=True):
     when it went well. ``breaker``: closed, open or paused.
     ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
     ``query_faults``: queries that the instance does not keep to.
+    ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``budget_resets_in_s``: when an hourly
+    rule, if there is one, gives new requests. ``troubles``: what was met lately, the newest first.
+    ``restarts``: how often each actor was started again.
     """
 
     halted: str = ""
@@ -41,6 +49,11 @@ class Health(Struct, frozen=True, kw_only=True):
     last_reconcile_at_s: float | None = None
     missing: int = 0
     query_faults: tuple[str, ...] = ()
+    outcomes: Mapping[str, int] = {}
+    latency: Lag = Lag()
+    budget_resets_in_s: float = 0.0
+    troubles: tuple[Trouble, ...] = ()
+    restarts: Mapping[str, int] = {}
 
 
 class Counts(Health, frozen=True, kw_only=True):
@@ -57,11 +70,41 @@ class Counts(Health, frozen=True, kw_only=True):
 
 
 class Queue(Struct, frozen=True):
-    """What waits to be written. `oldest_age_s` is null when nothing does."""
+    """What waits. `outbox`: changes to be written; `inflight`: of these under way; `retrying`: tried before, in vain.
+
+    `clears_in_s`: when all is written, if nothing new comes; null when nothing waits, or the instance does not answer.
+    `paced_by`: what sets the pace: our `rate_limit`, the instance's `answers` (how long they take, over
+    `max_concurrency`), its `hourly-rule`, or the `instance` as it does not answer. `hints`: records that we were told
+    of and have not read yet; `undecided`: links with something new that has not been compared yet.
+    """
 
     outbox: int
     inflight: int
+    retrying: int
     oldest_age_s: float | None
+    clears_in_s: float | None
+    paced_by: Pace | None
+    hints: int
+    undecided: int
+
+
+class Spread(Struct, frozen=True):
+    """Seconds, over the last 15 minutes: what half of them took at most, what 99 of 100 did, and the longest."""
+
+    p50: float
+    p99: float
+    max: float
+    count: int
+
+
+class LagView(Struct, frozen=True):
+    """From the edit's stamp on one side until the other is known to have it; null: there was none.
+
+    `inbound` counts from the beginning of the whole second that ServiceNow stamps: up to a second too long.
+    """
+
+    inbound: Spread | None
+    outbound: Spread | None
 
 
 class Webhooks(Struct, frozen=True):
@@ -74,9 +117,10 @@ class Webhooks(Struct, frozen=True):
 
 
 class Api(Struct, frozen=True):
-    """Requests to ServiceNow since the daemon started.
+    """Requests to ServiceNow since the daemon started, or the integration did, with other settings.
 
     `remaining_budget`: what its hourly rule has left for us, by our own count; null where there is no rule.
+    `outcomes`: how they ended. `latency`: how long ServiceNow took to answer.
     """
 
     requests: int
@@ -84,6 +128,20 @@ class Api(Struct, frozen=True):
     errors: int
     remaining_budget: int | None
     breaker: str
+    outcomes: Mapping[str, int]
+    latency: Spread | None
+
+
+class ErrorView(Struct, frozen=True):
+    """Something that a request met, in ServiceNow's words where it had any; `at`: the last time, of `times`."""
+
+    at: Time
+    kind: str
+    status: int | None
+    message: str
+    detail: str
+    times: int
+    remedy: str
 
 
 class StatusView(Struct, frozen=True, kw_only=True):
@@ -95,48 +153,93 @@ class StatusView(Struct, frozen=True, kw_only=True):
     reasons: list[str]
     links: dict[str, int]
     queue: Queue
-    lag: dict[str, dict[str, float] | None]
+    lag: LagView
     dlq: int
     conflicts: int
     webhooks: Webhooks
     api: Api
+    last_errors: list[ErrorView]
     last_reconcile: Time | None
     next_reconcile: Time | None
 
 
-def status(state: State, integration: Integration, counts: Counts, at_s: float) -> StatusView:
-    """How one integration does at a time."""
-    links = list(state.links_under(integration.id))
+def status(
+    state: State, integration: Integration, counts: Counts, at_s: float, tally: Tally | None = None
+) -> StatusView:
+    """How one integration does at a time. ``tally``: its links, where they have been counted already."""
+    if tally is None:
+        tally = tally_of(state.links_under(integration.id), lens_of(integration.settings))
     letters = sum(one.integration_id == integration.id for one in state.dead_letters.values())
     pending = sum(state.conflicts[one].integration_id == integration.id for one in state.waiting.values())
-    waiting = [entry for name in state.outbox.get(integration.id, ()) for entry in entries_of(state.links[name])]
-    paused, down, degraded = _reasons(integration, links, counts, letters, pending)
-    by_state = Counter(link.state for link in links)
+    queue = _queue(state, integration, counts, tally, at_s)
+    paused, down, degraded = _reasons(integration, tally, counts, queue, letters, pending)
+    lags = state.lags.get(integration.id, Lags())
     return StatusView(
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
-        reasons=[*paused, *down, *degraded, *_remarks(integration, links)][:REASONS_MAX],
-        links={"total": len(links), **{name: by_state[name] for name in ("active", "pending", "parked")}},
-        queue=Queue(
-            outbox=len(waiting),
-            inflight=sum(
-                (link.in_flight is not None) + sum(note.in_flight is not None for note in link.notes) for link in links
-            ),
-            oldest_age_s=round(max(0.0, at_s - min(one.since_s for one in waiting)), 1) if waiting else None,
-        ),
-        lag={"inbound": None, "outbound": None},
+        reasons=[*paused, *down, *degraded, *_remarks(integration, tally)][:REASONS_MAX],
+        links={"total": tally.total, **{name: tally.states[name] for name in ("active", "pending", "parked")}},
+        queue=queue,
+        lag=LagView(spread(lags.inbound.lately(at_s)), spread(lags.outbound.lately(at_s))),
         dlq=letters,
         conflicts=pending,
         webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
-        api=Api(counts.requests, counts.throttled, counts.errors, counts.remaining_budget, counts.breaker),
+        api=Api(
+            counts.requests,
+            counts.throttled,
+            counts.errors,
+            counts.remaining_budget,
+            counts.breaker,
+            counts.outcomes,
+            spread(counts.latency.lately(at_s)),
+        ),
+        last_errors=[_error(one, integration.settings.handle) for one in counts.troubles],
         last_reconcile=optional_time(counts.last_reconcile_at_s),
         next_reconcile=None,
     )
 
 
+def spread(seen: Histogram) -> Spread | None:
+    """The figures that people read; None when there is nothing to be measured."""
+    if not seen.counts:
+        return None
+    p50, p99, longest = (round(value, 4) for value in (seen.quantile(0.5), seen.quantile(0.99), seen.max_s))
+    return Spread(p50, p99, longest, seen.count)
+
+
+def _queue(state: State, integration: Integration, counts: Counts, tally: Tally, at_s: float) -> Queue:
+    ahead = None
+    if tally.waiting:
+        ahead = forecast(
+            tally.waiting,
+            answers=counts.breaker == "closed" and not counts.halted and integration.settings.writes,
+            rate=integration.settings.rate_limit,
+            concurrency=integration.settings.max_concurrency,
+            answer_s=counts.latency.lately(at_s).quantile(0.5),
+            left=counts.remaining_budget,
+            resets_in_s=counts.budget_resets_in_s,
+        )
+    since_s = tally.oldest_since_s
+    clears_in_s = None if ahead is None else ahead.clears_in_s
+    return Queue(
+        outbox=tally.waiting,
+        inflight=tally.inflight,
+        retrying=tally.retrying,
+        oldest_age_s=None if since_s is None else round(max(0.0, at_s - since_s), 1),
+        clears_in_s=None if clears_in_s is None else round(clears_in_s, 1),
+        paced_by=None if ahead is None else ahead.paced_by,
+        hints=len(state.hints.get(integration.id, ())),
+        undecided=len(state.dirty.get(integration.id, ())),
+    )
+
+
+def _error(one: Trouble, handle: str) -> ErrorView:
+    return ErrorView(rfc3339(one.at_s), one.kind, one.status, one.message, one.detail, one.times, remedy(one, handle))
+
+
 def _reasons(
-    integration: Integration, links: list[Link], counts: Counts, letters: int, pending: int
+    integration: Integration, tally: Tally, counts: Counts, queue: Queue, letters: int, pending: int
 ) -> tuple[list[str], list[str], list[str]]:
     """Why it is paused, down or degraded, worst first."""
     settings, handle = integration.settings, integration.settings.handle
@@ -152,8 +255,13 @@ def _reasons(
         if counts.breaker == "paused":
             way_out = counts.way_out or f"give it working credentials: {_signing_in(integration)}"
         paused.append(f"{counts.halted}; {way_out}")
-    down = [f"the instance does not answer; it is being probed: {counts.trouble}"] if counts.breaker == "open" else []
-    degraded = [f"the last request failed: {counts.trouble}"] if counts.trouble and not (paused or down) else []
+    find_out = f"find out why: im integration test {handle}"
+    down = []
+    if counts.breaker == "open":
+        down.append(f"the instance does not answer; it is being probed: {counts.trouble}; {find_out}")
+    degraded = []
+    if counts.trouble and not (paused or down):
+        degraded.append(f"the last request failed: {counts.trouble}; {find_out}")
     degraded += [
         f"{fault}: new records made while nobody told us of them are not found; give the account query rights there "
         f"(a query_range ACL on incident), then run: im integration reconcile {handle} --auto-heal"
@@ -172,16 +280,17 @@ def _reasons(
         degraded.append(
             f"{_count(pending, 'conflict')} {waits} for a person; see: im conflict list --integration {handle}"
         )
-    gone = sum(one.outbox is not None and (one.outbox.failure or NO_FAILURE).kind == "gone" for one in links)
-    if missing := max(counts.missing, gone):
+    if missing := max(counts.missing, tally.gone):
         degraded.append(
             f"{_count(missing, 'linked record')} {'is' if missing == 1 else 'are'} not shown by ServiceNow: deleted "
             f"there, or hidden from our account; im incident timeline tells of each, im integration unlink {handle} "
             f"ends a link"
         )
-    if parked := sum(link.state == "parked" and not link.closed_there for link in links):
-        degraded.append(f"{_count(parked, 'link')} parked; see: im integration links {handle}")
-    degraded += _unmapped(links, lens_of(settings))
+    if tally.parked:
+        degraded.append(f"{_count(tally.parked, 'link')} parked; see: im integration links {handle}")
+    if (queue.oldest_age_s or 0.0) >= BACKLOG_S and tally.waiting > tally.retrying and not (paused or down):
+        degraded.append(_backlog(queue))
+    degraded += _unmapped(tally)
     return paused, down, degraded
 
 
@@ -195,17 +304,17 @@ def _signing_in(integration: Integration) -> str:
     return f"im integration configure {integration.settings.handle} {flags}"
 
 
-def _remarks(integration: Integration, links: list[Link]) -> Iterator[str]:
+def _remarks(integration: Integration, tally: Tally) -> Iterator[str]:
     """What is worth knowing and no trouble."""
-    if closed := sum(link.closed_there for link in links):
+    if tally.shut:
         yield (
-            f"{_count(closed, 'link')} parked, as its record is closed in ServiceNow and takes no edits; "
+            f"{_count(tally.shut, 'link')} parked, as its record is closed in ServiceNow and takes no edits; "
             f"see: im integration links {integration.settings.handle}"
         )
-    if waits := sum(closing.waits_for_autoclose(link) for link in links):
+    if waits := tally.awaits_autoclose:
         yield (
             f"{_count(waits, 'incident')} closed here and Resolved in ServiceNow, where our account may not close; "
-            "its auto-close will"
+            'its auto-close will; see docs/sync.md, "Closing"'
         )
     yield from rule.remarks(integration)
 
@@ -214,22 +323,23 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def _unmapped(links: list[Link], lens: Lens) -> Iterator[str]:
+def _backlog(queue: Queue) -> str:
+    """A queue that is longer than its pace allows."""
+    pace = "" if queue.clears_in_s is None else f", all of it for about {queue.clears_in_s:.0f} s more"
+    return (
+        f"{_count(queue.outbox, 'change')} {'waits' if queue.outbox == 1 else 'wait'} to be written, the oldest for "
+        f'{queue.oldest_age_s:.0f} s{pace}; see docs/operations.md, "Sync delays"'
+    )
+
+
+def _unmapped(tally: Tally) -> Iterator[str]:
     """Values without a mapping are left alone on both sides, and shown here, with an incident to look at."""
-    found: Counter[tuple[str, str]] = Counter()
-    example: dict[tuple[str, str], str] = {}
-    unread: Counter[str] = Counter()
-    for link in links:
-        if link.observed is not None:
-            for field in lens.fields:
-                raw = lens.unmapped(field, link.observed.columns)
-                if raw:
-                    found[field, raw] += 1
-                    example.setdefault((field, raw), link.incident_id)
-                unread[field] += isinstance(lens.raw_of(field, link.observed.columns), UnsetType)
-    for (field, raw), count in found.most_common(5):
-        see = f"see: im incident show {example[field, raw]}"
+    for (field, raw), count in tally.unmapped.most_common(UNMAPPED_SHOWN):
+        see = f"see: im incident show {tally.examples[field, raw]}"
         yield f"{_count(count, 'record')} with {field} {raw[:40]!r}, which has no mapping: left alone; {see}"
-    for field, count in unread.items():
+    for field, count in tally.unread.items():
         if count:
-            yield f"{_count(count, 'record')} without {field}, which our account may not read: left alone"
+            yield (
+                f"{_count(count, 'record')} without {field}, which our account may not read: left alone; "
+                'see docs/operations.md, "A field is not synced"'
+            )

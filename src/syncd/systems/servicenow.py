@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
+from syncd.core.lag import Lag
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
 from syncd.core.people import Person
@@ -105,6 +106,7 @@ class ServiceNow:
         self._journal_known_until = -math.inf
         self._codes: tuple[str, ...] = ()
         self._codes_known_until = -math.inf
+        self.latency = Lag()
         self._pacing = trio.Lock()
         self._paced_at = self._quiet_until = -math.inf
 
@@ -408,7 +410,10 @@ class ServiceNow:
             words = "not sent: the instance has asked meanwhile to be left alone"
             raise ExternalFailed("throttled", words, retry_after_s=wait_s)
         left_at_s, left_at = self._clock.now_s(), trio.current_time()
-        answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
+        try:
+            answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
+        finally:
+            self.latency = self.latency.after(trio.current_time() - left_at, self._clock.now_s())
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
         self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
@@ -437,6 +442,13 @@ class ServiceNow:
     def remaining_budget(self) -> int | None:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
         return self._budget.left
+
+    @property
+    def budget_resets_in_s(self) -> float:
+        """When that rule gives new requests; 0 without a rule."""
+        if self._budget.left is None:
+            return 0.0
+        return max(0.0, self._budget.reset_at_s - (self._clock.now_s() + self._meter.offset.s))
 
 
 def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:

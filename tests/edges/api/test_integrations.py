@@ -353,18 +353,38 @@ async def test_sync_status_says_what_it_does_and_why() -> None:
             "state": "healthy",
             "reasons": [],
             "links": {"total": 0, "active": 0, "pending": 0, "parked": 0},
-            "queue": {"outbox": 0, "inflight": 0, "oldest_age_s": None},
+            "queue": {
+                "outbox": 0,
+                "inflight": 0,
+                "retrying": 0,
+                "oldest_age_s": None,
+                "clears_in_s": None,
+                "paced_by": None,
+                "hints": 0,
+                "undecided": 0,
+            },
             "lag": {"inbound": None, "outbound": None},
             "dlq": 0,
             "conflicts": 0,
             "webhooks": {"last_received_at": None, "accepted": 0, "rejected": 0, "duplicates": 0},
+            "last_errors": [],
             "last_reconcile": None,
         }
-        daemon.integrations.health_now = Health(breaker="open", requests=7, errors=2, throttled=1)
+        daemon.integrations.health_now = Health(
+            breaker="open", requests=7, errors=2, throttled=1, outcomes={"ok": 5, "unavailable": 2}
+        )
         status = await status_of(daemon, handle)
         assert (status["state"], status["api"]) == (
             "down",
-            {"requests": 7, "throttled": 1, "errors": 2, "remaining_budget": None, "breaker": "open"},
+            {
+                "requests": 7,
+                "throttled": 1,
+                "errors": 2,
+                "remaining_budget": None,
+                "breaker": "open",
+                "outcomes": {"ok": 5, "unavailable": 2},
+                "latency": None,
+            },
         )
         daemon.integrations.health_now = Health(halted="halted: a bug")
         status = await status_of(daemon, handle)

@@ -1,0 +1,89 @@
+"""What the links of one integration add up to: counted in one pass, a piece at a time if there are many.
+
+A view: links are frozen, so a list of them is a picture of one moment, however long the counting takes.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, UnsetType, field
+
+from syncd.core import closing
+from syncd.core.lens import Lens
+from syncd.core.model import Link
+from syncd.core.outbox import entries_of
+
+
+class Tally(Struct):
+    """``waiting``: what is to be written, notes and fields each on their own; the oldest since ``oldest_since_s``.
+
+    ``retrying``: entries whose last attempt failed. ``gone``: linked records that the last write did not find.
+    ``parked``: links that wait for a person; ``shut``: those that only wait for a closed record.
+    ``unmapped``: values without a mapping, with an incident to look at each. ``unread``: columns that are not shown.
+    """
+
+    total: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    retrying: int = 0
+    oldest_since_s: float | None = None
+    inflight: int = 0
+    gone: int = 0
+    parked: int = 0
+    shut: int = 0
+    awaits_autoclose: int = 0
+    unmapped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str], str] = {}
+    unread: Counter[str] = field(default_factory=Counter)
+    _known: dict[tuple[str, str], bool] = {}
+
+    def add(self, links: Iterable[Link], lens: Lens) -> None:
+        """Count some more. ``lens``: of their integration."""
+        for link in links:
+            self.total += 1
+            self.states[link.state] += 1
+            if link.outbox is not None or link.notes:
+                self._add_waiting(link)
+            if link.in_flight is not None:
+                self.inflight += 1
+            if link.state == "parked":
+                self.shut += link.closed_there
+                self.parked += not link.closed_there
+            if "status" in link.base and closing.waits_for_autoclose(link):
+                self.awaits_autoclose += 1
+            if link.observed is not None:
+                self._add_shown(link, lens)
+
+    def _add_waiting(self, link: Link) -> None:
+        for entry in entries_of(link):
+            self.waiting += 1
+            self.retrying += entry.failure is not None
+            if self.oldest_since_s is None or entry.since_s < self.oldest_since_s:
+                self.oldest_since_s = entry.since_s
+        self.inflight += sum(note.in_flight is not None for note in link.notes)
+        failure = link.outbox.failure if link.outbox is not None else None
+        self.gone += failure is not None and failure.kind == "gone"
+
+    def _add_shown(self, link: Link, lens: Lens) -> None:
+        columns = link.observed.columns if link.observed is not None else {}
+        for name, one in lens.lenses.items():
+            raw = one.raw(columns)
+            if isinstance(raw, UnsetType):
+                self.unread[name] += 1
+            elif raw and (not one.is_text or raw.isspace()) and self._is_unmapped(lens, name, raw, columns):
+                self.unmapped[name, raw] += 1
+                self.examples.setdefault((name, raw), link.incident_id)
+
+    def _is_unmapped(self, lens: Lens, name: str, raw: str, columns: Mapping[str, str]) -> bool:
+        """Asked once for each of the few values that such a field has."""
+        known = self._known.get((name, raw))
+        if known is None:
+            known = self._known[name, raw] = bool(lens.unmapped(name, columns))
+        return known
+
+
+def tally_of(links: Iterable[Link], lens: Lens) -> Tally:
+    """All of them at once."""
+    tally = Tally()
+    tally.add(links, lens)
+    return tally
