@@ -287,6 +287,9 @@ class DeletedMeanwhile:
     async def find_person(self, text: str) -> Person:
         raise AssertionError("a reader looks nobody up")
 
+    async def groups_of(self, sys_id: str) -> None:
+        raise AssertionError("a reader looks nobody up")
+
     async def probe(self) -> None:
         await self._delete()
 

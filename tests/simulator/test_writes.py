@@ -237,6 +237,21 @@ def test_item_35_a_group_change_that_leaves_a_foreign_assignee_is_aborted() -> N
     assert snow.echo(sys_id, assignment_group=NETWORK)["assignment_group"]["value"] == NETWORK
 
 
+def test_an_assignee_outside_the_group_is_kept_refused_by_a_rule_or_cleared() -> None:
+    snow = Snow()
+    sys_id = snow.create(assignment_group=SOFTWARE)["sys_id"]
+    assert snow.echo(sys_id, assigned_to=AGENT_SYS_ID)["assigned_to"]["value"] == AGENT_SYS_ID
+    snow.echo(sys_id, assigned_to="")
+    snow.instance.set_switch("outside_assignee", "refuse")
+    status, _, detail = refusal_of(snow.patch(sys_id, assigned_to=AGENT_SYS_ID))
+    assert status == 403
+    assert "'Assignee must be in the group^" in str(detail)
+    both = snow.echo(sys_id, assigned_to=AGENT_SYS_ID, assignment_group=NETWORK)
+    assert (both["assigned_to"]["value"], both["assignment_group"]["value"]) == (AGENT_SYS_ID, NETWORK)
+    snow.instance.set_switch("outside_assignee", "blank")
+    assert snow.echo(sys_id, assignment_group=SOFTWARE)["assigned_to"] == "", "a group change clears him"
+
+
 def test_item_36_a_reference_by_name_resolves_only_as_display_input() -> None:
     snow = Snow()
 

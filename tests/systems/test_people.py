@@ -79,3 +79,28 @@ async def test_what_concerns_the_whole_instance_is_no_answer_about_a_person(stat
     with pytest.raises(ExternalFailed) as caught:
         await refusing(status, "no").find_person("david.loo")
     assert caught.value.outcome == outcome
+
+
+async def test_the_groups_of_a_person_are_the_active_ones_by_name() -> None:
+    instance = instance_of()
+    desk = next(row for row in instance.kernel.store.tables["sys_user_group"].rows.values() if row["name"] == "Network")
+    found = await to(instance).groups_of(BETH)
+    assert found is not None
+    assert [one.name for one in found] == ["Hardware", "Network", "Service Desk"]
+    desk["active"] = "false"
+    assert [one.name for one in await to(instance).groups_of(BETH) or ()] == ["Hardware", "Service Desk"]
+
+
+@pytest.mark.parametrize("how", ["hidden", "widened"])
+async def test_groups_that_are_not_shown_for_certain_are_not_known(how: str) -> None:
+    instance = instance_of()
+    account = instance.account("svc.sync")
+    if how == "hidden":
+        account.hidden["sys_user_grmember"] = "sys_idISNOTEMPTY"
+    else:
+        account.match_denied.add(("sys_user_grmember", "user"))
+    assert await to(instance).groups_of(BETH) is None
+
+
+async def test_groups_that_may_not_be_read_are_no_fault_of_the_instance() -> None:
+    assert await refusing(403, "User is unauthorized to access table: sys_user_grmember").groups_of(BETH) is None

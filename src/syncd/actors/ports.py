@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
+from syncd.core.groups import Group
 from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Note, Observation, SeenNote
 from syncd.core.people import Person
@@ -135,6 +136,10 @@ class External(Protocol):
 
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to, or why nobody can be chosen."""
+        ...
+
+    async def groups_of(self, sys_id: str) -> Sequence[Group] | None:
+        """The groups that a person is in; None when that cannot be known."""
         ...
 
     async def create(self, columns: Mapping[str, str]) -> Observation:

@@ -15,9 +15,11 @@ from syncd.actors.doorbell import Doorbell
 from syncd.actors.people import People
 from syncd.actors.ports import External, Journal
 from syncd.actors.reading import Reader
-from syncd.core import sending, worknotes
+from syncd.core import groups, sending, worknotes
 from syncd.core.backoff import delay_s
 from syncd.core.events import Change
+from syncd.core.groups import Group
+from syncd.core.letters import Inquiry
 from syncd.core.model import Attempt, Failure, Link, NoteAttempt, NoteEntry, Observation
 from syncd.core.outbox import due_links, due_note, next_due_at_s
 from syncd.core.people import Person
@@ -270,14 +272,14 @@ class Sender:
         except ExternalFailed as failed:
             error = failed
         offset, failure, next_at_s = self._external.offset, _failure(error), self._link_next_at_s(link, error)
-        codes = await self._close_codes(attempt, echo, error)
+        inquiry = Inquiry(
+            await self._close_codes(attempt, echo, error), await self._groups(attempt, echo, error.outcome, failure)
+        )
 
         def settle(state: State, at_s: float) -> Change[None]:
             if echo is not None:
-                return sending.settle(state, at_s, link.id, attempt.number, echo, offset, close_codes=codes)
-            return sending.fail(
-                state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s, close_codes=codes
-            )
+                return sending.settle(state, at_s, link.id, attempt.number, echo, offset, inquiry)
+            return sending.fail(state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s, inquiry)
 
         await self._journal.transact(settle, by=self._by, trace=_trace(link))
 
@@ -291,6 +293,18 @@ class Sender:
             return await self._breaker.made(self._external.close_codes)
         except ExternalFailed:
             return ()  # the letter is true without them
+
+    async def _groups(
+        self, attempt: Attempt, echo: Observation | None, outcome: Outcome, failure: Failure
+    ) -> Sequence[Group] | None:
+        """The groups of an assignee whom ServiceNow refused, or cleared again."""
+        is_refused = echo is None and outcome == "refused" and groups.is_about_the_person(attempt, failure)
+        if not is_refused and not (echo is not None and groups.is_cleared(attempt, echo.columns)):
+            return None
+        try:
+            return await self._people.groups_of(attempt.columns["assigned_to"])
+        except ExternalFailed:
+            return None  # the letter is true without them
 
     async def _request(self, link: Link, attempt: Attempt) -> Observation:
         method = "POST" if attempt.kind == "create" else "PATCH"

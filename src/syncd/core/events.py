@@ -21,6 +21,7 @@ from syncd.core.model import (
     Observation,
     OwnershipRule,
     PinnedInstance,
+    Reroute,
     Rule,
     Settings,
     Severity,
@@ -290,13 +291,17 @@ class SendSettled(Struct, frozen=True, tag=True):
 
 
 class SendFailed(Struct, frozen=True, tag=True):
-    """It did not succeed, as far as can be known. ``ambiguous``: it may have happened all the same."""
+    """It did not succeed, as far as can be known. ``ambiguous``: it may have happened all the same.
+
+    ``separately``: the groups of fields go one by one next; ``reroute``: what goes along with the assignee then.
+    """
 
     link_id: str
     failure: Failure
     next_at_s: float
     ambiguous: bool
     separately: bool = False
+    reroute: Reroute | None = None
 
 
 class SendCleared(Struct, frozen=True, tag=True):

@@ -32,6 +32,7 @@ from syncd.core.state import State
 from syncd.core.views import DeliveryErrorView, Time, delivery_error, optional_time, rfc3339
 
 UNKNOWN: Final = Span(-math.inf, math.inf)
+TOLD_BY_LETTER: Final = frozenset(("dead-letter", "not-kept"))
 UNDER_WAY: Final = frozenset(("waiting", "trying-again", "being-sent", "outcome-unknown", "dead-letter", "no-record"))
 
 
@@ -177,6 +178,9 @@ def _explained(one: _Field) -> FieldExplained:
         "ENTRY": one.letter.id if one.letter is not None else "",
     }
     words, ruling = STANDINGS[standing], RULES.get(rule or "")
+    way_out = _way_out(words.way_out or (ruling.way_out if ruling is not None else ""), names)
+    if one.letter is not None and standing in TOLD_BY_LETTER:
+        way_out = f"{one.letter.remedy}; {way_out}"
     return FieldExplained(
         field=one.name,
         integration=one.integration.settings.handle,
@@ -201,7 +205,7 @@ def _explained(one: _Field) -> FieldExplained:
         dead_letter=names["ENTRY"] or None,
         standing=standing,
         meaning=f"{words.says}: {link.reason}" if standing == "parked" and link.reason else words.says,
-        way_out=_way_out(words.way_out or (ruling.way_out if ruling is not None else ""), names),
+        way_out=way_out,
     )
 
 

@@ -9,8 +9,11 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from syncd.core import closing, mapping
 from syncd.core.events import Change, DeadLettered, DeadLetterRetried
+from syncd.core.groups import Group
 from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Failure, Incident, Integration, Link, Operation
 from syncd.core.state import State
@@ -32,6 +35,21 @@ _REMEDY: Final = {
 }
 
 
+class Inquiry(Struct, frozen=True):
+    """What the instance was asked about a write that it did not take.
+
+    ``close_codes``: those that it has. ``member_of``: the assignee's groups, None when they are not known.
+    ``about_person``: what these say, in words.
+    """
+
+    close_codes: Sequence[str] = ()
+    member_of: Sequence[Group] | None = None
+    about_person: str = ""
+
+
+NOTHING_ASKED: Final = Inquiry()
+
+
 def dead_letter(  # noqa: PLR0913 a letter has this many particulars
     state: State,
     link: Link,
@@ -43,11 +61,11 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
     attempts: int,
     hold: bool,
     note_id: str = "",
-    close_codes: Sequence[str] = (),
+    inquiry: Inquiry = NOTHING_ASKED,
 ) -> DeadLettered:
     """A letter for a change of this link, or the one it has already, renewed.
 
-    ``attempts``: those of this round. ``close_codes``: those that the instance has, where they were asked for.
+    ``attempts``: those of this round.
     """
     before = state.letter_for(link.id, fields, operation, note_id)
     created_at_s = before.created_at_s if before is not None else at_s
@@ -60,7 +78,7 @@ def dead_letter(  # noqa: PLR0913 a letter has this many particulars
         operation=operation,
         fields=fields,
         error=failure,
-        remedy=_remedy(link, failure, state.integrations[link.integration_id].settings.handle, close_codes),
+        remedy=_remedy(link, failure, state.integrations[link.integration_id].settings.handle, inquiry),
         attempts=(before.attempts if before is not None else 0) + attempts,
         created_at_s=created_at_s,
         last_attempt_at_s=at_s,
@@ -75,7 +93,8 @@ def _retry_at_s(created_at_s: float, at_s: float) -> float:
     return at_s + min(RETRY_CAP_S, max(RETRY_FIRST_S, at_s - created_at_s))
 
 
-def _remedy(link: Link, failure: Failure, handle: str, close_codes: Sequence[str]) -> str:
+def _remedy(link: Link, failure: Failure, handle: str, inquiry: Inquiry) -> str:
+    close_codes = inquiry.close_codes
     code = link.in_flight.columns.get("close_code", "") if link.in_flight is not None else ""
     if code and close_codes and code not in close_codes:
         known = ", ".join(repr(one[:CODE_LETTERS_MAX]) for one in close_codes[:CODES_SHOWN])
@@ -88,10 +107,14 @@ def _remedy(link: Link, failure: Failure, handle: str, close_codes: Sequence[str
             f"ServiceNow may not know the close code {code!r}: give one that it has, with im incident update "
             f"{link.incident_id} --resolution-code, or in external_defaults"
         )
-    if GROUP_RULE in failure.detail:
+    rule = f'ServiceNow\'s rule "{GROUP_RULE}" takes only members of the assignment group'
+    about = [rule] if GROUP_RULE in failure.detail else []
+    if inquiry.about_person and "mandatory" not in failure.detail:
+        about.append(inquiry.about_person)
+    if about:
         return (
-            f'ServiceNow\'s rule "{GROUP_RULE}" takes only members of the assignment group: add the person to it or '
-            f"change the group there, or assign a member, with im incident update {link.incident_id} --assigned-to"
+            f"{'; '.join(about)}: add the person to the group or change the group there, or assign a member, with "
+            f"im incident update {link.incident_id} --assigned-to"
         )
     if "mandatory" in failure.detail:
         return "give the mandatory fields through external_defaults (im integration configure), then retry this entry"

@@ -170,6 +170,7 @@ def after_failed(link: Link, event: SendFailed, at_s: float, trace: str) -> Link
             next_at_s=event.next_at_s,
             failure=event.failure,
             separately=event.separately,
+            reroute=event.reroute,
         ),
     )
 

@@ -295,6 +295,14 @@ class Failure(Struct, frozen=True):
     detail: str = ""
 
 
+class Reroute(Struct, frozen=True):
+    """The assignment group that goes along with this assignee, who was refused in the record's own (``groups.py``)."""
+
+    person: str
+    group: str
+    name: str
+
+
 class OutboxEntry(Struct, frozen=True):
     """This link must be written; what to send is computed when it is sent (decision 12)."""
 
@@ -304,6 +312,7 @@ class OutboxEntry(Struct, frozen=True):
     next_at_s: float = 0.0
     failure: Failure | None = None
     separately: bool = False
+    reroute: Reroute | None = None
 
 
 class NoteAttempt(Struct, frozen=True):

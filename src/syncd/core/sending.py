@@ -5,12 +5,13 @@ request leaves; the base moves only when the write is known to have happened. Cr
 before they are repeated. Which entries are due, and in what order, is ``outbox.py``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
-from syncd.core import closing, links, mapping
+from syncd.core import closing, groups, links, mapping
 from syncd.core.deciding import plan
 from syncd.core.duration import duration_s
 from syncd.core.events import (
@@ -26,7 +27,7 @@ from syncd.core.events import (
     SendStarted,
 )
 from syncd.core.lens import Lens, lens_of
-from syncd.core.letters import columns_for, dead_letter
+from syncd.core.letters import NOTHING_ASKED, Inquiry, columns_for, dead_letter
 from syncd.core.model import (
     Attempt,
     DeadLetter,
@@ -40,6 +41,7 @@ from syncd.core.model import (
     Link,
     Observation,
     Operation,
+    Reroute,
 )
 from syncd.core.people import Person
 from syncd.core.state import State
@@ -48,7 +50,11 @@ from syncd.errors import Outcome
 CORRELATION_PREFIX: Final = "syncd:"
 QUOTAS_LOOKED_UP: Final = 2  # how many transaction quotas an unconfirmed create is looked for before it is repeated
 AFTER_NOTE_S: Final = 0.5
-COMPANIONS: Final = {"severity": ("impact", "urgency"), "status": ("close_code", "close_notes", "hold_reason")}
+COMPANIONS: Final = {
+    "severity": ("impact", "urgency"),
+    "status": ("close_code", "close_notes", "hold_reason"),
+    "assigned_to": (groups.GROUP_COLUMN,),
+}
 NODE_LAG_S_MAX: Final = 60.0
 REREAD_S: Final = 1.0
 NOTHING: Final = Change[None]("", (), result=None)
@@ -71,8 +77,8 @@ def news(lens: Lens, link: Link, seen: Observation) -> bool:
     if link.observed is None or link.observed.external_id != seen.external_id:
         return True
     before = link.observed.columns
-    if "assigned_to" in link.held and before.get("assignment_group") != seen.columns.get("assignment_group"):
-        return True  # it may have been refused for the sake of the group
+    if before.get(groups.GROUP_COLUMN) != seen.columns.get(groups.GROUP_COLUMN):
+        return True  # whom the record takes as its assignee may hang on it
     return any(lens.raw_of(field, before) != lens.raw_of(field, seen.columns) for field in lens.fields)
 
 
@@ -157,7 +163,8 @@ def prepare_update(
         return Change(_stream(integration), tuple(events), result=None)
     if link.outbox is not None and link.outbox.separately:
         fields = fields[:1]
-    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s, person)
+    wanted = link.outbox.reroute if link.outbox is not None else None
+    attempt = _update(incident, integration, fields, seen, state.position + 1, at_s, person, wanted)
     events.append(SendStarted(name, attempt))
     return Change(_stream(integration), tuple(events), result=attempt)
 
@@ -214,13 +221,14 @@ def _update(
     number: int,
     at_s: float,
     person: Person | None,
+    wanted: Reroute | None,
 ) -> Attempt:
     sent = {field: incident.value(field) or "" for field in fields}
     columns = columns_for(fields, incident, integration, seen.columns)
     if "status" not in fields:
         columns |= closing.columns_to_reopen(seen.columns, integration)
     if "assigned_to" in fields and person is not None:
-        columns["assigned_to"] = person.sys_id
+        columns |= {"assigned_to": person.sys_id, **groups.along(wanted, person.sys_id)}
     lens = lens_of(integration.settings)
     before = {field: raw for field in fields if isinstance(raw := lens.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
@@ -365,12 +373,11 @@ def settle(
     number: int,
     echo: Observation,
     offset: Offset,
-    *,
-    close_codes: Sequence[str] = (),
+    inquiry: Inquiry = NOTHING_ASKED,
 ) -> Change[None]:
     """A write that ServiceNow confirmed: the echo is what it made of it, and an ordinary look at everything else.
 
-    ``close_codes``: those that the instance has, where they were asked for.
+    ``inquiry``: what it was asked about the rest.
     """
     link = state.links.get(name)
     if link is None or link.in_flight is None or link.in_flight.number != number:
@@ -407,7 +414,8 @@ def settle(
         words = ", ".join(became)
         failure = Failure("not-kept", f"ServiceNow answered success but kept something else: {words}", status=200)
         lost = tuple(field for field in sent if field in changed or field in blanked.values())
-        events.append(_letter(state, link, lost, failure, at_s, hold=False, close_codes=close_codes))
+        found = _with_words(inquiry, echo.columns, sent.get("assigned_to", ""))
+        events.append(_letter(state, link, lost, failure, at_s, hold=False, inquiry=found))
     return Change(_stream(integration), tuple(events), result=None)
 
 
@@ -449,13 +457,13 @@ def fail(
     outcome: Outcome,
     failure: Failure,
     next_at_s: float,
-    *,
-    close_codes: Sequence[str] = (),
+    inquiry: Inquiry = NOTHING_ASKED,
 ) -> Change[None]:
     """An attempt that did not succeed, as far as can be known.
 
-    A refusal of several groups is sent again one by one, and a refused create without its assignee.
-    ``close_codes``: those that the instance has, where they were asked for.
+    A refusal of several groups is sent again one by one, a refused create without its assignee, and a refused assignee
+    with the one assignment group that he is in.
+    ``inquiry``: what it was asked about the rest.
     """
     link = state.links.get(name)
     if link is None or link.in_flight is None or link.in_flight.number != number:
@@ -472,7 +480,12 @@ def fail(
         return Change(stream, (_letter(state, link, fields, failure, at_s, hold=True),), result=None)
     if meant := closing.after_refusal(state, at_s, link, attempt, failure):
         return Change(stream, meant, result=None)
-    letter = _letter(state, link, tuple(attempt.sent), failure, at_s, hold=True, close_codes=close_codes)
+    record = link.observed.columns if link.observed is not None else {}
+    if wanted := groups.reroute(attempt, record, inquiry.member_of):
+        again = SendFailed(name, failure, at_s, ambiguous=False, separately=True, reroute=wanted)
+        return Change(stream, (again,), result=None)
+    found = _with_words(inquiry, record, attempt.sent.get("assigned_to", ""))
+    letter = _letter(state, link, tuple(attempt.sent), failure, at_s, hold=True, inquiry=found)
     unlearned = closing.was_not_closing(link, attempt, state.integrations[link.integration_id])
     return Change(stream, (letter, *unlearned), result=None)
 
@@ -489,6 +502,10 @@ def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Cha
     return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=link.in_flight is not None),), result=None)
 
 
+def _with_words(inquiry: Inquiry, record: Mapping[str, str], who: str) -> Inquiry:
+    return replace(inquiry, about_person=groups.in_words(inquiry.member_of, record, who))
+
+
 def _letter(
     state: State,
     link: Link,
@@ -497,11 +514,9 @@ def _letter(
     at_s: float,
     *,
     hold: bool,
-    close_codes: Sequence[str] = (),
+    inquiry: Inquiry = NOTHING_ASKED,
 ) -> DeadLettered:
     is_create = hold and link.state == "pending"  # what was created and not kept as sent is a matter of updates now
     operation: Operation = "create" if is_create else "update"
     attempts = link.outbox.attempts + 1 if link.outbox is not None else 1
-    return dead_letter(
-        state, link, operation, fields, failure, at_s, attempts=attempts, hold=hold, close_codes=close_codes
-    )
+    return dead_letter(state, link, operation, fields, failure, at_s, attempts=attempts, hold=hold, inquiry=inquiry)

@@ -74,6 +74,7 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
                     "operation": attempt.kind,
                     "fields": list(attempt.sent),
                     "sent": {**attempt.sent},
+                    "columns": list(attempt.columns),
                 },
             )
         case e.SendSettled():
@@ -86,7 +87,8 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
         case e.DifferenceAccepted():
             yield "sync.accepted", {"fields": list(event.halves), "reason": event.reason}
         case e.SendFailed():
-            yield "sync.failed", _failed(event)
+            rerouted = event.reroute.name if event.reroute is not None else None
+            yield "sync.failed", {**_failed(event), "assignment_group": rerouted}
         case e.SendCleared():
             yield "sync.send_cleared", {}
         case _:

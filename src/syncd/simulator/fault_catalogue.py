@@ -106,6 +106,12 @@ _ALL_SWITCHES: Final = [
     Switch("closed_notes", "refuse", ("refuse", "allow"), "notes on closed records where closed_write is not allow"),
     Switch("close_by_api", "allow", ("allow", "refuse", "ignore"), "non-admin writes that set state 7"),
     Switch("abort_on_group", "on", _ON_OFF, "business rule `Abort changes on group`"),
+    Switch(
+        "outside_assignee",
+        "allow",
+        ("allow", "refuse", "blank"),
+        "an assignee who is no member of the record's group is kept, refused by a rule, or cleared",
+    ),
     Switch("dangling_references", "keep", ("keep", "blank"), "a reference to a sys_id that does not exist"),
     Switch("reference_names", "display", ("display", "always"), "names of references resolve in display input only"),
     Switch("note_stamps", "on", _ON_OFF, "a note without other changes moves sys_mod_count and the stamp"),

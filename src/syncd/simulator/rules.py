@@ -100,6 +100,7 @@ def run_before_rules(change: Change, kernel: Kernel, rulebook: Rulebook) -> None
     _resume_on_comment(change, kernel)
     _derive_priority(change, kernel, rulebook)
     _assign_on_priority(change, kernel)
+    _blank_outsider(change, kernel)
     _sync_states(change)
     _stamp_transitions(change, kernel)
     _keep_write_denied(change)
@@ -221,13 +222,27 @@ def _is_filled(change: Change, name: str) -> bool:
     return change.after[name] != ""
 
 
+def _is_outsider(change: Change, kernel: Kernel) -> bool:
+    """Somebody is assigned who is no member of the record's group."""
+    user, group = change.after["assigned_to"], change.after["assignment_group"]
+    members = kernel.store.find("sys_user_grmember", "group", group) if user and group else []
+    return bool(user and group) and not any(member["user"] == user for member in members)
+
+
+def _blank_outsider(change: Change, kernel: Kernel) -> None:
+    is_new = change.has_changed("assigned_to") or change.has_changed("assignment_group")
+    if is_new and kernel.switches.text("outside_assignee") == "blank" and _is_outsider(change, kernel):
+        change.after["assigned_to"] = ""
+
+
 def _check_aborts(change: Change, kernel: Kernel, rulebook: Rulebook) -> None:
     after = change.after
-    is_moved = change.operation == "update" and change.has_changed("assignment_group") and after["assignment_group"]
-    if is_moved and after["assigned_to"] and kernel.switches.is_on("abort_on_group"):
-        members = kernel.store.find("sys_user_grmember", "group", after["assignment_group"])
-        if not any(member["user"] == after["assigned_to"] for member in members):
-            raise _aborted(AbortRule("Abort changes on group", "", "6a3c4e31c0a8016400ad1e7ed8d6a2b1"))
+    is_moved = change.operation == "update" and change.has_changed("assignment_group")
+    if is_moved and kernel.switches.is_on("abort_on_group") and _is_outsider(change, kernel):
+        raise _aborted(AbortRule("Abort changes on group", "", "6a3c4e31c0a8016400ad1e7ed8d6a2b1"))
+    is_assigned = change.has_changed("assigned_to") and kernel.switches.text("outside_assignee") == "refuse"
+    if is_assigned and _is_outsider(change, kernel):
+        raise _aborted(AbortRule("Assignee must be in the group", "", "0b3c4e31c0a8016400ad1e7ed8d6a2b7"))
     for rule in rulebook.aborts:
         if compile_query(rule.query, change.table, kernel.store, QueryScope()).matches(after):
             raise _aborted(rule)

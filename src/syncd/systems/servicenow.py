@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
+from syncd.core.groups import Group
 from syncd.core.lag import Lag
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, SeenNote
@@ -39,7 +40,7 @@ from syncd.systems.answers import (
 )
 from syncd.systems.exchange import ask, request_of
 from syncd.systems.offset import OffsetMeter
-from syncd.systems.people import look_up
+from syncd.systems.people import groups_of, look_up
 from syncd.systems.signin import Credentials, SignIn
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -180,6 +181,10 @@ class ServiceNow:
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to."""
         return await look_up(self._rows, text)
+
+    async def groups_of(self, sys_id: str) -> Sequence[Group] | None:
+        """The groups that a person is in; None when that cannot be known."""
+        return await groups_of(self._rows, sys_id)
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
