@@ -45,9 +45,10 @@ PURE = words("""
 """)
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
 HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
-ALL_BUT_COMPOSITION = (
-    "__init__ house actors config core credentials edges errors journal net seams simulator systems telemetry"
-)
+ALL_BUT_COMPOSITION = """
+    __init__ house actors config core credentials edges errors journal net seams service_manager simulator systems
+    telemetry
+"""
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
 # The longest name that matches a module decides; the names are relative to ``syncd``.
@@ -59,6 +60,7 @@ ROOMS: dict[str, Room] = {
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
     "seams": room("errors", "trio httpx msgspec"),
+    "service_manager": room("errors", ""),
     "net": room("core errors", "trio httpx httpcore certifi"),
     "telemetry": room("__init__ errors seams", "trio msgspec"),
     "config": room("__init__ core errors", "msgspec"),

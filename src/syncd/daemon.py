@@ -1,15 +1,19 @@
 """Composition root: the real seams, the house, the two doors in front of it, and signals.
 
 The only place that builds the real clock, disk, network, threads and sockets for the daemon. Order matters and is
-numbered in ``run_daemon``: nothing listens before the journal is replayed, and the journal ends last.
+numbered in ``run_daemon``: nothing listens before the journal is replayed, and the journal ends last. What the service
+manager listens on for us it keeps open over restarts: who connects meanwhile waits, and is not refused.
 """
 
 import logging
 import os
 import resource
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 import trio
@@ -20,18 +24,23 @@ from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
-from syncd.edges.api.gate import Gate
-from syncd.edges.api.listeners import open_tcp, open_unix
+from syncd.edges.api.gate import ASGIApp, Gate
+from syncd.edges.api.listeners import open_tcp, open_unix, take_over
 from syncd.edges.api.peers import LocalUsers, PeerGate
 from syncd.edges.api.serve import serve
 from syncd.errors import BadConfig, StartRefused
 from syncd.house import House
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
+from syncd.service_manager import ServiceManager, inherited_sockets
 from syncd.systems import platform
 from syncd.telemetry import set_level
 
 log = logging.getLogger("syncd")
+
+Listeners = list[trio.abc.Listener[trio.SocketStream]]
+
+RECOVERY_S_MAX = 60  # between two pieces of a journal that is being read
 
 
 async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
@@ -39,6 +48,9 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     Raises StartRefused before anything is served, JournalFailed when a sync failed.
     """
+    manager = ServiceManager(os.environ, os.getpid())
+    sockets = inherited_sockets(os.environ, os.getpid())
+    _check_loopback(config, sockets)
     _take_descriptors()
     # 1. Seams. The TLS context costs up to 100 ms of CPU, so it is made once, in a thread.
     work = ThreadWork()
@@ -52,7 +64,8 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     # 2. The house: lock, journal, replay, key.
     await work.run(_make_folder, config.state_dir, "state_dir", 0o700)
-    house = await House.open(config.state_dir, seams, master_key)
+    manager.tell("STATUS=Reading the journal")
+    house = await House.open(config.state_dir, seams, master_key, partial(_tell_progress, manager))
     _log_start(config, house)
     # 3. The doors, opened last and closed first.
     stop = trio.Event()
@@ -60,7 +73,13 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
     async def doors() -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(_signals, stop, level_now)
-            await _serve(config, house, stop)
+            if manager.watchdog_s is not None:
+                nursery.start_soon(_feed_watchdog, manager, manager.watchdog_s, house)
+            nursery.start_soon(_tell_stop, manager, stop)
+            async with trio.open_nursery() as serving:
+                app, listeners = await _doors(config, house, stop, sockets)
+                await serving.start(partial(serve, app, listeners, stop=stop))
+                manager.tell("READY=1", "STATUS=Serving")
             nursery.cancel_scope.cancel()
 
     await house.run(doors)
@@ -70,7 +89,8 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 def _take_descriptors() -> None:
     """As many as this process may have: the usual 1,024 could all be clients, and the journal needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError, ValueError):  # under a filter of system calls the unit has set it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _log_start(config: Config, house: House) -> None:
@@ -89,12 +109,47 @@ def _log_start(config: Config, house: House) -> None:
         log.warning("INCIDENTS_AUTH=none: whoever reaches the port may do everything", extra={"url": config.listen.url})
 
 
-async def _serve(config: Config, house: House, stop: trio.Event) -> None:
-    """Serve one application behind the TCP port and the Unix socket until ``stop``."""
-    tcp = await open_tcp(config.listen.host, config.listen.port)
-    _make_folder(config.socket.parent, "socket", 0o755)
-    unix = open_unix(config.socket)
-    users = LocalUsers(os.geteuid(), config.socket.stat().st_gid)
+def _check_loopback(config: Config, sockets: Sequence[socket.socket]) -> None:
+    """What ``config`` checks of its own address, for one that was handed over."""
+    for one in sockets:
+        if config.auth == "none" and one.family != socket.AF_UNIX and not ip_address(one.getsockname()[0]).is_loopback:
+            raise BadConfig(
+                f"auth = 'none', and syncd.socket listens on {one.getsockname()[0]}: without tokens the API would be "
+                "open to the network",
+                hint="set auth to token (INCIDENTS_AUTH=token), or ListenStream= to a loopback address",
+            )
+
+
+def _tell_progress(manager: ServiceManager, done_bytes: int, all_bytes: int) -> None:
+    """Between two pieces of the journal: a long one is no reason to give up on us."""
+    percent = 100 * done_bytes // max(all_bytes, 1)
+    manager.tell(f"EXTEND_TIMEOUT_USEC={RECOVERY_S_MAX * 1_000_000}", f"STATUS=Reading the journal, {percent} %")
+
+
+async def _tell_stop(manager: ServiceManager, stop: trio.Event) -> None:
+    await stop.wait()
+    manager.tell("STOPPING=1", "STATUS=Stopping")
+
+
+async def _feed_watchdog(manager: ServiceManager, within_s: float, house: House) -> None:
+    """Tell the service manager that all is well, twice as often as it must hear it, and only while it is so."""
+    told: list[str] = []
+    while True:
+        late = house.late(within_s)
+        if not late:
+            manager.tell("WATCHDOG=1")
+        elif late != told:
+            log.error("the watchdog is not fed: no progress", extra={"actors": ", ".join(late), "within_s": within_s})
+        told = late
+        await trio.sleep(within_s / 2)
+
+
+async def _doors(
+    config: Config, house: House, stop: trio.Event, sockets: Sequence[socket.socket]
+) -> tuple[ASGIApp, Listeners]:
+    """One application, and what it is to be served on: the TCP port and the Unix socket."""
+    listeners, socket_path = await _listeners(config, sockets)
+    users = LocalUsers(os.geteuid(), socket_path.stat().st_gid)
     desk = Desk(
         journal=house.journal,
         platform=platform,
@@ -108,7 +163,19 @@ async def _serve(config: Config, house: House, stop: trio.Event) -> None:
         webhook_counts=WebhookCounts(),
         stopping=stop,
     )
-    await serve(PeerGate(Gate(build_api(desk)), users), [*tcp, unix], stop=stop)
+    return PeerGate(Gate(build_api(desk)), users), listeners
+
+
+async def _listeners(config: Config, sockets: Sequence[socket.socket]) -> tuple[Listeners, Path]:
+    """What was handed over, and as configured what that lacks; and the path of the Unix socket."""
+    listeners: Listeners = [take_over(one) for one in sockets]
+    paths = [Path(one.getsockname()) for one in sockets if one.family == socket.AF_UNIX]
+    if len(paths) == len(sockets):
+        listeners += await open_tcp(config.listen.host, config.listen.port)
+    if not paths:
+        _make_folder(config.socket.parent, "socket", 0o755)
+        listeners.append(open_unix(config.socket))
+    return listeners, paths[0] if paths else config.socket
 
 
 def _make_folder(folder: Path, key: str, mode: int) -> None:

@@ -11,13 +11,15 @@ import trio
 
 from syncd.actors.integration import RunningIntegration
 from syncd.actors.narrator import narrate
+from syncd.actors.pulse import Watch
 from syncd.actors.roster import Roster, Running
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.state import State
 from syncd.credentials import Vault
-from syncd.journal.writer import Journal
+from syncd.journal.replay import Progress
+from syncd.journal.writer import Journal, no_progress
 from syncd.seams import Seams
 from syncd.systems.examination import Examination
 from syncd.systems.servicenow import ServiceNow
@@ -35,11 +37,18 @@ class House:
         self.seams = seams
         self.roster = Roster(journal, self._launch, self._examine)
         self._connections: dict[str, ServiceNow] = {}
+        self._watch = Watch()
 
     @classmethod
-    async def open(cls, state_dir: Path, seams: Seams, master_key: Callable[[bool], Awaitable[bytes]]) -> "House":
+    async def open(
+        cls,
+        state_dir: Path,
+        seams: Seams,
+        master_key: Callable[[bool], Awaitable[bytes]],
+        progress: Progress = no_progress,
+    ) -> "House":
         """Open and replay the journal. ``master_key`` is asked with whether anything is sealed already."""
-        journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work)
+        journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work, progress=progress)
         integrations = journal.state.integrations.values()
         sealed = any(one.credentials or one.webhook_secrets for one in integrations)
         return cls(journal, Vault(await master_key(sealed), seams.ids), seams)
@@ -53,11 +62,19 @@ class House:
             unsubscribe = self.journal.subscribe(self.roster.on_durable)
             self.journal.subscribe(narrate)
             async with trio.open_nursery() as actors:
+                self._watch.begin()
                 actors.start_soon(self.roster.run)
                 await doors()
                 actors.cancel_scope.cancel()
             unsubscribe()
             self.journal.close()
+
+    def late(self, after_s: float) -> list[str]:
+        """Who has not got on for so long. While the disk has no room nobody is: starting anew would not help."""
+        if self.journal.full:
+            return []
+        writer = ["journal writer"] if self.journal.behind_s > after_s else []
+        return [*writer, *self._watch.late(after_s)]
 
     def _be_born(self, _: State, __: float) -> Change[None]:
         journal_id = "".join(self.seams.ids.word() for _ in range(JOURNAL_ID_WORDS))

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from syncd.actors.pulse import resting
 from syncd.core.backoff import RETRY_AFTER_S_MAX, delay_s
 from syncd.core.troubles import Trouble, with_trouble
 from syncd.errors import ExternalFailed
@@ -98,22 +99,24 @@ class Breaker:
 
         ``waits`` False: where it would have to wait for the instance, ``ExternalFailed`` (``unavailable``) at once.
         """
-        async with self._slots:
-            await self._pace()
+        async with _held(self._slots):
+            with resting():
+                await self._pace()
             while True:
                 if self.wait_s > 0:
                     if not waits:
                         raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
-                    await trio.sleep_until(self._until)
+                    with resting():
+                        await trio.sleep_until(self._until)
                 elif not self._is_admitted and self._admit is not None:
-                    async with self._probe:
+                    async with _held(self._probe):
                         if self.wait_s <= 0 and not self._is_admitted:
                             refusals = self._refusals
                             await self.made(self._admit)
                             self._refusals = refusals  # to be let in is not yet to be served
                             self._is_admitted = True
                 elif self.is_in_doubt:
-                    async with self._probe:
+                    async with _held(self._probe):
                         if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
                             yield
                             return
@@ -126,7 +129,8 @@ class Breaker:
         closings = self._closings
         self.requests += 1
         try:
-            found = await call()
+            with resting():  # it has a time limit of its own
+                found = await call()
         except ExternalFailed as error:
             self._note(error)
             self._failed(error, is_news=closings == self._closings)
@@ -193,3 +197,14 @@ class Breaker:
             self._told = self.state
             reason = self.last_failure.message if self.last_failure is not None else "it answers again"
             log.warning("way to ServiceNow", extra={"who": self._name, "state": self._told, "reason": reason})
+
+
+@asynccontextmanager
+async def _held(lock: trio.Lock | trio.CapacityLimiter) -> AsyncIterator[None]:
+    """Have it until the end of the block. Who has it may be waiting for the instance, so this may take long."""
+    with resting():
+        await lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from syncd.actors.ports import Journal
+from syncd.actors.pulse import watched
 from syncd.actors.supervisor import holds_journal_failure, leaf
 from syncd.core.parking import park
 from syncd.errors import JournalFailed
@@ -37,7 +38,8 @@ class Containment:
         passes.
         """
         try:
-            await work
+            with watched(f"{self._by.removeprefix('integration:')} {doing}"):
+                await work
         except JournalFailed:
             raise
         except Exception as error:

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import trio
 
+from syncd.actors.pulse import resting
+
 
 class Doorbell:
     """One actor's bell. Whoever has work for the actor rings it; the actor waits on it."""
@@ -22,5 +24,5 @@ class Doorbell:
 
     async def wait(self, for_s: float = math.inf) -> None:
         """Return at the next ring, or after ``for_s`` seconds."""
-        with trio.move_on_after(for_s):
+        with resting(), trio.move_on_after(for_s):
             await self._receive.receive()

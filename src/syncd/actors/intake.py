@@ -7,6 +7,7 @@ import trio
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import Journal
+from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.core.hints import due_hints, next_hint_at_s
 from syncd.errors import ExternalFailed
@@ -27,6 +28,7 @@ async def run_intake(integration_id: str, journal: Journal, reader: Reader, cloc
                 failures = 0
             except ExternalFailed:  # the hints are still there; more of them are no reason to ask more often
                 failures += 1
-                await trio.sleep(reader.pause_s(failures))
+                with resting():
+                    await trio.sleep(reader.pause_s(failures))
         else:
             await bell.wait(max(0.0, next_hint_at_s(journal.state, integration_id) - clock.now_s()))

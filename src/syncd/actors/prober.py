@@ -10,6 +10,7 @@ import trio
 
 from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External
+from syncd.actors.pulse import resting
 from syncd.errors import ExternalFailed
 
 PATIENCE_S: Final = 0.5  # work that waits goes first, and finds out as well
@@ -18,7 +19,8 @@ PATIENCE_S: Final = 0.5  # work that waits goes first, and finds out as well
 async def run_prober(breaker: Breaker, external: External) -> None:
     """Probe whenever a pause of the breaker is over and it is still in doubt. Ends only by cancellation."""
     while True:
-        await breaker.wait_doubtful()
+        with resting():
+            await breaker.wait_doubtful()
         await trio.sleep(PATIENCE_S)
         if breaker.wait_s > 0 or not breaker.is_in_doubt:
             continue

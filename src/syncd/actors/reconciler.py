@@ -8,6 +8,7 @@ import trio
 from msgspec import Struct
 
 from syncd.actors.ports import ReconcileResult
+from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.errors import Busy, ExternalFailed
 from syncd.seams import Clock, Ids
@@ -65,7 +66,7 @@ class Reconciler:
         is_behind, pause_s, failures = True, 0.0, 0
         while True:
             command: Sweep | None = None
-            with trio.move_on_after(pause_s if is_behind else math.inf):
+            with resting(), trio.move_on_after(pause_s if is_behind else math.inf):
                 command = await self._mailbox.receive()
             try:
                 if command is not None:

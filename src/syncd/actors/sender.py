@@ -14,6 +14,7 @@ from syncd.actors.containment import AGAIN_AFTER_S
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.people import People
 from syncd.actors.ports import External, Journal
+from syncd.actors.pulse import watched
 from syncd.actors.reading import Reader
 from syncd.core import groups, sending, worknotes
 from syncd.core.backoff import delay_s
@@ -70,7 +71,7 @@ class Sender:
                 now_s = self._clock.now_s()
                 for batch in self._batches(now_s, frozenset(self._active)):
                     self._active.update(dict.fromkeys(link.id for link in batch))
-                    nursery.start_soon(self._write, batch, now_s)
+                    nursery.start_soon(self._watched_write, batch, now_s)
                 # What is due and was not started waits for room, and whoever makes room rings.
                 next_at_s = next_due_at_s(
                     self._journal.state, self._integration_id, now_s, without=frozenset(self._active)
@@ -90,6 +91,10 @@ class Sender:
         updates = [link for link in due if link.state == "active" and due_note(link, now_s) is None]
         alone = [[link] for link in due if link not in updates]
         return [*alone, updates] if updates else alone
+
+    async def _watched_write(self, links: list[Link], now_s: float) -> None:
+        with watched(f"{self._by.removeprefix('integration:')} writing"):
+            await self._write(links, now_s)
 
     async def _write(self, links: list[Link], now_s: float) -> None:
         """Write one pending link, a link's next note, or a batch that is read together and then goes its own ways."""

@@ -12,6 +12,7 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from syncd.actors.pulse import watched
 from syncd.core.backoff import delay_s
 from syncd.errors import ActorGaveUp, JournalFailed
 
@@ -42,7 +43,8 @@ async def supervise(
     failed_at: list[float] = []
     while True:
         try:
-            await start()
+            with watched(name):
+                await start()
         except JournalFailed:
             raise
         except Exception as error:

@@ -41,7 +41,7 @@ CLOSE_S_MAX = 5.0  # for what a full disk still holds back when the daemon stops
 Subscriber = Callable[[Sequence[Record]], None]
 
 
-def _no_progress(_done_bytes: int, _all_bytes: int) -> None:
+def no_progress(_done_bytes: int, _all_bytes: int) -> None:
     """Nobody watches."""
 
 
@@ -71,6 +71,7 @@ class Journal:
         self._marked_at = trio.current_time()
         self._forming = _Group()
         self._writing: _Group | None = None
+        self._writing_since = 0.0
         self._room = trio.Semaphore(WAITING_MAX, max_value=WAITING_MAX)
         self._bell = trio.Event()
         self._subscribers: dict[int, Subscriber] = {}
@@ -88,7 +89,7 @@ class Journal:
         work: Work,
         *,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
-        progress: Progress = _no_progress,
+        progress: Progress = no_progress,
     ) -> Self:
         """Lock the state ``folder``, verify and fold its journal, cut off a torn tail (``recovered`` tells).
 
@@ -106,6 +107,11 @@ class Journal:
     def full(self) -> bool:
         """The disk has no room; what was decided is kept and written when there is."""
         return self._full
+
+    @property
+    def behind_s(self) -> float:
+        """For how long the group that is being written has been; 0 when there is none."""
+        return 0.0 if self._writing is None else trio.current_time() - self._writing_since
 
     @property
     def durable_position(self) -> int:
@@ -263,7 +269,7 @@ class Journal:
     async def _commit(self) -> bool:
         """Make the forming group durable. False: there was no room, and now there is no point in waiting for it."""
         group, self._forming = self._forming, _Group()
-        self._writing = group
+        self._writing, self._writing_since = group, trio.current_time()
         block, last = b"".join(group.frames), group.records[-1].position
         while (place := await self._work.run(self._log.append, block, last, group.chain)) is None:
             self._full = True

@@ -182,13 +182,28 @@ class TestStopping:
     ) -> None:
         async with open_door(make_app()) as door:
             callers = [door.dial() for _ in range(10)]
-            for caller in callers[:5]:
+            for caller in callers:
                 await caller.send(GET)
                 await caller.answer()
-            await callers[5].send(b"GET / HT")
             await trio.sleep(0.1)
             assert await door.seconds_to_stop() == 0
             assert [await caller.seconds_to_close() for caller in callers] == [0] * 10
+
+    @pytest.mark.parametrize("make_app", [lambda: echo, lambda: Gate(quart_app())])
+    async def test_who_has_come_to_ask_is_answered_within_a_second_and_who_says_nothing_is_let_go(
+        self, make_app: Callable[[], ASGIApp], autojump_clock: trio.testing.MockClock
+    ) -> None:
+        async with open_door(make_app()) as door, trio.open_nursery() as nursery:
+            late, begun, silent, half = (door.dial() for _ in range(4))
+            await begun.send(GET[:9])
+            await half.send(GET[:9])
+            await trio.sleep(0.1)
+            nursery.start_soon(door.seconds_to_stop)
+            await trio.sleep(0.9)
+            await late.send(GET)
+            await begun.send(GET[9:])
+            assert [(await one.answer()).headers["connection"] for one in (late, begun)] == ["close"] * 2
+            assert [await one.seconds_to_close() for one in (silent, half)] == [pytest.approx(0.1), 0]
 
     async def test_stock_takes_its_whole_grace_for_one_idle_quart_connection(
         self, autojump_clock: trio.testing.MockClock

@@ -53,6 +53,7 @@ class ServeLimits(Struct, frozen=True):
     half_closed_s: float = 10.0  # for the answer to a client that has closed its sending side
     linger_s: float = 5.0  # reading on, after an answer that came before the request was complete
     linger_bytes: int = 16 * 1024 * 1024
+    last_word_s: float = 1.0  # for a request that is still on its way when the server stops
     grace_s: float = 3.0  # for the requests that are open when the server stops
 
 
@@ -84,6 +85,7 @@ class Connection:
         self._phase: Phase = "resting"
         self._since = trio.current_time()  # when the phase began
         self._is_gone = False
+        self._was_answered = False
         self._protocol: Http1
 
     @property
@@ -127,9 +129,15 @@ class Connection:
         self._reading.cancel()
 
     def retire(self) -> None:
-        """Close now if no request is open. ``must_close`` sees to it that an open one is the last."""
-        if self._phase in ("resting", "headers"):
+        """Close now if it rests after an answer; who has come to ask, and is not done asking, has a moment to ask.
+
+        A service manager may hold the listening socket open, and then nobody else has been refused either.
+        ``must_close`` sees to it that a request that is open, or comes now, is the last.
+        """
+        if self._phase == "resting" and self._was_answered:
             self.end()
+        elif self._phase in ("resting", "headers"):
+            self._reading.deadline = min(self._reading.deadline, trio.current_time() + self._limits.last_word_s)
 
     def sever(self) -> None:
         """Cancel everything, writes and the application included."""
@@ -201,6 +209,7 @@ class Connection:
             case RawData(data=data):
                 await self._write(data)
             case Updated(idle=True) if not self.must_close:
+                self._was_answered = True
                 self._enter("resting", deadline_s=self._limits.idle_s)
             case Updated(idle=False):
                 self._enter("request", deadline_s=inf)

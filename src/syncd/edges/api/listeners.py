@@ -39,10 +39,23 @@ async def open_tcp(host: str, port: int) -> list[trio.SocketListener]:
             hint="stop what listens there, or set listen ($INCIDENTS_LISTEN) to another address or port",
         ) from error
     for listener in listeners:
-        # Accepted sockets inherit it. A peer that vanished without a word is noticed so soon after we sent something,
-        # instead of after the kernel's default of a quarter of an hour.
-        listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_PEER_MS_MAX)
+        _notice_silence(listener.socket)
     return listeners
+
+
+def take_over(inherited: socket.socket) -> trio.SocketListener:
+    """Listen on a socket that another process opened and keeps open: it outlives us, and who connects waits in it."""
+    if inherited.family != socket.AF_UNIX:
+        _notice_silence(inherited)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(inherited))
+
+
+def _notice_silence(listening: socket.socket | trio.socket.SocketType) -> None:
+    """A peer that vanished without a word is noticed so soon after we sent something; the kernel's default is 15 min.
+
+    Accepted sockets inherit it.
+    """
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_PEER_MS_MAX)
 
 
 def open_unix(path: Path, mode: int = 0o660) -> "UnixListener":

@@ -1,0 +1,152 @@
+"""The watchdog's question: who has not got on, and who only waits."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+import trio
+import trio.testing
+
+from syncd.actors.breaker import Breaker
+from syncd.actors.containment import Containment
+from syncd.actors.doorbell import Doorbell
+from syncd.actors.pulse import Watch, resting, watched
+from syncd.actors.supervisor import RestartPolicy, supervise
+from syncd.errors import ExternalFailed
+from syncd.house import House
+from syncd.journal.writer import Journal
+from syncd.seams import SystemClock, SystemDisk, ThreadWork
+from tests.simulation.plan import draw
+from tests.simulation.stories import run
+from tests.simulation.world import World
+
+LATE_S = 30.0
+
+
+async def after(wait_s: float, *actors: Callable[[], Awaitable[None]]) -> list[str]:
+    """Who is late when these have run for so long."""
+    watch = Watch()
+    async with trio.open_nursery() as nursery:
+        watch.begin()
+        for number, actor in enumerate(actors, start=1):
+            nursery.start_soon(partial(supervise, f"actor {number}", actor, RestartPolicy(), Random(1)))
+        await trio.sleep(wait_s)
+        late = watch.late(LATE_S)
+        nursery.cancel_scope.cancel()
+    assert watch.late(0) == []  # what has ended is not watched any more
+    return late
+
+
+async def for_ever() -> None:
+    await trio.sleep_forever()
+
+
+async def test_an_actor_that_waits_for_what_never_comes_is_late_and_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    assert await after(29, for_ever) == []
+    assert await after(31, for_ever) == ["actor 1"]
+
+
+async def test_who_waits_at_its_doorbell_or_for_the_instance_is_not_late(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    breaker = Breaker(Random(1), 1)
+
+    async def never_answers() -> None:
+        await breaker.ask(trio.sleep_forever)
+
+    async def waits_for_its_turn() -> None:
+        await trio.sleep(1)
+        await breaker.ask(trio.sleep_forever)
+
+    assert await after(4000, Doorbell().wait, never_answers, waits_for_its_turn) == []
+
+
+async def test_who_is_stuck_after_an_answer_is_late(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = Breaker(Random(1), 1)
+
+    async def answers() -> None:
+        await trio.sleep(100)
+
+    async def actor() -> None:
+        for _ in range(10):
+            await breaker.ask(answers)
+            await trio.sleep(1)
+        await trio.sleep_forever()
+
+    assert await after(1010, actor) == []
+    assert await after(1050, actor) == ["actor 1"]
+
+
+async def test_work_on_a_link_that_hangs_is_late_though_its_actor_goes_on(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    disk, clock, work = SystemDisk(), SystemClock(), ThreadWork()
+    journal = await Journal.open(disk, tmp_path, clock, work)
+    containment, bell = Containment("integration:prod-snow", journal), Doorbell()
+
+    async def router() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(containment.run, "merging", "link-1", for_ever(), "")
+            while True:
+                await bell.wait(1.0)
+
+    assert await after(31, router) == ["prod-snow merging"]
+
+
+async def test_a_restart_begins_anew(autojump_clock: trio.testing.MockClock) -> None:
+    async def actor() -> None:
+        await trio.sleep(25)
+        raise ExternalFailed("unavailable", "again")
+
+    assert await after(60, actor) == []
+
+
+async def test_resting_and_watching_mean_nothing_where_nobody_watches() -> None:
+    with watched("x"), resting():
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+async def test_an_actor_rests_as_long_as_one_of_its_tasks_does(
+    tasks: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def rest(wait_s: float) -> None:
+        with resting():
+            await trio.sleep(wait_s)
+
+    async def actor() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(tasks):
+                nursery.start_soon(rest, 100.0 * (number + 1))
+            await trio.sleep_forever()
+
+    assert await after(100.0 * tasks - 1, actor) == []
+    assert await after(100.0 * tasks + 31, actor) == ["actor 1"]
+
+
+def test_in_worlds_full_of_trouble_nobody_is_called_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    serve = World._serve
+
+    async def watched_serve(world: World, house: House, up: trio.Event) -> None:
+        async def look() -> None:
+            nonlocal looks
+            while True:
+                await trio.sleep(5)
+                looks += 1
+                assert house.late(LATE_S) == []
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await serve(world, house, up)
+            nursery.cancel_scope.cancel()
+
+    monkeypatch.setattr(World, "_serve", watched_serve)
+    for kind, seed in [("days", 1), ("days", 2), ("days", 3), ("slow", 1), ("outage", 1)]:
+        run(draw(kind, seed), Counter())
+    assert looks > 500
