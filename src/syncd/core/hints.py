@@ -60,7 +60,10 @@ NEW_SINCE_SLACK_S: Final = 2.0
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
-    """What a webhook's body says, as far as we look at it (contract section 5). Only ``sys_id`` is required."""
+    """What a webhook's body says, as far as we look at it (contract section 5). Only ``sys_id`` is required.
+
+    ``keys``: all that it names, but for an operation or a count that says nothing.
+    """
 
     sys_id: str
     event_id: str = ""
@@ -72,6 +75,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     has_note: bool = False
     instance_name: str = ""
     script_version: str = ""
+    keys: frozenset[str] = frozenset()
 
 
 def duplicate_key(webhook: Webhook) -> str:
@@ -105,7 +109,7 @@ def accept_webhook(
     if accepted_at_s is not None and at_s - accepted_at_s <= WEBHOOKS_REMEMBERED_S:
         return Change("", (), result=True)
     hint = _hint(state, at_s, webhook, integration_id, trace)
-    rule = rule_seen(webhook.script_version, webhook.operation, webhook.sys_mod_count)
+    rule = rule_seen(webhook.script_version, webhook.operation, webhook.keys, integration.settings)
     occasion = "delete" if webhook.operation == "delete" else "write"
     is_known = integration.rules.get(occasion) == rule
     event = Hinted(integration_id, webhook.sys_id, hint, key, body, None if is_known else rule, occasion)

@@ -237,3 +237,59 @@ async def test_a_rule_of_another_make_is_told_what_it_lacks_once() -> None:
         )
         events = [event for record in await daemon.journal.since(0, 100) for event in record.events]
         assert [event.rule is not None for event in events if isinstance(event, Hinted)] == [True, False, False]
+
+
+MAPPING = {"external_field": "u_service"}
+
+
+async def mapped(daemon: Daemon, field: str = "service", **body: object) -> None:
+    answer = await daemon.socket.put(f"/api/v1/integrations/prod/field-mapping/{field}", json=MAPPING | body)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("is_scoped", [False, True])
+async def test_columns_of_mapped_fields_go_along_signed_and_a_deletion_needs_none(is_scoped: bool) -> None:
+    async with running() as daemon:
+        await configured(daemon)
+        await mapped(daemon)
+        await mapped(daemon, "title", external_field="u_title", transform="upper")
+        row = ROW | {"u_service": "chéckout", "u_title": "CHECKOUT IS SLOW"}
+        done = await ran(daemon, "update", row, is_scoped=is_scoped)
+        body = json.loads(done.requests[0].body)
+        assert (body["u_service"], body["u_title"]) == ("chéckout", "CHECKOUT IS SLOW")
+        await deliver(daemon, done)
+        await deliver(daemon, await ran(daemon, "delete", row, is_async=False))
+        assert await reasons(daemon) == ("healthy", [])
+
+
+async def test_a_mapped_column_takes_no_key_away_that_says_something_else() -> None:
+    async with running() as daemon:
+        await configured(daemon)
+        await mapped(daemon, external_field="operation")
+        await mapped(daemon, "title", external_field="script_version")
+        done = await ran(daemon, "insert", ROW | {"operation": "x", "script_version": "y"})
+        body = json.loads(done.requests[0].body)
+        assert (body["operation"], body["script_version"]) == ("insert", RULE_VERSION)
+        await deliver(daemon, done)
+        assert await reasons(daemon) == ("healthy", [])
+
+
+async def test_a_deployed_script_that_lacks_a_column_mapped_since_is_told_as_long_as_it_does() -> None:
+    async with running() as daemon:
+        await configured(daemon)
+        script = (await daemon.socket.get("/api/v1/integrations/prod/webhook-script")).text
+        (made,) = daemon.journal.state.integrations.values()
+        properties = {f"syncd.webhook_secret.{made.id}": SECRET}
+        await mapped(daemon)
+        assert await reasons(daemon) == ("healthy", []), "nothing has called since"
+        await deliver(daemon, run_rule(script, "update", ROW, properties, daemon.clock.at_s))
+        lacks = "the business rule in ServiceNow does not send u_service: run: im integration webhook-script prod"
+        assert await reasons(daemon) == ("healthy", [lacks])
+        await deliver(daemon, run_rule(script, "delete", ROW, properties, daemon.clock.at_s, is_async=False))
+        assert await reasons(daemon) == ("healthy", [lacks]), "a deletion tells nothing of it"
+        await deliver(daemon, await ran(daemon, "update", ROW | {"sys_mod_count": "5"}))
+        assert await reasons(daemon) == ("healthy", [])
+        await deliver(daemon, run_rule(script, "update", ROW | {"sys_mod_count": "6"}, properties, daemon.clock.at_s))
+        assert await reasons(daemon) == ("healthy", [lacks])
+        assert (await daemon.socket.delete("/api/v1/integrations/prod/field-mapping/service")).status_code == 200
+        assert await reasons(daemon) == ("healthy", [])

@@ -63,17 +63,20 @@ def decode_webhook(raw: bytes) -> tuple[Webhook, str]:
     if not _SYS_ID.fullmatch(sys_id):
         reason = f"{shown(fields['sys_id'])} is not a sys_id" if "sys_id" in fields else "is missing; it is required"
         raise Invalid(f"sys_id {reason}", problems=(Problem("sys_id", reason),), hint=_HINT)
+    operation, count = _operation(fields), _count(fields.get("sys_mod_count"))
+    says_nothing = {"operation": not operation, "sys_mod_count": count is None}
     webhook = Webhook(
         sys_id=sys_id,
         event_id=_event_id(fields),
-        operation=_operation(fields),
-        sys_mod_count=_count(fields.get("sys_mod_count")),
+        operation=operation,
+        sys_mod_count=count,
         number=_word(fields, "number"),
         updated_on=_word(fields, "updated_on"),
         updated_by=_word(fields, "updated_by"),
         has_note=bool(fields.get("work_notes")),
         instance_name=_word(fields, "instance_name"),
         script_version=_version(fields),
+        keys=frozenset(key for key in fields if not says_nothing.get(key)),
     )
     return webhook, raw.decode("utf-8")
 

@@ -3,7 +3,8 @@
 One script for insert, update and delete, in global and scoped applications, in ECMAScript 5, which every instance runs.
 It carries no secret: that is read from a system property, and base64-encoded by the script because ``generateMac``
 wants its key so (docs/servicenow.md, "HMAC"). The script announces; values in its body are never applied here.
-What it sends, and how a deployed rule is told from this one, is ``core/rule.py``.
+What it sends, and how a deployed rule is told from this one, is ``core/rule.py``. Columns that people have mapped go
+along, so a change of the mappings is a change of the script.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from syncd.core.model import Integration
-from syncd.core.rule import RULE_VERSION
+from syncd.core.rule import RULE_VERSION, mapped_columns
 
 
 class ScriptView(Struct, frozen=True):
@@ -35,6 +36,7 @@ def webhook_script(integration: Integration, public_url: str) -> str:
         .replace("@HOST@", urlsplit(public_url).netloc)
         .replace("@PROPERTY@", property_name(integration))
         .replace("@VERSION@", RULE_VERSION)
+        .replace("@MAPPED@", ", ".join(f"'{column}'" for column in mapped_columns(integration.settings)))
     )
 
 
@@ -55,6 +57,7 @@ _TEMPLATE: Final = """\
   var URL = '@URL@';
   var SECRET_PROPERTY = '@PROPERTY@';
   var VERSION = '@VERSION@';
+  var MAPPED = [@MAPPED@]; // of im integration field-mapping list @NAME@; after a change there, paste this anew
   var LOG = 'syncd webhook: ';
   var WAIT_MS = 10000;
 
@@ -133,6 +136,9 @@ _TEMPLATE: Final = """\
       payload.impact = text('impact');
       payload.urgency = text('urgency');
       payload.assigned_to = text('assigned_to');
+      for (var i = 0; i < MAPPED.length; i += 1) {
+        payload[MAPPED[i]] = payload.hasOwnProperty(MAPPED[i]) ? payload[MAPPED[i]] : text(MAPPED[i]);
+      }
     }
     if (operation === 'update' && isNoted()) {
       // That there is a new note, never what it says: notes are read from the journal table.
