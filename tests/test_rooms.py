@@ -73,6 +73,7 @@ ROOMS: dict[str, Room] = {
     "edges.api": room(
         f"__init__ edges.api actors core credentials {HALL}", "trio hypercorn quart quart_trio h11 wsproto msgspec"
     ),
+    "edges.api.metrics": room(f"__init__ edges.api actors core {HALL}", "quart msgspec prometheus_client"),
     "edges.cli": room(f"__init__ edges.cli core config {HALL}", "cyclopts rich msgspec"),
     # `im journal` reads the files with no daemon running, so this one module may open them.
     "edges.cli.journal": room(f"__init__ edges.cli core config journal.reader {HALL}", "cyclopts rich msgspec trio"),

@@ -41,6 +41,8 @@ class Row(NamedTuple):
 DONE = [
     Row("GET", "/health", None, 200),
     Row("GET", "/ready", None, 200),
+    Row("GET", "/metrics", None, 200),
+    Row("GET", f"{V1}/status", None, 200),
     Row("GET", f"{V1}/openapi.json", None, 200),
     Row("GET", "/docs", None, 200),
     Row("POST", INCIDENTS, NEW, 201),
@@ -201,7 +203,6 @@ REFUSED = [
 ]
 
 NOT_YET = [
-    ("GET", "/metrics"),
     ("POST", f"{PROD}/import"),
     ("GET", f"{PROD}/reconcile/history"),
     ("GET", f"{PROD}/reconcile/history/run-1"),

@@ -59,6 +59,25 @@ class Journal(Protocol):
         """The last position on disk."""
         ...
 
+    @property
+    def opened_at_s(self) -> float:
+        """When it was opened, which is when the daemon started."""
+        ...
+
+    @property
+    def replay_s(self) -> float:
+        """How long it took to read what was there."""
+        ...
+
+    @property
+    def commits(self) -> Lag:
+        """How long each group took until it was on disk."""
+        ...
+
+    async def footprint(self) -> tuple[int, int]:
+        """How many segments there are, and how many bytes they have."""
+        ...
+
     async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
         """Durable records behind ``position``, oldest first: at most ``limit``, and about ``bytes_max`` bytes of them.
 

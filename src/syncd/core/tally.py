@@ -22,6 +22,7 @@ class Tally(Struct):
     ``unmapped``: values without a mapping, with an incident to look at each. ``unread``: columns that are not shown.
     """
 
+    lens: Lens
     total: int = 0
     states: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
@@ -37,22 +38,21 @@ class Tally(Struct):
     unread: Counter[str] = field(default_factory=Counter)
     _known: dict[tuple[str, str], bool] = {}
 
-    def add(self, links: Iterable[Link], lens: Lens) -> None:
-        """Count some more. ``lens``: of their integration."""
-        for link in links:
-            self.total += 1
-            self.states[link.state] += 1
-            if link.outbox is not None or link.notes:
-                self._add_waiting(link)
-            if link.in_flight is not None:
-                self.inflight += 1
-            if link.state == "parked":
-                self.shut += link.closed_there
-                self.parked += not link.closed_there
-            if "status" in link.base and closing.waits_for_autoclose(link):
-                self.awaits_autoclose += 1
-            if link.observed is not None:
-                self._add_shown(link, lens)
+    def add(self, link: Link) -> None:
+        """Count one more of the integration's links."""
+        self.total += 1
+        self.states[link.state] += 1
+        if link.outbox is not None or link.notes:
+            self._add_waiting(link)
+        if link.in_flight is not None:
+            self.inflight += 1
+        if link.state == "parked":
+            self.shut += link.closed_there
+            self.parked += not link.closed_there
+        if "status" in link.base and closing.waits_for_autoclose(link):
+            self.awaits_autoclose += 1
+        if link.observed is not None:
+            self._add_shown(link, link.observed.columns)
 
     def _add_waiting(self, link: Link) -> None:
         for entry in entries_of(link):
@@ -64,26 +64,26 @@ class Tally(Struct):
         failure = link.outbox.failure if link.outbox is not None else None
         self.gone += failure is not None and failure.kind == "gone"
 
-    def _add_shown(self, link: Link, lens: Lens) -> None:
-        columns = link.observed.columns if link.observed is not None else {}
-        for name, one in lens.lenses.items():
+    def _add_shown(self, link: Link, columns: Mapping[str, str]) -> None:
+        for name, one in self.lens.lenses.items():
             raw = one.raw(columns)
             if isinstance(raw, UnsetType):
                 self.unread[name] += 1
-            elif raw and (not one.is_text or raw.isspace()) and self._is_unmapped(lens, name, raw, columns):
+            elif raw and (not one.is_text or raw.isspace()) and self._is_unmapped(name, raw, columns):
                 self.unmapped[name, raw] += 1
                 self.examples.setdefault((name, raw), link.incident_id)
 
-    def _is_unmapped(self, lens: Lens, name: str, raw: str, columns: Mapping[str, str]) -> bool:
+    def _is_unmapped(self, name: str, raw: str, columns: Mapping[str, str]) -> bool:
         """Asked once for each of the few values that such a field has."""
         known = self._known.get((name, raw))
         if known is None:
-            known = self._known[name, raw] = bool(lens.unmapped(name, columns))
+            known = self._known[name, raw] = bool(self.lens.unmapped(name, columns))
         return known
 
 
 def tally_of(links: Iterable[Link], lens: Lens) -> Tally:
     """All of them at once."""
-    tally = Tally()
-    tally.add(links, lens)
+    tally = Tally(lens)
+    for link in links:
+        tally.add(link)
     return tally

@@ -16,6 +16,7 @@ group grow.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Self, TypeVar
 
@@ -23,9 +24,11 @@ import trio
 
 from syncd.core.events import Change, Record, Source
 from syncd.core.fold import evolve
+from syncd.core.lag import Lag
 from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, Unknown
 from syncd.journal.codec import encode_record, frame_bytes
+from syncd.journal.files import journal_folder
 from syncd.journal.index import Span, read_span
 from syncd.journal.log import SEGMENT_BYTES_MAX, Recovered
 from syncd.journal.replay import Progress, Replayed, replay
@@ -79,6 +82,9 @@ class Journal:
         self._full = False
         self._close_by: float | None = None
         self._failure: JournalFailed | None = None
+        self.commits = Lag()
+        self.opened_at_s = clock.now_s()
+        self.replay_s = 0.0
 
     @classmethod
     async def open(
@@ -96,7 +102,10 @@ class Journal:
         ``progress`` hears (bytes folded, bytes in all) after each segment. Raises ``AlreadyRunning``,
         ``JournalRefused``, or ``JournalFailed``.
         """
-        return cls(await replay(disk, folder, work, segment_bytes_max, progress), disk, folder, clock, work)
+        begun_at = trio.current_time()
+        opened = cls(await replay(disk, folder, work, segment_bytes_max, progress), disk, folder, clock, work)
+        opened.replay_s = trio.current_time() - begun_at
+        return opened
 
     @property
     def state(self) -> State:
@@ -205,6 +214,10 @@ class Journal:
         stop = begin + limit if bytes_max is None else self._index.within(begin, limit, bytes_max)
         return await self._work.run(self._read, self._index.spans(begin, stop))
 
+    async def footprint(self) -> tuple[int, int]:
+        """How many segments there are, and how many bytes they have."""
+        return await self._work.run(self._measure)
+
     def close(self) -> None:
         """Take no more; ``run`` writes what has been decided and the watermark, then ends.
 
@@ -271,6 +284,7 @@ class Journal:
         group, self._forming = self._forming, _Group()
         self._writing, self._writing_since = group, trio.current_time()
         block, last = b"".join(group.frames), group.records[-1].position
+        begun_at = trio.current_time()
         while (place := await self._work.run(self._log.append, block, last, group.chain)) is None:
             self._full = True
             is_late = self._close_by is not None and trio.current_time() >= self._close_by
@@ -278,6 +292,7 @@ class Journal:
                 return False
             await trio.sleep(RETRY_S)
         self._full = False
+        self.commits = self.commits.after(trio.current_time() - begun_at, self._clock.now_s())
         offsets, offset = [], place.offset
         for frame in group.frames:
             offsets.append(offset)
@@ -320,6 +335,13 @@ class Journal:
         """Raise a copy: one exception raised in many tasks would collect all of their tracebacks."""
         failure = self._failure or JournalFailed("the journal has failed")
         raise JournalFailed(str(failure), hint=failure.hint) from failure
+
+    def _measure(self) -> tuple[int, int]:
+        folder, sizes_bytes = journal_folder(self._folder), list[int]()
+        for name in self._disk.names(folder):
+            with suppress(OSError):  # it may be removed at this moment
+                sizes_bytes.append(self._disk.size(folder / name))
+        return len(sizes_bytes), sum(sizes_bytes)
 
     def _read(self, spans: list[Span]) -> list[Record]:
         return [record for span in spans for record in read_span(self._disk, self._folder, span)]

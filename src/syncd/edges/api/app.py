@@ -29,6 +29,7 @@ from syncd.edges.api import (
     incidents,
     integrations,
     links,
+    metrics,
     ownership,
     tokens,
 )
@@ -49,7 +50,7 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
-_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/(import|reconcile/(history(/[^/]+)?|schedule)))|/metrics")
+_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/(import|reconcile/(history(/[^/]+)?|schedule)))")
 
 TOPIC: Final = "The daemon"
 HEALTH: Final = Description(topic=TOPIC, summary="Tell that the daemon is there", answers=(Answer(HealthView),))
@@ -128,6 +129,7 @@ def build_quart(desk: Desk) -> QuartTrio:
         dead_letters,
         tokens,
         events,
+        metrics,
     ):
         part.add_routes(routes, desk)
     routes.describe("POST", f"{WEBHOOK_PREFIX}<integration>", "signature", WEBHOOK)
@@ -192,6 +194,7 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
 
     async def finish(response: Response) -> Response:
         await trio.lowlevel.checkpoint()
+        desk.answer_counts.add(_route(), response.status_code)
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         if "trace" in g:
@@ -202,6 +205,12 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
 
     app.before_request(admit)
     app.after_request(finish)
+
+
+def _route() -> str:
+    """The route that a request found, as the description names it; empty where there is none."""
+    rule = request.url_rule
+    return "" if rule is None else f"{request.method} {rule.rule.replace('<', '{').replace('>', '}')}"
 
 
 def _call() -> Call:

@@ -1,6 +1,6 @@
-"""Counts of the webhook door, by integration, since the start of the daemon."""
+"""Counts of the doors since the start of the daemon: webhooks by integration, answers by route."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 
 class WebhookCount:
@@ -27,3 +27,14 @@ class WebhookCounts:
     def of(self, integration_id: str) -> WebhookCount:
         """The counts of one integration, to be read or raised."""
         return self._of[integration_id]
+
+
+class AnswerCounts:
+    """Answers by route and class of status. A route is one of ours, or ``none``, so their number is bounded."""
+
+    def __init__(self) -> None:
+        self.of: Counter[tuple[str, str]] = Counter()
+
+    def add(self, route: str, status: int) -> None:
+        """One more answer; ``route`` empty: of no route of ours."""
+        self.of[route or "none", f"{status // 100}xx"] += 1

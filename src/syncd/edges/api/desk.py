@@ -19,7 +19,7 @@ from syncd.core.state import State
 from syncd.credentials import Secret, Vault
 from syncd.edges.api.access import Access, Caller
 from syncd.edges.api.answers import answer
-from syncd.edges.api.counts import WebhookCounts
+from syncd.edges.api.counts import AnswerCounts, WebhookCounts
 from syncd.errors import Busy
 from syncd.seams import Clock, Ids
 
@@ -45,6 +45,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     public_url: str
     allowed_hosts: tuple[str, ...]
     webhook_counts: WebhookCounts
+    answer_counts: AnswerCounts = field(default_factory=AnswerCounts)
     stopping: trio.Event = field(default_factory=trio.Event)
 
     @property

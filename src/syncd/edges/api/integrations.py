@@ -7,7 +7,6 @@ from base64 import urlsafe_b64encode
 from functools import partial
 from typing import Final
 
-import msgspec
 import trio
 from msgspec import UNSET, UnsetType
 from quart import Response, request
@@ -23,13 +22,13 @@ from syncd.edges.api import examples
 from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, one_of, paged, wanted_page
 from syncd.edges.api.description import LOCATION, TEXT, Answer, Description, Parameter
 from syncd.edges.api.desk import RETRY_AFTER_S, Desk
+from syncd.edges.api.figures import figures_of
 from syncd.edges.api.routes import Routes
 from syncd.edges.api.webhook_script import ScriptView, webhook_script
 from syncd.errors import Busy, Exists, WrongState
 
 RECONCILE_S_MAX: Final = 300.0
 SECRET_BYTES: Final = 32
-STRANGER_TOLD_S: Final = 3600.0
 
 
 TOPIC: Final = "Integrations"
@@ -172,7 +171,9 @@ def add_routes(routes: Routes, desk: Desk) -> None:
 
     async def show_status(integration: str) -> Response:
         one = finding.integration(desk.state, integration)
-        return await desk.show(status.status(desk.state, one, _counts(desk, one.id), desk.clock.now_s()))
+        while not (found := await figures_of(desk, [one])):  # deleted while its links were counted
+            one = finding.integration(desk.state, integration)
+        return await desk.show(found[0].status)
 
     async def show_script(integration: str) -> Response:
         one = finding.integration(desk.state, integration)
@@ -243,18 +244,6 @@ def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSe
     if not isinstance(secrets.webhook_secret, UnsetType):
         webhook_secret = desk.seal(integration_id, WEBHOOK_SECRET, secrets.webhook_secret)
     return SealedSecrets(credentials, webhook_secret, account)
-
-
-def _counts(desk: Desk, integration_id: str) -> status.Counts:
-    health, webhooks = desk.integrations.health(integration_id), desk.webhook_counts.of(integration_id)
-    return status.Counts(
-        **msgspec.structs.asdict(health),
-        last_webhook_at_s=webhooks.last_at_s,
-        accepted=webhooks.accepted,
-        rejected=webhooks.rejected,
-        duplicates=webhooks.duplicates,
-        stranger=webhooks.stranger if desk.clock.now_s() - webhooks.stranger_at_s <= STRANGER_TOLD_S else "",
-    )
 
 
 def _age(one: Integration) -> tuple[float, str]:

@@ -37,6 +37,7 @@ from syncd.errors import Forbidden, Refused, SyncdError, TooLarge, TooMany, Unau
 from syncd.seams import Receive, Send
 
 WEBHOOK_PREFIX: Final = "/api/v1/webhooks/"
+ROUTE: Final = "POST /api/v1/webhooks/{integration}"
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_S_MAX: Final = 10.0
 _SIGNATURE, _TIMESTAMP = b"x-servicenow-signature", b"x-servicenow-timestamp"
@@ -80,8 +81,10 @@ class WebhookDoor:
             status, headers, body = problem_fields(error)
             if isinstance(error, WrongMethod):
                 headers["Allow"] = "POST"
+            self._desk.answer_counts.add(ROUTE, status)
             await _answer(send, status, headers, body)
         else:
+            self._desk.answer_counts.add(ROUTE, 202)
             await _answer(send, 202, {"Content-Type": JSON}, msgspec.json.encode(accepted))
 
     async def _accept(self, scope: Mapping[str, object], receive: Receive) -> Accepted:

@@ -1,0 +1,73 @@
+"""The daemon as a whole: its version, its journal, and one line for each integration. A view, as ``status.py`` is."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from syncd.core.status import Spread, StatusView
+from syncd.core.views import Time
+
+FULL: Final = (
+    "the disk of the state folder is full: nothing new is taken, and nothing is lost; make room, and it goes on by "
+    'itself; see docs/operations.md, "The disk is full"'
+)
+
+
+class JournalView(Struct, frozen=True, kw_only=True):
+    """The journal. `position`: the newest record, `durable_position`: the newest on disk.
+
+    `commit`: seconds until a group of records was on disk, in the last 15 minutes. `replay_s`: how long the start took
+    to read what was there.
+    """
+
+    position: int
+    durable_position: int
+    oldest_position: int
+    segments: int
+    bytes: int
+    disk: Literal["ok", "full"]
+    commit: Spread | None
+    replay_s: float
+
+
+class IntegrationLine(Struct, frozen=True):
+    """How one integration does, in a line. `reason`: the worst one, null when there is none."""
+
+    id: str
+    handle: str
+    state: str
+    reason: str | None
+    links: int
+    outbox: int
+
+
+class DaemonView(Struct, frozen=True, kw_only=True):
+    """How the daemon does. `restarts`: how often actors were started again, since its start, in all integrations."""
+
+    version: str
+    started_at: Time
+    uptime_s: float
+    state: Literal["healthy", "degraded"]
+    reasons: list[str]
+    incidents: int
+    journal: JournalView
+    integrations: list[IntegrationLine]
+    restarts: int
+
+
+def line(one: StatusView) -> IntegrationLine:
+    """An integration's sync status, in a line."""
+    reason = one.reasons[0] if one.reasons else None
+    return IntegrationLine(one.integration_id, one.handle, one.state, reason, one.links["total"], one.queue.outbox)
+
+
+def reasons(statuses: Sequence[StatusView], disk: str) -> list[str]:
+    """Why the daemon as a whole is not well; empty when it is."""
+    found = [FULL] if disk == "full" else []
+    found += [
+        f"{one.handle} is {one.state}; see: im integration sync-status {one.handle}"
+        for one in statuses
+        if one.state != "healthy"
+    ]
+    return found
