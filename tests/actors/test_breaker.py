@@ -293,3 +293,20 @@ async def test_after_a_doubt_who_is_there_is_asked_anew_and_not_after_a_429(auto
     instance.failure = None
     await one.ask(instance.answer)
     assert len(doorkeeper.asked_at) == 2
+
+
+async def test_what_may_wait_lets_those_first_who_wait_for_a_turn_but_not_for_ever(autojump_clock: MockClock) -> None:
+    one, instance = breaker(1), Instance(takes_s=1.0)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(one.ask, instance.answer)
+        await trio.sleep(0.5)
+        await one.others_first(30)
+        assert trio.current_time() == 3  # three are done, and the last has its turn
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(one.ask, instance.answer)
+        await trio.sleep(0.5)
+        began = trio.current_time()
+        await one.others_first(1.5)
+        assert trio.current_time() == began + 1.5

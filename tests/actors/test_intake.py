@@ -10,7 +10,7 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.reading import Reader
 from syncd.core.lag import Lag
-from syncd.core.model import Cursor, Hint, Observation, SeenNote
+from syncd.core.model import Cursor, Hint, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
@@ -229,6 +229,7 @@ class DeletedMeanwhile:
 
     offset = Offset()
     remaining_budget = None
+    hourly_limit = None
     budget_resets_in_s = 0.0
     latency = Lag()
 
@@ -257,6 +258,12 @@ class DeletedMeanwhile:
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         await self._delete()
         return [Observation("f" * 32, {"short_description": "new"})] if not cursor.external_id else []
+
+    async def changed_after(self, cursor: Cursor) -> Page:
+        raise AssertionError("a sweep does not poll")
+
+    async def notes_since(self, since_s: float) -> list[SeenNote]:
+        raise AssertionError("a sweep does not poll")
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         raise ExternalFailed("refused", "reads only")

@@ -118,7 +118,6 @@ NOT_YET = [
     "integration reconcile prod --auto-heal --force",
     "integration reconcile history prod",
     "integration reconcile schedule prod --interval 1h",
-    "integration configure prod --poll-interval 5m",
     "journal replay",
 ]
 WRONG = [

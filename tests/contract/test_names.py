@@ -24,7 +24,7 @@ NAMES = {
     PROD: (
         "id handle name organization_id integration_type base_url sync_direction enabled conflict_strategy"
         " conflict_window create_external create_platform import_query external_defaults rate_limit max_concurrency"
-        " transaction_quota"
+        " transaction_quota poll_interval"
     ),
     f"{PROD}/sync-status": ("state reasons links queue lag dlq conflicts webhooks api last_reconcile next_reconcile"),
     f"{PROD}/links": "incident_id external_id external_number external_url state reason created_at last_synced_at",

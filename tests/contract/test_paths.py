@@ -209,7 +209,6 @@ NOT_YET = [
     ("GET", f"{PROD}/reconcile/schedule"),
     ("POST", f"{PROD}/reconcile/schedule"),
 ]
-SETTINGS_NOT_YET = ("poll_interval",)
 
 
 async def prepared(daemon: Daemon) -> str:
@@ -321,14 +320,6 @@ async def test_a_path_of_a_later_version_is_refused_by_name(method: str, path: s
         assert answer.status_code == 404
         assert "is not in this version of syncd" in answer.json()["detail"]
         assert (await daemon.http.request(method, path)).status_code == 401
-
-
-@pytest.mark.parametrize("name", SETTINGS_NOT_YET)
-async def test_a_setting_of_a_later_version_is_refused_by_name(name: str) -> None:
-    async with running() as daemon:
-        answer = await daemon.socket.post(INTEGRATIONS, json={**MADE, name: "off"})
-        assert answer.status_code == 422
-        assert answer.json()["errors"] == [{"path": name, "message": "is not in this version of syncd; leave it out"}]
 
 
 async def test_who_may_not_call_hears_401_403_or_421() -> None:

@@ -25,7 +25,7 @@ READERS: dict[str, Reader] = {
     "integration": partial(settings.read, allowed_hosts=(), is_new=False),
 }
 # Of these a schema tells the form only: a range of durations, which hosts may be called, which text is a time.
-TOLD_IN_WORDS = {"base_url", "conflict_window", "transaction_quota", "expires_at"}
+TOLD_IN_WORDS = {"base_url", "conflict_window", "transaction_quota", "poll_interval", "expires_at"}
 
 BLANKS = " \t\n\v\f\r\x1c\x1f\x85\xa0\u1680\u2000\u2028\u2029\u202f\u205f\u3000\ufeff\u200b"
 LETTERS = st.sampled_from(f"aZ09._-:^/$ {BLANKS}\0\x1b\x7f\x9fſé漢\U0001f600")

@@ -156,6 +156,7 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.HintsSettled("int_1", 1, {"r1": 3, "r2": None}),
         e.HintsPostponed("int_1", (Hint("r1", 1, "t"),)),
         e.Swept("int_1", 1.0),
+        e.Polled("int_1", 1.0),
         e.LinkOpened("int_1/INC-1", "int_1", "INC-1"),
         e.LinkJoined("int_1/INC-1", "int_1", "INC-1", at, {"status": halves, "title": Halves()}),
         e.LinkRemoved("int_1/INC-1"),

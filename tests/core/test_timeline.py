@@ -64,6 +64,7 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.HintsSettled(INT, 3, {}), []),
     (e.HintsPostponed(INT, ()), []),
     (e.Swept(INT, AT_S), ["im.integration.swept"]),
+    (e.Polled(INT, AT_S), []),
     (e.LinkOpened(LINK, INT, INC), ["im.sync.link_opened"]),
     (e.LinkJoined(LINK, INT, INC, seen()), ["im.sync.linked"]),
     (e.LinkRemoved(LINK), ["im.sync.unlinked"]),

@@ -79,6 +79,18 @@ def links_are_parked(place: Place) -> Iterator[None]:
     assert place.incident()["description"] == "from an agent"
 
 
+def polls_do_not_get_through(place: Place) -> Iterator[None]:
+    place.linked()
+    place.acl(deny_range=["sys_updated_on"])
+    place.configure(poll_interval="1s")
+    place.becomes("degraded", "polls do not get through")
+    yield
+    place.acl(deny_range=[])
+    place.agent_writes(short_description="Found by looking")
+    yield
+    until(lambda: place.incident()["title"] == "Found by looking", "the poll finds it", 40)
+
+
 def value_without_mapping(place: Place) -> Iterator[None]:
     place.linked()
     place.agent_writes(state="17", short_description="Flows all the same")
@@ -188,6 +200,7 @@ STATES: Final[dict[str, Story]] = {
     "Degraded: conflicts wait for a person": conflicts_wait,
     "Degraded: linked records are not shown": records_not_shown,
     "Degraded: links are parked": links_are_parked,
+    "Degraded: polls do not get through": polls_do_not_get_through,
     "Degraded: a value has no mapping": value_without_mapping,
     "Down: the instance does not answer": does_not_answer,
     "Down: the address leads nowhere": leads_nowhere,

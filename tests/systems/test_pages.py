@@ -14,7 +14,7 @@ async def test_pages_of_new_records_lose_none_while_records_are_edited_and_delet
     autojump_clock: MockClock, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = Random(seed)
-    monkeypatch.setattr("syncd.systems.servicenow.NEW_RECORDS_A_PAGE", 10)
+    monkeypatch.setattr("syncd.systems.walks.RECORDS_A_PAGE", 10)
     instance = instance_of()
     old = {row["sys_id"] for row in instance.incidents()}
     made = [

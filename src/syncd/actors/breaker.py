@@ -55,6 +55,7 @@ class Breaker:
         self._probe = trio.Lock()
         self._until = -1.0
         self._doubtful = trio.Event()
+        self._ended = trio.Event()
         self._closings = 0
         self._outages = 0
         self._refusals = 0
@@ -88,6 +89,13 @@ class Breaker:
             else:
                 await self._doubtful.wait()
 
+    async def others_first(self, patience_s: float) -> None:
+        """Return when nobody waits for a turn, or after ``patience_s`` seconds: for what may wait."""
+        with trio.move_on_after(patience_s):
+            while self._slots.statistics().tasks_waiting:
+                with resting():
+                    await self._ended.wait()
+
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make one request in its turn. Raises its ``ExternalFailed``."""
         async with self.turn():
@@ -99,30 +107,34 @@ class Breaker:
 
         ``waits`` False: where it would have to wait for the instance, ``ExternalFailed`` (``unavailable``) at once.
         """
-        async with _held(self._slots):
-            with resting():
-                await self._pace()
-            while True:
-                if self.wait_s > 0:
-                    if not waits:
-                        raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
-                    with resting():
-                        await trio.sleep_until(self._until)
-                elif not self._is_admitted and self._admit is not None:
-                    async with _held(self._probe):
-                        if self.wait_s <= 0 and not self._is_admitted:
-                            refusals = self._refusals
-                            await self.made(self._admit)
-                            self._refusals = refusals  # to be let in is not yet to be served
-                            self._is_admitted = True
-                elif self.is_in_doubt:
-                    async with _held(self._probe):
-                        if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
-                            yield
-                            return
-                else:
-                    yield
-                    return
+        try:
+            async with _held(self._slots):
+                with resting():
+                    await self._pace()
+                while True:
+                    if self.wait_s > 0:
+                        if not waits:
+                            raise ExternalFailed("unavailable", f"not sent, the instance is left alone: {self._last()}")
+                        with resting():
+                            await trio.sleep_until(self._until)
+                    elif not self._is_admitted and self._admit is not None:
+                        async with _held(self._probe):
+                            if self.wait_s <= 0 and not self._is_admitted:
+                                refusals = self._refusals
+                                await self.made(self._admit)
+                                self._refusals = refusals  # to be let in is not yet to be served
+                                self._is_admitted = True
+                    elif self.is_in_doubt:
+                        async with _held(self._probe):
+                            if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
+                                yield
+                                return
+                    else:
+                        yield
+                        return
+        finally:
+            self._ended.set()
+            self._ended = trio.Event()
 
     async def made(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request whose turn it is, and take note of how it ended. Raises its ``ExternalFailed``."""

@@ -18,6 +18,7 @@ from syncd.actors.dead_letters import run_dead_letters
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.guard import Guard
 from syncd.actors.intake import run_intake
+from syncd.actors.poller import Poller
 from syncd.actors.ports import External, Journal, ReconcileResult
 from syncd.actors.prober import run_prober
 from syncd.actors.reading import Reader
@@ -63,6 +64,7 @@ class RunningIntegration:
         self._containment = Containment(by, journal)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
         self._reconciler = Reconciler(self._reader, clock, ids)
+        self._poller = Poller(integration.id, by, integration.settings, journal, external, self._reader, clock, ids)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
 
     def ring(self) -> None:
@@ -84,6 +86,7 @@ class RunningIntegration:
             "router": lambda: run_router(self._id, self._by, self._journal, self._containment, self._router_bell),
             "sender": self._sender.run,
             "reconciler": self._reconciler.run,
+            "poller": self._poller.run,
             "dead letters": lambda: run_dead_letters(
                 self._id, self._by, self._journal, self._clock, self._ids, self._letters_bell
             ),
@@ -129,4 +132,5 @@ class RunningIntegration:
             budget_resets_in_s=external.budget_resets_in_s,
             troubles=tuple(replace(one, at_s=one.at_s + clock_offset_s) for one in breaker.troubles),
             restarts=dict(self._restarts),
+            polling=self._poller.polling,
         )

@@ -12,7 +12,7 @@ from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.groups import Group
 from syncd.core.lag import Lag
-from syncd.core.model import Cursor, Note, Observation, SeenNote
+from syncd.core.model import Cursor, Note, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.sending import Offset
@@ -124,6 +124,11 @@ class External(Protocol):
         ...
 
     @property
+    def hourly_limit(self) -> int | None:
+        """Requests that the instance's hourly rule allows; None without a rule, and before an answer told of it."""
+        ...
+
+    @property
     def budget_resets_in_s(self) -> float:
         """When that rule gives new requests; 0 without a rule."""
         ...
@@ -151,6 +156,14 @@ class External(Protocol):
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
+        ...
+
+    async def changed_after(self, cursor: Cursor) -> Page:
+        """One page of records changed after ``cursor``, the longest unchanged first."""
+        ...
+
+    async def notes_since(self, since_s: float) -> list[SeenNote]:
+        """The work notes of any record that were written since (instance clock), oldest first."""
         ...
 
     async def find_person(self, text: str) -> Person:

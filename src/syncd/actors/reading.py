@@ -49,6 +49,17 @@ class Swept(Struct, frozen=True):
     missing: frozenset[str] = frozenset()
 
 
+class Fed(Struct, frozen=True):
+    """What became of a read: how many records showed something new, and why unlinked ones were left out, if they were.
+
+    ``unsure``: those, which may have to come in.
+    """
+
+    observed: int
+    failure: ExternalFailed | None = None
+    unsure: frozenset[str] = frozenset()
+
+
 class Reader:
     """Reads for one integration. Raises ``ExternalFailed``, after telling the breaker."""
 
@@ -82,7 +93,7 @@ class Reader:
         out, as if it were hidden, so that it holds up nobody else.
         """
         try:
-            return await self._ask(lambda: ask(ids))
+            return await self.ask(lambda: ask(ids))
         except ExternalUnreadable as error:
             if len(ids) == 1:
                 log.warning("a record cannot be read", extra={"record": ids[0], "reason": error.message})
@@ -94,7 +105,7 @@ class Reader:
         """How long to wait after so many failed reads in a row; no longer than an instance may be left unprobed."""
         return max(self.breaker.wait_s, min(CAP_S_FRESH, 2.0 ** min(failures - 1, 8)))
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await self.breaker.ask(call)
         except ExternalFailed as error:
@@ -153,16 +164,14 @@ class Reader:
             integration.settings.reads and integration.settings.create_platform
         ):
             return None
-        if self.query_faults != []:
-            self.query_faults = await self._ask(self._external.query_faults)
-        if self.query_faults:
+        if await self.find_query_faults():
             return None  # what such a query gives is any records, in any order: some would be missed, unnoticed
         since_s = self._new_since_s(integration)
         cursor = Cursor(since_s)
         observed = 0
         for _ in range(PAGES_MAX):
             asked, page = self._journal.state.position, cursor
-            rows = await self._ask(lambda page=page: self._external.created_after(page))  # type: ignore[misc]
+            rows = await self.ask(lambda page=page: self._external.created_after(page))  # type: ignore[misc]
             if self._new_since_s(integration) < since_s - OFFSET_ERROR_S_MAX:
                 since_s = self._new_since_s(integration)  # this answer was the first to tell the instance's clock
                 cursor = Cursor(since_s)
@@ -170,8 +179,14 @@ class Reader:
             if not rows:
                 break
             observed += await self._feed(asked, (), rows, trace=trace)
-            cursor = Cursor(rows[-1].created_at_s or cursor.created_at_s, rows[-1].external_id)
+            cursor = Cursor(rows[-1].created_at_s or cursor.at_s, rows[-1].external_id)
         return observed
+
+    async def find_query_faults(self) -> list[str]:
+        """Which queries the instance does not keep to; asked until it is none."""
+        if self.query_faults != []:
+            self.query_faults = await self.ask(self._external.query_faults)
+        return self.query_faults or []
 
     def _new_since_s(self, integration: Integration) -> float:
         """From where to look for new records, on the instance's clock: with an overlap for late commits."""
@@ -196,24 +211,28 @@ class Reader:
         return frozenset(noted), tuple(notes)
 
     async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:
+        fed = await self.feed(asked, hints, rows, trace=trace)
+        if fed.failure is not None and not hints:
+            raise fed.failure  # a sweep is not done while a new record may have been left out
+        return fed.observed
+
+    async def feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> Fed:
+        """Bring what records show into State. ``asked``: the journal's position when the request left."""
         integration = self._journal.state.integrations.get(self._integration_id)
         if integration is None:
-            return 0  # deleted while the answer was on its way; whoever runs us is about to be stopped
+            return Fed(0)  # deleted while the answer was on its way; whoever runs us is about to be stopped
         strangers = [seen.external_id for seen in unlinked(self._journal.state, integration.id, rows)]
         query = integration.settings.import_query
         wanted, unsure, failure = frozenset(strangers), frozenset[str](), None
         if query and strangers:
             try:
-                wanted = await self._ask(lambda: self._external.passing(strangers, query))
+                wanted = await self.ask(lambda: self._external.passing(strangers, query))
             except ExternalFailed as error:  # the linked records need not wait for the strangers
                 wanted, unsure, failure = frozenset(), frozenset(strangers), error
         words = tuple(self._ids.word() for _ in strangers)
         noted, notes = await self._notes(integration, rows, hints, wanted)
         read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes)
-        observed = await self._settle(read, trace)
-        if failure is not None and not hints:
-            raise failure  # a sweep is not done while a new record may have been left out
-        return observed
+        return Fed(await self._settle(read, trace), failure, unsure)
 
     async def _settle(self, read: Read, trace: str) -> int:
         """Feed a read into State. Records that crash this are left out, as if they were hidden, and read again."""

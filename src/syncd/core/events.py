@@ -185,6 +185,13 @@ class Swept(Struct, frozen=True, tag=True):
     upto_s: float
 
 
+class Polled(Struct, frozen=True, tag=True):
+    """Polls have seen the changes of all records up to ``upto_s`` on the instance's clock, late commits apart."""
+
+    integration_id: str
+    upto_s: float
+
+
 class LinkOpened(Struct, frozen=True, tag=True):
     """An incident is to have a record under this integration."""
 
@@ -392,6 +399,7 @@ Event: TypeAlias = (
     | HintsSettled
     | HintsPostponed
     | Swept
+    | Polled
     | LinkOpened
     | LinkJoined
     | LinkRemoved

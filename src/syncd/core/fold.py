@@ -110,6 +110,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         first_enabled_at_s=first,
         may_close=True,  # to be found out anew
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
+        polled_upto_s=before.polled_upto_s if _polls_on(before.settings, event) else None,
         instance=None if event.confirmed else before.instance,
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
     )
@@ -148,6 +149,11 @@ def _looks_for_same(before: Settings, after: Settings) -> bool:
         after.create_platform,
         after.import_query,
     )
+
+
+def _polls_on(before: Settings, event: e.IntegrationChanged) -> bool:
+    """Polls go on where they were; else they begin anew, and the sweep at the start finds what changed meanwhile."""
+    return "off" not in (before.poll_interval, event.settings.poll_interval) and not event.confirmed
 
 
 def _instance_pinned(state: State, _: e.Record, event: e.InstancePinned) -> None:
@@ -243,6 +249,11 @@ def _swept(state: State, _: e.Record, event: e.Swept) -> None:
     )
 
 
+def _polled(state: State, _: e.Record, event: e.Polled) -> None:
+    told = state.integrations[event.integration_id]
+    state.integrations[told.id] = replace(told, polled_upto_s=event.upto_s)
+
+
 def _observed(state: State, record: e.Record, event: e.Observed) -> None:
     fold_links.observed(state, record, event)
     # What the record's former state refused may pass now.
@@ -276,6 +287,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.HintsSettled: _hints_settled,
     e.HintsPostponed: _hints_postponed,
     e.Swept: _swept,
+    e.Polled: _polled,
     e.LinkOpened: fold_links.link_opened,
     e.LinkJoined: fold_links.link_joined,
     e.LinkRemoved: fold_links.link_removed,

@@ -135,6 +135,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     rate_limit: float = 10.0
     max_concurrency: int = 4
     transaction_quota: str = "60s"
+    poll_interval: str = "off"
     closed_policy: ClosedPolicy = "park"
     field_mapping: tuple[FieldMapping, ...] = ()
 
@@ -183,6 +184,7 @@ class Integration(Struct, frozen=True):
     ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
+    ``polled_upto_s``: up to here, on the instance's clock, polls have seen the changes there (None: they begin anew).
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
     ``may_close``: as far as is known, our account may close a record; else it resolves, and auto-close does the rest.
@@ -198,6 +200,7 @@ class Integration(Struct, frozen=True):
     first_enabled_at_s: float | None = None
     drops_correlation: bool = False
     swept_at_s: float | None = None
+    polled_upto_s: float | None = None
     ownership: dict[str, OwnershipRule] = {}
     instance: PinnedInstance | None = None
     confirmed_at: int = 0
@@ -236,10 +239,17 @@ class SeenNote(Struct, frozen=True):
 
 
 class Cursor(Struct, frozen=True):
-    """Where a walk through new records stands: at this creation stamp (instance clock), after this id."""
+    """Where a walk through records stands: at this stamp (instance clock), after this id."""
 
-    created_at_s: float
+    at_s: float
     external_id: str = ""
+
+
+class Page(Struct, frozen=True):
+    """A part of a walk, in its order; ``is_last``: nothing lies behind it."""
+
+    rows: tuple[Observation, ...]
+    is_last: bool
 
 
 class Halves(Struct, frozen=True, gc=False):

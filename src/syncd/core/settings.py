@@ -32,7 +32,6 @@ _SIGN_INS: Final = (
 )
 TRANSITIONS: Final = ("create", "resolve", "close", "hold", "cancel")
 NOT_YET: Final = (  # known by name, but not of this version
-    "poll_interval",
     "status_mapping",
     "reconcile_schedule",
 )
@@ -157,6 +156,7 @@ class WantedSettings(Struct, frozen=True, kw_only=True):
     rate_limit: float | UnsetType = UNSET
     max_concurrency: int | UnsetType = UNSET
     transaction_quota: str | UnsetType = UNSET
+    poll_interval: str | UnsetType = UNSET
     closed_policy: ClosedPolicy | UnsetType = UNSET
 
     def settings(self) -> dict[str, object]:
@@ -199,6 +199,7 @@ def read(body: Fields, allowed_hosts: Collection[str], *, is_new: bool) -> tuple
         rate_limit=body.number("rate_limit", over=0, most=1000),
         max_concurrency=body.count("max_concurrency", least=1, most=32),
         transaction_quota=body.duration("transaction_quota", least_s=1),
+        poll_interval=body.duration("poll_interval", words=("off",), least_s=1),
         closed_policy=body.choice("closed_policy", get_args(ClosedPolicy)),
     )
     secrets = WantedSecrets(_credentials(body), _webhook_secret(body))

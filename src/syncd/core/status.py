@@ -9,12 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncd.core import rule
+from syncd.core import polling, rule
 from syncd.core.forecast import Pace, forecast
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lag, Lags
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
+from syncd.core.polling import Polling, Polls
 from syncd.core.state import State
 from syncd.core.tally import Tally, tally_of
 from syncd.core.troubles import Trouble, remedy
@@ -35,7 +36,7 @@ class Health(Struct, frozen=True, kw_only=True):
     ``query_faults``: queries that the instance does not keep to.
     ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``budget_resets_in_s``: when an hourly
     rule, if there is one, gives new requests. ``troubles``: what was met lately, the newest first.
-    ``restarts``: how often each actor was started again.
+    ``restarts``: how often each actor was started again. ``polling``: None where nothing is polled.
     """
 
     halted: str = ""
@@ -54,6 +55,7 @@ class Health(Struct, frozen=True, kw_only=True):
     budget_resets_in_s: float = 0.0
     troubles: tuple[Trouble, ...] = ()
     restarts: Mapping[str, int] = {}
+    polling: Polling | None = None
 
 
 class Counts(Health, frozen=True, kw_only=True):
@@ -157,6 +159,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     dlq: int
     conflicts: int
     webhooks: Webhooks
+    polling: Polls | None
     api: Api
     last_errors: list[ErrorView]
     last_reconcile: Time | None
@@ -178,13 +181,14 @@ def status(
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
-        reasons=[*paused, *down, *degraded, *_remarks(integration, tally)][:REASONS_MAX],
+        reasons=[*paused, *down, *degraded, *_remarks(integration, tally, counts.polling)][:REASONS_MAX],
         links={"total": tally.total, **{name: tally.states[name] for name in ("active", "pending", "parked")}},
         queue=queue,
         lag=LagView(spread(lags.inbound.lately(at_s)), spread(lags.outbound.lately(at_s))),
         dlq=letters,
         conflicts=pending,
         webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
+        polling=polling.shown(integration, counts.polling),
         api=Api(
             counts.requests,
             counts.throttled,
@@ -262,6 +266,7 @@ def _reasons(
     degraded = []
     if counts.trouble and not (paused or down):
         degraded.append(f"the last request failed: {counts.trouble}; {find_out}")
+    degraded += polling.troubles(counts.polling, counts.trouble, handle)
     degraded += [
         f"{fault}: new records made while nobody told us of them are not found; give the account query rights there "
         f"(a query_range ACL on incident), then run: im integration reconcile {handle} --auto-heal"
@@ -304,7 +309,7 @@ def _signing_in(integration: Integration) -> str:
     return f"im integration configure {integration.settings.handle} {flags}"
 
 
-def _remarks(integration: Integration, tally: Tally) -> Iterator[str]:
+def _remarks(integration: Integration, tally: Tally, polls: Polling | None) -> Iterator[str]:
     """What is worth knowing and no trouble."""
     if tally.shut:
         yield (
@@ -316,6 +321,7 @@ def _remarks(integration: Integration, tally: Tally) -> Iterator[str]:
             f"{_count(waits, 'incident')} closed here and Resolved in ServiceNow, where our account may not close; "
             'its auto-close will; see docs/sync.md, "Closing"'
         )
+    yield from polling.remarks(polls)
     yield from rule.remarks(integration)
 
 

@@ -122,6 +122,7 @@ class IntegrationView(Struct, frozen=True):
     rate_limit: float
     max_concurrency: int
     transaction_quota: str
+    poll_interval: str
     closed_policy: str
     account: str | None
     credentials_set: list[str]
@@ -339,6 +340,7 @@ def integration(one: Integration) -> IntegrationView:
         rate_limit=settings.rate_limit,
         max_concurrency=settings.max_concurrency,
         transaction_quota=settings.transaction_quota,
+        poll_interval=settings.poll_interval,
         closed_policy=settings.closed_policy,
         account=one.account or None,
         credentials_set=sorted(one.credentials),

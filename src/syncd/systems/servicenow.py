@@ -17,7 +17,7 @@ from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
 from syncd.core.groups import Group
 from syncd.core.lag import Lag
 from syncd.core.mapping import READ_COLUMNS
-from syncd.core.model import Cursor, Observation, SeenNote
+from syncd.core.model import Cursor, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
@@ -42,20 +42,10 @@ from syncd.systems.exchange import ask, request_of
 from syncd.systems.offset import OffsetMeter
 from syncd.systems.people import groups_of, look_up
 from syncd.systems.signin import Credentials, SignIn
+from syncd.systems.walks import SYSTEM_COLUMNS, Walks, keys_of, widened
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
-NEW_RECORDS_A_PAGE: Final = 200
-SYSTEM_COLUMNS: Final = (
-    "sys_id",
-    "number",
-    "sys_mod_count",
-    "sys_updated_on",
-    "sys_updated_by",
-    "sys_created_on",
-    "sys_created_by",
-    "correlation_id",
-)
 TABLES: Final = "/api/now/v2/table"
 TABLE: Final = f"{TABLES}/incident"
 TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
@@ -103,6 +93,7 @@ class ServiceNow:
         self._slots = trio.CapacityLimiter(concurrency)
         self._meter = OffsetMeter()
         self._budget = HourlyBudget()
+        self._walks = Walks(self._counted, self._columns)
         self._is_journal_open = False
         self._journal_known_until = -math.inf
         self._codes: tuple[str, ...] = ()
@@ -130,7 +121,7 @@ class ServiceNow:
         wanted = frozenset(external_ids)
         shown = await self._list(f"sys_idIN{','.join(external_ids)}", len(external_ids))
         if any(seen.external_id not in wanted for seen in shown):
-            raise _widened("sys_id")
+            raise widened("sys_id")
         return shown
 
     async def passing(self, external_ids: Sequence[str], import_query: str) -> frozenset[str]:
@@ -142,7 +133,7 @@ class ServiceNow:
         groups = [f"{among}^{group}" for group in import_query.split("^NQ")]  # what is common stands in each group
         shown = await self._list("^NQ".join(groups), len(external_ids))
         if any(seen.external_id not in wanted for seen in shown):
-            raise _widened("sys_id")
+            raise widened("sys_id")
         return frozenset(seen.external_id for seen in shown)
 
     async def with_correlation(self, correlation_id: str) -> list[Observation]:
@@ -152,31 +143,18 @@ class ServiceNow:
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
-        after = (float(math.floor(cursor.created_at_s)), cursor.external_id)  # stamps are whole seconds
-        at = stamp_text(after[0])
-        query = f"sys_created_on>={at}^ORDERBYsys_created_on^ORDERBYsys_id"
-        if cursor.external_id:
-            later = f"sys_created_on>{at}^NQsys_created_on={at}^sys_id>{cursor.external_id}"
-            query = f"{later}^ORDERBYsys_created_on^ORDERBYsys_id"
-        shown = await self._first_shown(query)
-        keys = _keys(shown)
-        # Out of order, the last row is no place to go on from: what lies before it would never be seen.
-        if any(key <= after for key in keys) or keys != sorted(keys):
-            raise _widened("sys_created_on")
-        return shown
+        return list((await self._walks.by_stamp("sys_created_on", cursor)).rows)
 
-    async def _first_shown(self, query: str) -> list[Observation]:
-        """The first page that shows anything: one whose rows are all hidden from us is not the end."""
-        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *self._columns), NEW_RECORDS_A_PAGE)
-        del parameters["sysparm_no_count"]
-        offset = 0
-        while True:
-            page = {**parameters, "sysparm_offset": str(offset)} if offset else parameters
-            rows, answer = await self._answered("GET", TABLE, page, None, ANSWER_BYTES_MAX)
-            shown = [seen for row in rows if (seen := observation(row, self._columns)) is not None]
-            offset += NEW_RECORDS_A_PAGE
-            if shown or offset >= total_of(answer.headers):
-                return shown
+    async def changed_after(self, cursor: Cursor) -> Page:
+        """One page of records changed after ``cursor``, the longest unchanged first."""
+        return await self._walks.by_stamp("sys_updated_on", cursor)
+
+    async def notes_since(self, since_s: float) -> list[SeenNote]:
+        """The work notes of any record that were written since, on the instance's clock, oldest first.
+
+        Their table is hidden from many accounts, which looks like no notes.
+        """
+        return await self._notes_in_table(None, since_s)
 
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to."""
@@ -223,7 +201,7 @@ class ServiceNow:
         parameters = _list_parameters(query, ("element_id", "element", "value", "sys_created_by"), NOTES_READ_MAX)
         rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
         if any(plain(row.get("element_id")) != external_id for row in rows):
-            raise _widened("element_id")
+            raise widened("element_id")
         if rows:
             written = [row for row in rows if not author or plain(row.get("sys_created_by")) == author]
             return sum(is_same_note(plain(row.get("value")), text) for row in written)
@@ -253,19 +231,21 @@ class ServiceNow:
             return rows or shown
         return await self._notes_in_table(external_ids, since_s) if self._is_journal_open else shown
 
-    async def _notes_in_table(self, external_ids: Sequence[str], since_s: float) -> list[SeenNote]:
+    async def _notes_in_table(self, external_ids: Sequence[str] | None, since_s: float) -> list[SeenNote]:
+        """The notes of these records, or of any."""
         found: list[SeenNote] = []
-        among = f"element_idIN{','.join(external_ids)}^element=work_notes"
+        whose = "nameINincident,task" if external_ids is None else f"element_idIN{','.join(external_ids)}"
+        among, wanted = f"{whose}^element=work_notes", None if external_ids is None else frozenset(external_ids)
         after = (float(math.floor(max(0.0, since_s))), "")
         for _ in range(NOTES_PAGES_MAX):
-            page = await self._notes_after(among, frozenset(external_ids), after)
+            page = await self._notes_after(among, wanted, after)
             found += page
             if len(page) < NOTES_READ_MAX:
                 break
             after = (page[-1].created_at_s or after[0], page[-1].id)
         return found
 
-    async def _notes_after(self, among: str, wanted: frozenset[str], after: tuple[float, str]) -> list[SeenNote]:
+    async def _notes_after(self, among: str, wanted: frozenset[str] | None, after: tuple[float, str]) -> list[SeenNote]:
         at = stamp_text(after[0])
         query = f"{among}^sys_created_on>={at}"
         if after[1]:
@@ -274,13 +254,13 @@ class ServiceNow:
         parameters = _list_parameters(f"{query}^ORDERBYsys_created_on^ORDERBYsys_id", columns, NOTES_READ_MAX)
         rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
         found = [seen_note(row) for row in rows]
-        if any(note.external_id not in wanted for note in found) or any(
+        if any(wanted is not None and note.external_id not in wanted for note in found) or any(
             plain(row.get("element")) != "work_notes" for row in rows
         ):
-            raise _widened("element_id")
+            raise widened("element_id")
         stamps = [(note.created_at_s or 0.0, note.id) for note in found]
         if any(stamp <= after for stamp in stamps) or stamps != sorted(stamps):
-            raise _widened("sys_created_on")
+            raise widened("sys_created_on")
         return found
 
     async def _notes_in_records(self, external_ids: Sequence[str]) -> list[SeenNote]:
@@ -292,7 +272,7 @@ class ServiceNow:
         )
         shown = {plain(row.get("sys_id")): plain(row.get("work_notes")) for row in rows}
         if not shown.keys() <= frozenset(external_ids):
-            raise _widened("sys_id")
+            raise widened("sys_id")
         return [note for external_id, text in shown.items() for note in notes_in_record(external_id, text)]
 
     async def rows(
@@ -325,7 +305,7 @@ class ServiceNow:
             if await self._is_ignored(f"{column}>{FAR_FUTURE}", 1, lambda shown: not shown)
         ]
         order = "ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
-        if await self._is_ignored(order, ORDER_ROWS, lambda shown: _keys(shown) == sorted(_keys(shown), reverse=True)):
+        if await self._is_ignored(order, ORDER_ROWS, _is_newest_first):
             faults.append("ServiceNow ignores the order in a query by sys_created_on")
         return faults
 
@@ -341,7 +321,7 @@ class ServiceNow:
     async def probe(self) -> None:
         """Ask for a record that cannot be there, which must give no rows."""
         if await self._list(f"sys_id={NO_RECORD}", 1):
-            raise _widened("sys_id")
+            raise widened("sys_id")
 
     async def _rows(self, table: str, query: str, columns: Sequence[str], limit: int) -> list[Row]:
         return await self._exchange("GET", table, _list_parameters(query, columns, limit), None, RECORD_BYTES_MAX)
@@ -362,6 +342,14 @@ class ServiceNow:
         if echo is None:
             raise ExternalFailed("ambiguous", "the answer does not show the record that was written")
         return echo
+
+    async def _counted(self, query: str, columns: Sequence[str], limit: int, offset: int) -> tuple[list[Row], int]:
+        """Incidents from an offset on, and how many match in all, hidden ones included; 0: not told."""
+        parameters = _list_parameters(query, columns, limit)
+        del parameters["sysparm_no_count"]
+        page = {**parameters, "sysparm_offset": str(offset)} if offset else parameters
+        rows, answer = await self._answered("GET", TABLE, page, None, ANSWER_BYTES_MAX)
+        return rows, total_of(answer.headers)
 
     async def _exchange(
         self, method: str, path: str, parameters: Mapping[str, str], body: dict[str, str] | None, bytes_max: int
@@ -449,6 +437,11 @@ class ServiceNow:
         return self._budget.left
 
     @property
+    def hourly_limit(self) -> int | None:
+        """Requests that the instance's hourly rule allows; None without a rule, and before an answer told of it."""
+        return self._budget.limit
+
+    @property
     def budget_resets_in_s(self) -> float:
         """When that rule gives new requests; 0 without a rule."""
         if self._budget.left is None:
@@ -466,14 +459,6 @@ def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str
     }
 
 
-def _keys(shown: list[Observation]) -> list[tuple[float, str]]:
-    return [(seen.created_at_s or 0.0, seen.external_id) for seen in shown]
-
-
-def _widened(column: str) -> ExternalFailed:
-    """ServiceNow drops clauses it does not understand or allow, and answers with more rows than were asked for."""
-    return ExternalFailed(
-        "unavailable",
-        f"the answer holds records that the query on {column} does not match, so it is not used",
-        detail="the account may lack query rights on that column",
-    )
+def _is_newest_first(shown: list[Observation]) -> bool:
+    keys = keys_of(shown, "sys_created_on")
+    return keys == sorted(keys, reverse=True)

@@ -81,7 +81,12 @@ def before_call(context: HookContext, case: schemathesis.Case[Any], kwargs: dict
         headers["If-Match"] = "*"
     if not isinstance(body, dict):
         return
-    for name in ("conflict_window", "transaction_quota", "grace"):  # a range of durations is no pattern
+    for name in (
+        "conflict_window",
+        "transaction_quota",
+        "poll_interval",
+        "grace",
+    ):  # a range of durations is no pattern
         if body.get(name, "always") != "always":
             body[name] = "90s"
     if isinstance(expires_at := body.get("expires_at"), str):  # in the future

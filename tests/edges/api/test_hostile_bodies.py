@@ -35,6 +35,7 @@ KEYS = st.sampled_from(
         "rate_limit",
         "max_concurrency",
         "transaction_quota",
+        "poll_interval",
         "webhook_secret",
         "scope",
         "expires_at",

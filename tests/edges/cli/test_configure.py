@@ -59,7 +59,7 @@ def test_every_setting_has_a_flag(im: Run, socket_path: Path) -> None:
         line = "prod-snow --name N --base-url http://127.0.0.1:1 --webhook-secret -s --conflict-strategy manual-review"
         line += " --conflict-window always --no-create-external --create-platform --import-query active=true"
         line += ' --external-defaults {"caller_id":"im"} --rate-limit 2.5 --max-concurrency 2 --transaction-quota 90s'
-        line += " --closed-policy note"
+        line += " --closed-policy note --poll-interval 2s"
         line += " --no-enabled --api-key e"
         assert configure(im, daemon, *line.split(), "--format", "json").code == 0
     assert sent(daemon) == {
@@ -77,6 +77,7 @@ def test_every_setting_has_a_flag(im: Run, socket_path: Path) -> None:
         "rate_limit": 2.5,
         "max_concurrency": 2,
         "transaction_quota": "90s",
+        "poll_interval": "2s",
         "closed_policy": "note",
         "enabled": False,
         "credentials": {"api_key": "e"},
@@ -149,20 +150,6 @@ def test_each_secret_comes_from_a_file_or_from_standard_input(
     user = {"--password-file": ["--username", "u"], "--client-secret-file": ["--client-id", "c"]}.get(flag, [])
     assert configure(im, daemon, "prod-snow", *user, flag, where, stdin=b"s3cret\r\n").code == 0
     assert sent(daemon) == body
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("--poll-interval 5s", "--poll-interval"),
-    ],
-)
-def test_a_setting_of_another_version_is_refused_by_name(im: Run, daemon: FakeDaemon, line: str, named: str) -> None:
-    outcome = configure(im, daemon, "prod-snow", "--rate-limit", "5", *line.split())
-    assert (outcome.code, outcome.out, daemon.heard) == (1, "", [])
-    assert outcome.err.startswith(f"im: {named} is not in this version of syncd")
-    assert outcome.err.count("\n") == 1
-    assert named not in im("integration", "configure", "--help").out
 
 
 def test_a_password_is_asked_for_at_a_terminal(im: Run, daemon: FakeDaemon) -> None:

@@ -110,6 +110,7 @@ INTEGRATION: Final = {
     "rate_limit": 10.0,
     "max_concurrency": 4,
     "transaction_quota": "60s",
+    "poll_interval": "off",
     "closed_policy": "park",
     "account": "svc.sync",
     "credentials_set": ["password", "username"],

@@ -13,7 +13,6 @@ import msgspec
 from cyclopts import Parameter
 
 from syncd.edges.cli.client import Json, RequestRefused, path_of, read
-from syncd.edges.cli.not_yet import refused
 from syncd.edges.cli.session import Flag, FreeText, Injected, Session
 from syncd.edges.cli.shapes import Integration
 from syncd.edges.cli.transport import WrongUsage
@@ -54,12 +53,12 @@ class Settings:
         Literal["park", "note", "reopen"] | None,
         Parameter(help="What becomes of an edit of an incident whose record is closed there and takes none."),
     ] = None
-    poll_interval: Annotated[str | None, Parameter(show=False)] = None
+    poll_interval: Annotated[
+        str | None, Parameter(help="Look for changes so often, such as 2s, as ServiceNow cannot reach us; or off.")
+    ] = None
 
     def body(self) -> dict[str, Json]:
-        """The settings that were given, under their API names; raises WrongUsage and NotInThisVersion."""
-        if self.poll_interval is not None:
-            raise refused("--poll-interval", "let cron or a systemd timer run: im integration reconcile I --auto-heal")
+        """The settings that were given, under their API names; raises WrongUsage."""
         given: dict[str, Json] = {key: value for key, value in vars(self).items() if value is not None}
         if self.external_defaults is not None:
             given["external_defaults"] = _json_object(self.external_defaults)

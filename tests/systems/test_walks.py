@@ -1,0 +1,68 @@
+"""Walks give each row once, in order, and say when nothing lies behind."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from syncd.core.model import Cursor
+from syncd.errors import ExternalFailed
+from syncd.systems.answers import Row
+from syncd.systems.walks import RECORDS_A_PAGE, Walks
+
+STAMP = "2026-11-23 10:00:00"
+AT_S = 1795428000.0
+
+
+class Table:
+    """Rows with one stamp. ``tells``: each answer says how many there are. The first ``hidden`` are not shown."""
+
+    def __init__(self, rows: int, *, tells: bool = True, hidden: int = 0) -> None:
+        self.names = [f"{number:032d}" for number in range(rows)]
+        self.tells = tells
+        self.hidden = frozenset(self.names[:hidden])
+        self.queries: list[str] = []
+
+    async def ask(self, query: str, columns: Sequence[str], limit: int, offset: int) -> tuple[list[Row], int]:
+        self.queries.append(query)
+        _, _, behind = query.partition("^sys_id>")
+        after = behind.partition("^")[0]
+        found = [name for name in self.names if name > after]
+        shown: list[Row] = [
+            {"sys_id": name, "sys_updated_on": STAMP}
+            for name in found[offset : offset + limit]
+            if name not in self.hidden
+        ]
+        return shown, len(found) if self.tells else 0
+
+
+async def walked(table: Table) -> tuple[list[str], int]:
+    walks, cursor, names = Walks(table.ask, ()), Cursor(AT_S), list[str]()
+    for number in range(1, 20):
+        page = await walks.by_stamp("sys_updated_on", cursor)
+        names += [seen.external_id for seen in page.rows]
+        if page.is_last or not page.rows:
+            return names, number
+        cursor = Cursor(page.rows[-1].updated_at_s or 0.0, page.rows[-1].external_id)
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize(("rows", "pages"), [(0, 1), (1, 1), (200, 1), (201, 2), (300, 2), (450, 3)])
+async def test_rows_with_one_stamp_are_given_once_each_and_the_last_page_is_known(rows: int, pages: int) -> None:
+    table = Table(rows)
+    assert await walked(table) == (table.names, pages)
+
+
+async def test_without_a_total_only_an_empty_page_is_the_end() -> None:
+    table = Table(RECORDS_A_PAGE + 1, tells=False)
+    assert await walked(table) == (table.names, 3)
+
+
+async def test_pages_whose_rows_are_all_hidden_are_passed_over() -> None:
+    table = Table(450, hidden=420)
+    assert await walked(table) == (table.names[420:], 1)
+    assert len(table.queries) == 3
+
+
+async def test_a_row_before_the_cursor_is_not_used() -> None:
+    with pytest.raises(ExternalFailed, match="sys_updated_on"):
+        await Walks(Table(3).ask, ()).by_stamp("sys_updated_on", Cursor(AT_S + 60))
