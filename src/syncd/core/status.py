@@ -149,6 +149,7 @@ class ErrorView(Struct, frozen=True):
 class StatusView(Struct, frozen=True, kw_only=True):
     """How the sync of an integration is doing: one state, the reasons for it, and the numbers behind it."""
 
+    at: Time
     integration_id: str
     handle: str
     state: Literal["healthy", "degraded", "paused", "down"]
@@ -178,6 +179,7 @@ def status(
     paused, down, degraded = _reasons(integration, tally, counts, queue, letters, pending)
     lags = state.lags.get(integration.id, Lags())
     return StatusView(
+        at=rfc3339(at_s),
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",

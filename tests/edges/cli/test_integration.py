@@ -1,16 +1,8 @@
 import json
 from pathlib import Path
 
-from syncd.edges.cli.client import Json
 from tests.edges.cli.conftest import Run
 from tests.edges.cli.fake_daemon import Canned, FakeDaemon
-
-
-def test_sync_status_is_facts_with_the_reasons(im: Run, daemon: FakeDaemon) -> None:
-    lines = im("integration", "sync-status", "prod-snow", "--socket", daemon.address).out.splitlines()
-    assert lines[:2] == ["state                      degraded", "reasons                    3 dead letters"]
-    assert "lag.inbound.p99            2.0" in lines
-    assert "webhooks.last_received_at  2026-11-24 09:14:03Z (3 s ago)" in lines
 
 
 def test_the_webhook_script_is_printed_as_it_came(im: Run, daemon: FakeDaemon) -> None:
@@ -71,18 +63,6 @@ def test_discarding_says_how_long_the_difference_stays(im: Run, daemon: FakeDaem
     assert "until the next edit of those fields" in " ".join(im("integration", "dlq-discard", "--help").out.split())
     outcome = im("integration", "dlq-discard", "prod-snow", "entry-17", "--socket", daemon.address)
     assert outcome.out == "entry-17 discarded; its fields stay different until the next edit of them\n"
-
-
-def test_the_reasons_of_a_status_are_a_line_each(im: Run, socket_path: Path) -> None:
-    body: Json = {"state": "paused", "reasons": ["disabled; run: x", "1 dead letter; see: y"], "known": ["a", "b"]}
-    with FakeDaemon(lambda heard: Canned(body=body), socket_path) as daemon:
-        lines = im("integration", "sync-status", "prod-snow", "--socket", daemon.address).out.splitlines()
-    assert lines == [
-        "state    paused",
-        "reasons  disabled; run: x",
-        "         1 dead letter; see: y",
-        "known    a, b",
-    ]
 
 
 def test_a_filtered_list_that_is_empty_does_not_say_that_there_is_nothing(im: Run, socket_path: Path) -> None:

@@ -15,13 +15,15 @@ from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, clip, facts, table, tree, when
-from syncd.edges.cli.session import All, Flag, Injected, Session
+from syncd.edges.cli.session import All, Flag, Injected
 from syncd.edges.cli.shapes import DeadLetter, DeliveryError, Integration, Link, Requeued, RotatedSecret
+from syncd.edges.cli.sync_status import sync_status
 from syncd.edges.cli.transport import WrongUsage
 
 app = App(name="integration", help="Connect ServiceNow instances and watch over them.")
 app.command(configure)
 app.command(examine, name="test")
+app.command(sync_status)
 app.command(reconcile)
 app.command(ownership)
 app.command(field_mapping)
@@ -77,7 +79,9 @@ def get(integration: str, /, *, session: Injected) -> int:
 
     Example: im integration get prod-snow
     """
-    return _show_tree(session, path_of("integrations", integration))
+    answer = session.client.get(path_of("integrations", integration))
+    session.show(answer.body, lambda: facts(tree(read(answer.body, dict[str, Json]), session.now_s)))
+    return 0
 
 
 @app.command
@@ -88,28 +92,6 @@ def delete(integration: str, /, *, session: Injected) -> int:
     """
     answer = session.client.call("DELETE", path_of("integrations", integration))
     session.confirm(answer.body or b'{"deleted":true}', lambda: [f"{integration} deleted"])
-    return 0
-
-
-@app.command
-def sync_status(integration: str, /, *, session: Injected) -> int:
-    """Show whether an integration is healthy and, if not, why: queue, lag, dead letters, webhooks, API.
-
-    Example: im integration sync-status prod-snow
-    """
-    return _show_tree(session, path_of("integrations", integration, "sync-status"))
-
-
-def _show_tree(session: Session, path: str) -> int:
-    answer = session.client.get(path)
-
-    def lines() -> str:
-        shown = read(answer.body, dict[str, Json])
-        if isinstance(reasons := shown.get("reasons"), list) and reasons:
-            shown["reasons"] = "\n".join(map(str, reasons))  # sentences, so a line each
-        return facts(tree(shown, session.now_s))
-
-    session.show(answer.body, lines)
     return 0
 
 

@@ -200,6 +200,16 @@ def _distance(past_s: float) -> str:
     return f"{amount} ago" if past_s > 0 else f"in {amount}"
 
 
+def span(length_s: float) -> str:
+    """A length of time, as exactly as anybody wants it: ``0.4 ms``, ``2.5 s``, ``12 min``."""
+    if length_s < 0.1:
+        return f"{length_s * 1000:.{0 if length_s >= 0.01 else 1}f} ms"
+    if length_s < 10:
+        return f"{length_s:.1f} s"
+    size, unit = next((size, unit) for until, size, unit in _STEPS if length_s < 2 * until)
+    return f"{length_s / size:.0f} {unit}"
+
+
 def pretty_json(body: bytes, *, indent: int = 2) -> str:
     """The daemon's JSON, value for value, indented; invisible characters as JSON escapes, which mean the same.
 

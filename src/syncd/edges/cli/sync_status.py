@@ -1,0 +1,175 @@
+"""`im integration sync-status`: the state, the reasons and ways out, and the figures, as a person reads them.
+
+What a newer daemon tells beside these is shown below them, key by key.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from syncd.edges.cli.client import Json, path_of, read
+from syncd.edges.cli.refresh import Shown, Watches, show
+from syncd.edges.cli.render import age, facts, span, table, tree
+from syncd.edges.cli.session import Injected
+
+
+class Spread(Struct, frozen=True):
+    """Seconds, over the last 15 minutes."""
+
+    p50: float = 0.0
+    p99: float = 0.0
+    max: float = 0.0
+    count: int | None = None
+
+
+class Lag(Struct, frozen=True):
+    """Of each direction; None: there was no change."""
+
+    inbound: Spread | None = None
+    outbound: Spread | None = None
+
+
+class Queue(Struct, frozen=True):
+    """What waits."""
+
+    outbox: int = 0
+    inflight: int = 0
+    retrying: int = 0
+    oldest_age_s: float | None = None
+    clears_in_s: float | None = None
+    paced_by: str | None = None
+    hints: int = 0
+    undecided: int = 0
+
+
+class Webhooks(Struct, frozen=True):
+    """Since the start of the daemon."""
+
+    last_received_at: str | None = None
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+
+class Api(Struct, frozen=True):
+    """Requests to ServiceNow."""
+
+    requests: int = 0
+    remaining_budget: int | None = None
+    breaker: str = ""
+    outcomes: dict[str, int] = {}
+    latency: Spread | None = None
+
+
+class LastError(Struct, frozen=True):
+    """What a request met."""
+
+    at: str | None = None
+    kind: str = ""
+    message: str = ""
+    times: int = 1
+    remedy: str = ""
+
+
+class SyncStatus(Struct, frozen=True):
+    """What is shown in words."""
+
+    at: str | None = None
+    integration_id: str = ""
+    handle: str = ""
+    state: str = ""
+    reasons: list[str] = []
+    links: dict[str, int] = {}
+    queue: Queue = Queue()
+    lag: Lag = Lag()
+    dlq: int = 0
+    conflicts: int = 0
+    webhooks: Webhooks = Webhooks()
+    api: Api = Api()
+    last_errors: list[LastError] = []
+
+
+_PACE: Final = {
+    "rate_limit": "paced by our rate_limit",
+    "answers": "paced by how fast ServiceNow answers",
+    "hourly-rule": "paced by ServiceNow's hourly rule",
+    "instance": "it goes on when the instance answers",
+}
+
+
+def sync_status(integration: str, /, *, watch: Watches = False, session: Injected) -> int:
+    """Show whether an integration is healthy and, if not, why: queue, lag, dead letters, webhooks, API.
+
+    Example: im integration sync-status prod-snow --watch
+    """
+
+    def look() -> Shown:
+        body = session.client.get(path_of("integrations", integration, "sync-status")).body
+        return Shown(body, lambda now_s: _text(body, now_s))
+
+    return show(session, look, watches=watch)
+
+
+def _text(body: bytes, now_s: float) -> str:
+    shown, everything = read(body, SyncStatus), read(body, dict[str, Json])
+    others = {key: value for key, value in everything.items() if key not in SyncStatus.__struct_fields__}
+    parts = [facts([*_facts(shown, now_s), *tree(others, now_s)]), _spreads(shown)]
+    if shown.last_errors:
+        rows = (
+            [age(one.at, now_s), str(one.times), f"{one.kind}: {one.message} -> {one.remedy}"]
+            for one in shown.last_errors
+        )
+        parts.append(table(["LAST ERRORS", "TIMES", "WHAT, AND WHAT TO DO"], rows, wraps=True))
+    return "\n\n".join(parts)
+
+
+def _facts(shown: SyncStatus, now_s: float) -> Iterator[tuple[str, str | None]]:
+    yield "integration", f"{shown.handle} ({shown.integration_id})"
+    yield "state", shown.state
+    if shown.reasons:
+        yield "reasons", "\n".join(shown.reasons)
+    by_state = ", ".join(f"{count} {name}" for name, count in shown.links.items() if name != "total")
+    yield "links", f"{shown.links.get('total', 0)}: {by_state}"
+    yield "to be written", _waiting(shown.queue)
+    yield "to be read", f"{shown.queue.hints} records; {shown.queue.undecided} links to be compared"
+    yield "dead letters", str(shown.dlq)
+    yield "conflicts", str(shown.conflicts)
+    hooks = shown.webhooks
+    last = "none came" if hooks.last_received_at is None else f"the last {age(hooks.last_received_at, now_s)}"
+    counted = f"{hooks.accepted} accepted, {hooks.duplicates} duplicates, {hooks.rejected} rejected"
+    yield "webhooks", f"{counted}; {last}"
+    outcomes = ", ".join(f"{count} {name}" for name, count in shown.api.outcomes.items())
+    yield "requests", f"{shown.api.requests}: {outcomes}" if outcomes else str(shown.api.requests)
+    if shown.api.remaining_budget is not None:
+        yield "hourly rule", f"{shown.api.remaining_budget} requests left"
+    yield "way to ServiceNow", shown.api.breaker
+
+
+def _waiting(queue: Queue) -> str:
+    if not queue.outbox:
+        return "nothing"
+    words = [f"{queue.outbox} changes, {queue.inflight} under way, {queue.retrying} tried in vain"]
+    if queue.oldest_age_s is not None:
+        words.append(f"the oldest for {span(queue.oldest_age_s)}")
+    if queue.clears_in_s is not None:
+        words.append(f"all of it within about {span(queue.clears_in_s)}")
+    if queue.paced_by:
+        words.append(_PACE.get(queue.paced_by, queue.paced_by))
+    return "; ".join(words)
+
+
+def _spreads(shown: SyncStatus) -> str:
+    measured = (
+        ("platform to ServiceNow", shown.lag.outbound),
+        ("ServiceNow to platform", shown.lag.inbound),
+        ("ServiceNow's answers", shown.api.latency),
+    )
+    return table(["LAST 15 MINUTES", "P50", "P99", "MAX", "COUNT"], (spread_row(name, one) for name, one in measured))
+
+
+def spread_row(name: str, one: Spread | None) -> list[str | None]:
+    """A row of a table of times."""
+    if one is None:
+        return [name, None, None, None, "0"]
+    return [name, span(one.p50), span(one.p99), span(one.max), None if one.count is None else str(one.count)]
