@@ -21,10 +21,11 @@ from msgspec.structs import replace
 
 from syncd.core.model import SealedSecret
 from syncd.credentials import (
+    Cipher,
     KeyFile,
+    KeyFiles,
     LocalKeyFiles,
     Secret,
-    Vault,
     digest_of,
     is_same,
     load_master_key,
@@ -57,8 +58,8 @@ class SeededIds:
         return self._rng.randbytes(size_bytes)
 
 
-def vault(key: bytes = KEY) -> Vault:
-    return Vault(key, SeededIds())
+def cipher(key: bytes = KEY) -> Cipher:
+    return Cipher(key, SeededIds())
 
 
 class Holder(Struct, frozen=True):
@@ -121,35 +122,35 @@ def test_secrets_compare_by_content_and_have_no_hash() -> None:
         hash(Secret("a"))
 
 
-# Vault
+# Cipher
 
 
 @given(secret=st.binary(max_size=200), slot=st.lists(st.text(max_size=8), min_size=1, max_size=4))
 def test_what_was_sealed_opens_in_its_slot_after_a_trip_through_json(secret: bytes, slot: list[str]) -> None:
-    sealed = vault().seal(Secret(secret), *slot)
+    sealed = cipher().seal(Secret(secret), *slot)
     stored = msgspec.json.decode(msgspec.json.encode(sealed), type=SealedSecret)
-    assert vault().open(stored, *slot).reveal_bytes() == secret
+    assert cipher().open(stored, *slot).reveal_bytes() == secret
 
 
 @given(slot=st.lists(st.text(max_size=3), min_size=1, max_size=4), other=st.lists(st.text(max_size=3), max_size=4))
 def test_a_sealed_value_does_not_open_in_another_slot(slot: list[str], other: list[str]) -> None:
-    sealed = vault().seal(Secret(CANARY), *slot)
+    sealed = cipher().seal(Secret(CANARY), *slot)
     if other and other != slot:
         with pytest.raises(CannotUnseal):
-            vault().open(sealed, *other)
+            cipher().open(sealed, *other)
 
 
 def test_moving_a_letter_between_the_slot_words_is_another_slot() -> None:
-    sealed = vault().seal(Secret(CANARY), "a", "bc")
+    sealed = cipher().seal(Secret(CANARY), "a", "bc")
     for other in [("ab", "c"), ("abc",), ("a", "b", "c"), ("bc", "a")]:
         with pytest.raises(CannotUnseal):
-            vault().open(sealed, *other)
+            cipher().open(sealed, *other)
 
 
 @pytest.mark.parametrize("part", ["nonce", "ciphertext"])
 @pytest.mark.parametrize("secret", ["x", "xy", "xyz"])  # one length for each kind of base64 padding
 def test_every_bit_flip_is_refused(part: str, secret: str) -> None:
-    sealed = vault().seal(Secret(secret), *SLOT)
+    sealed = cipher().seal(Secret(secret), *SLOT)
     text = getattr(sealed, part)
     raw = base64.b64decode(text)
     in_bytes = [
@@ -163,20 +164,20 @@ def test_every_bit_flip_is_refused(part: str, secret: str) -> None:
     ]
     for flipped in in_bytes + in_text:
         with pytest.raises(CannotUnseal):
-            vault().open(replace(sealed, **{part: flipped}), *SLOT)
+            cipher().open(replace(sealed, **{part: flipped}), *SLOT)
 
 
 @pytest.mark.parametrize("broken", ["", "=", "A", "ä", "AAAA", "\n", "AAAAAAAAAAAAAAAAAAAA"])
 def test_a_sealed_value_with_a_part_missing_is_refused(broken: str) -> None:
-    sealed = vault().seal(Secret(CANARY), *SLOT)
+    sealed = cipher().seal(Secret(CANARY), *SLOT)
     for damaged in (replace(sealed, nonce=broken), replace(sealed, ciphertext=broken)):
         with pytest.raises(CannotUnseal):
-            vault().open(damaged, *SLOT)
+            cipher().open(damaged, *SLOT)
 
 
 def test_another_key_is_named_and_refused_even_under_a_forged_key_id() -> None:
-    sealed = vault().seal(Secret(CANARY), *SLOT)
-    other = vault(bytes(32))
+    sealed = cipher().seal(Secret(CANARY), *SLOT)
+    other = cipher(bytes(32))
     with pytest.raises(CannotUnseal, match=f"{sealed.key_id}.*{other.key_id}") as caught:
         other.open(sealed, *SLOT)
     assert caught.value.hint
@@ -185,7 +186,7 @@ def test_another_key_is_named_and_refused_even_under_a_forged_key_id() -> None:
 
 
 def test_the_key_id_is_part_of_what_is_sealed() -> None:
-    sealed = vault().seal(Secret(CANARY), *SLOT)
+    sealed = cipher().seal(Secret(CANARY), *SLOT)
     nonce, ciphertext = base64.b64decode(sealed.nonce), base64.b64decode(sealed.ciphertext)
     bound_to = msgspec.json.encode(["syncd seal 1", sealed.key_id, *SLOT])
     assert (
@@ -194,16 +195,16 @@ def test_the_key_id_is_part_of_what_is_sealed() -> None:
 
 
 def test_every_seal_has_a_nonce_of_its_own() -> None:
-    one = vault()
+    one = cipher()
     assert len({one.seal(Secret(CANARY), *SLOT).nonce for _ in range(200)}) == 200
 
 
-def test_a_vault_shows_nothing_and_wants_a_whole_key_and_a_slot() -> None:
-    assert KEY.hex() not in repr(vars(vault()))
+def test_a_cipher_shows_nothing_and_wants_a_whole_key_and_a_slot() -> None:
+    assert KEY.hex() not in repr(vars(cipher()))
     with pytest.raises(ValueError, match="31 bytes"):
-        vault(KEY[:31])
+        cipher(KEY[:31])
     with pytest.raises(ValueError, match="slot"):
-        vault().seal(Secret(CANARY))
+        cipher().seal(Secret(CANARY))
 
 
 # The master key
@@ -222,7 +223,11 @@ def places(tmp_path: Path) -> Places:
 
 
 def load(places: Places, *, sealed_exists: bool = False, seed: int = 0) -> bytes:
-    return load_master_key(places, LocalKeyFiles(), SeededIds(seed), sealed_exists=sealed_exists)
+    return loaded(places, LocalKeyFiles(), seed, sealed_exists=sealed_exists)
+
+
+def loaded(places: Places, files: KeyFiles, seed: int = 0, *, sealed_exists: bool) -> bytes:
+    return load_master_key(places, files, SeededIds(seed), sealed_exists=sealed_exists).content.reveal_bytes()
 
 
 def keep(path: Path, content: bytes = base64.b64encode(KEY) + b"\n", mode: int = 0o400) -> Path:
@@ -294,6 +299,9 @@ class Found:
     def create(self, path: Path, content: bytes) -> None:
         raise PermissionError(13, "Permission denied")
 
+    def replace(self, path: Path, content: bytes) -> None:
+        raise PermissionError(13, "Permission denied")
+
 
 def test_the_access_list_that_systemd_puts_on_a_credential_is_not_mistaken_for_a_group(places: Places) -> None:
     credential = Path("/run/credentials/syncd.service/syncd-master-key")
@@ -301,7 +309,7 @@ def test_the_access_list_that_systemd_puts_on_a_credential_is_not_mistaken_for_a
 
     def found(mode: int, owner_uid: int) -> bytes:
         files = Found(credential, mode=mode, owner_uid=owner_uid, uid=992)
-        return load_master_key(by_systemd, files, SeededIds(), sealed_exists=True)
+        return loaded(by_systemd, files, sealed_exists=True)
 
     assert found(0o440, 0) == KEY
     for mode, owner_uid in [(0o440, 992), (0o444, 0), (0o460, 0)]:
@@ -377,7 +385,7 @@ def test_a_key_reads_back_whatever_its_bytes(key: bytes, form: str) -> None:
     path = Path("/etc/syncd/master.key")
     files = Found(path, mode=0o400, owner_uid=0, uid=0)
     files._found = KeyFile(Secret(content), 0o400, 0)
-    assert load_master_key(Places(path, Path("/state")), files, SeededIds(), sealed_exists=True) == key
+    assert loaded(Places(path, Path("/state")), files, sealed_exists=True) == key
 
 
 @pytest.mark.parametrize(
@@ -423,8 +431,18 @@ def test_a_key_made_by_another_daemon_in_between_is_used(places: Places) -> None
             keep(path)
             super().create(path, content)
 
-    assert load_master_key(places, Raced(), SeededIds(), sealed_exists=False) == KEY
+    assert loaded(places, Raced(), sealed_exists=False) == KEY
     assert [entry.name for entry in places.master_key_file.parent.iterdir()] == ["master.key"]
+
+
+def test_a_key_is_replaced_whole_and_for_its_owner_alone(places: Places) -> None:
+    load(places)
+    LocalKeyFiles().replace(places.master_key_file, base64.b64encode(KEY) + b"\n")
+    assert load(places) == KEY
+    assert stat.S_IMODE(places.master_key_file.stat().st_mode) == 0o400
+    assert [entry.name for entry in places.master_key_file.parent.iterdir()] == ["master.key"]
+    with pytest.raises(OSError, match="No such file"):
+        LocalKeyFiles().replace(places.master_key_file.parent / "none" / "key", KEY)
 
 
 # Tokens

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import trio
 
+from syncd.credentials import MasterKey, Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -55,9 +56,9 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def live(state_dir: Path, story: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
     """A house with real seams and its API, for the time of the story."""
 
-    async def master_key(_: bool) -> bytes:
+    async def master_key(_: bool) -> MasterKey:
         await trio.lowlevel.checkpoint()
-        return b"k" * 32
+        return MasterKey(Secret(b"k" * 32), Path("/master.key"))
 
     clock = SystemClock()
     net = SystemNet(tls_context(), ())

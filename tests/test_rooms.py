@@ -47,7 +47,7 @@ SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess 
 HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
 ALL_BUT_COMPOSITION = """
     __init__ house actors config core credentials edges errors journal net seams service_manager simulator systems
-    telemetry
+    telemetry vault
 """
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
@@ -56,7 +56,7 @@ ROOMS: dict[str, Room] = {
     "__init__": room("", ""),
     "__main__": room(f"{ALL_BUT_COMPOSITION} daemon demo", f"{DAEMON_LIBRARIES} cyclopts"),
     "daemon": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
-    "house": room(f"actors core credentials journal systems {HALL}", "trio msgspec"),
+    "house": room(f"actors core credentials journal systems vault {HALL}", "trio msgspec"),
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
     "seams": room("errors", "trio httpx msgspec"),
@@ -65,13 +65,15 @@ ROOMS: dict[str, Room] = {
     "telemetry": room("__init__ errors seams", "trio msgspec"),
     "config": room("__init__ core errors", "msgspec"),
     "credentials": room("core errors seams", "cryptography msgspec"),
+    "vault": room("core credentials errors seams", "trio msgspec"),
     "core": room("core errors", "msgspec", standard_only=PURE),
     "journal": room(f"journal core {HALL}", "trio msgspec", standard_never=SEAMED),
     "systems": room(f"systems core credentials {HALL}", "trio httpx httpcore h11 msgspec", standard_never=SEAMED),
     "actors": room(f"actors journal core credentials {HALL}", "trio msgspec", standard_never=SEAMED),
     "edges": room("", ""),
     "edges.api": room(
-        f"__init__ edges.api actors core credentials {HALL}", "trio hypercorn quart quart_trio h11 wsproto msgspec"
+        f"__init__ edges.api actors core credentials vault {HALL}",
+        "trio hypercorn quart quart_trio h11 wsproto msgspec",
     ),
     "edges.api.metrics": room(f"__init__ edges.api actors core {HALL}", "quart msgspec prometheus_client"),
     "edges.cli": room(f"__init__ edges.cli core config {HALL}", "cyclopts rich msgspec"),

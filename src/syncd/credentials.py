@@ -3,9 +3,9 @@
 It owns the master key's file, the format of sealed values and of API tokens, and the rule for webhook signatures.
 It never logs, and never returns a secret as anything but ``Secret``, tokens apart, which exist to be shown once.
 
-A sealed value is AES-256-GCM under the master key. The associated data names the key and the slot (journal,
-integration, field), so a value that is copied to another slot does not open there, and no bit of it can be changed
-unnoticed. Python cannot wipe memory, so nothing here pretends to.
+A sealed value is AES-256-GCM. The associated data names the key and the slot (journal, integration, field), so a value
+that is copied to another slot does not open there, and no bit of it can be changed unnoticed. Which key seals what is
+``vault.py``. Python cannot wipe memory, so nothing here pretends to.
 """
 
 import hashlib
@@ -79,15 +79,15 @@ class Secret:
         raise TypeError("a Secret cannot be pickled or copied; pass the object itself on")
 
 
-class Vault:
-    """Seals and opens under one master key of 32 bytes. A random nonce each time: good for 2**32 seals a key."""
+class Cipher:
+    """Seals and opens under one key of 32 bytes. A random nonce each time: good for 2**32 seals a key."""
 
-    def __init__(self, master_key: bytes, ids: Ids) -> None:
-        if len(master_key) != KEY_BYTES:
-            raise ValueError(f"the master key has {len(master_key)} bytes; it must have {KEY_BYTES}")
-        self._cipher = AESGCM(master_key)
+    def __init__(self, key: bytes, ids: Ids) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"the key has {len(key)} bytes; it must have {KEY_BYTES}")
+        self._cipher = AESGCM(key)
         self._ids = ids
-        self.key_id: Final = hmac.digest(master_key, b"syncd key id", "sha256")[:8].hex()
+        self.key_id: Final = hmac.digest(key, b"syncd key id", "sha256")[:8].hex()
 
     def seal(self, secret: Secret, *slot: str) -> SealedSecret:
         """Seal for one slot, the words (journal id, integration id, field)."""
@@ -100,8 +100,8 @@ class Vault:
         place = "/".join(slot)
         if sealed.key_id != self.key_id:
             raise CannotUnseal(
-                f"{place} is sealed under master key {sealed.key_id}, and the loaded one is {self.key_id}",
-                hint="restore the master key of that time, or enter the credentials again",
+                f"{place} is sealed under key {sealed.key_id}, and this one is {self.key_id}",
+                hint="restore the key of that time, or enter the credentials again",
             )
         nonce, ciphertext = _canonical(sealed.nonce), _canonical(sealed.ciphertext)
         if nonce is not None and ciphertext is not None and len(nonce) == _NONCE_BYTES:
@@ -159,6 +159,19 @@ class KeyFiles(Protocol):
         """Whole or not at all, durable, mode 0400, in folders of mode 0700. ``FileExistsError`` if it is there."""
         ...
 
+    def replace(self, path: Path, content: bytes) -> None:
+        """Whole or not at all, durable, mode 0400, in a folder that is there."""
+        ...
+
+
+class MasterKey(Struct, frozen=True):
+    """The key that seals the others, and where it was found. ``files``: where a new one goes; None if we may not."""
+
+    content: Secret
+    path: Path
+    is_credential: bool = False
+    files: KeyFiles | None = None
+
 
 class LocalKeyFiles:
     """Key files of this machine."""
@@ -182,26 +195,49 @@ class LocalKeyFiles:
         made = [folder for folder in path.parents if not folder.exists()]
         for folder in reversed(made):  # one by one: ``parents=True`` would give the upper ones the umask's mode
             folder.mkdir(mode=0o700, exist_ok=True)
-        fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = _draft(path, content)
         try:
-            with open(fd, "wb") as file:  # noqa: PTH123 mkstemp gives a descriptor
-                os.fchmod(fd, 0o400)
-                file.write(content)
-                file.flush()
-                os.fsync(fd)
-            os.link(temporary, path)  # unlike a rename, it never replaces a key that another daemon has just made
+            os.link(draft, path)  # unlike a rename, it never replaces a key that another daemon has just made
         finally:
-            Path(temporary).unlink()
+            draft.unlink()
         for folder in [path.parent, *(folder.parent for folder in made)]:
-            folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder_fd)
-            finally:
-                os.close(folder_fd)
+            _sync_folder(folder)
+
+    def replace(self, path: Path, content: bytes) -> None:
+        draft = _draft(path, content)
+        try:
+            draft.replace(path)
+        except OSError:
+            draft.unlink()
+            raise
+        _sync_folder(path.parent)
 
 
-def load_master_key(places: KeyPlaces, files: KeyFiles, ids: Ids, *, sealed_exists: bool) -> bytes:
-    """The 32 bytes that seal stored credentials; made and stored when there is no key and nothing is sealed yet.
+def _draft(path: Path, content: bytes) -> Path:
+    """A durable file beside ``path`` that only its owner may read."""
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(fd, "wb") as file:  # noqa: PTH123 mkstemp gives a descriptor
+            os.fchmod(fd, 0o400)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def load_master_key(places: KeyPlaces, files: KeyFiles, ids: Ids, *, sealed_exists: bool) -> MasterKey:
+    """The 32 bytes that seal the other keys; made and stored when there is no key and nothing is sealed yet.
 
     Raises ``KeyMissing`` when something is sealed and the key is gone, ``BadConfig`` for a key that others may read,
     that lies with the state, or is no key. Both are exit code 78. Blocks on the disk.
@@ -210,10 +246,10 @@ def load_master_key(places: KeyPlaces, files: KeyFiles, ids: Ids, *, sealed_exis
     if credential is not None and (found := _read_key(credential, files)) is not None:
         # To a service that is not root, systemd grants its credential by an ACL, which shows in the group's bits.
         granted_bits = 0o040 if found.owner_uid == 0 and files.uid != 0 else 0
-        return _key_in(found, credential, files.uid, granted_bits)
+        return MasterKey(_key_in(found, credential, files.uid, granted_bits), credential, is_credential=True)
     _refuse_to_keep_in(path, places, files)
     if (found := _read_key(path, files)) is not None:
-        return _key_in(found, path, files.uid)
+        return MasterKey(_key_in(found, path, files.uid), path, files=files)
     if sealed_exists:
         also = "" if credential is None else f" (and there is no {credential})"
         raise KeyMissing(
@@ -222,7 +258,7 @@ def load_master_key(places: KeyPlaces, files: KeyFiles, ids: Ids, *, sealed_exis
             "if it is lost for good, start with a new --state-dir and configure the integrations again",
         )
     try:
-        files.create(path, b64encode(ids.secret(KEY_BYTES)) + b"\n")
+        files.create(path, written_key(ids.secret(KEY_BYTES)))
     except FileExistsError:
         pass  # another daemon made it a moment ago: both use that one
     except OSError as error:
@@ -236,7 +272,12 @@ def load_master_key(places: KeyPlaces, files: KeyFiles, ids: Ids, *, sealed_exis
         raise BadConfig(
             f"the master key {path} vanished while it was made", hint="start again, and find who removes it"
         )
-    return _key_in(found, path, files.uid)
+    return MasterKey(_key_in(found, path, files.uid), path, files=files)
+
+
+def written_key(key: bytes) -> bytes:
+    """A key as its file holds it."""
+    return b64encode(key) + b"\n"
 
 
 def _read_key(path: Path, files: KeyFiles) -> KeyFile | None:
@@ -264,7 +305,7 @@ def _refuse_to_keep_in(path: Path, places: KeyPlaces, files: KeyFiles) -> None:
             )
 
 
-def _key_in(found: KeyFile, path: Path, uid: int, granted_bits: int = 0) -> bytes:
+def _key_in(found: KeyFile, path: Path, uid: int, granted_bits: int = 0) -> Secret:
     if found.mode & 0o077 & ~granted_bits:
         raise BadConfig(
             f"the master key {path} has mode {found.mode:04o}: others than its owner may use it",
@@ -275,16 +316,17 @@ def _key_in(found: KeyFile, path: Path, uid: int, granted_bits: int = 0) -> byte
             f"the master key {path} belongs to user {found.owner_uid}, and the daemon runs as {uid}",
             hint=f"run: chown {uid} {path}",
         )
-    if (key := _decoded_key(found.content.reveal_bytes())) is None:
+    if (key := decoded_key(found.content.reveal_bytes())) is None:
         raise BadConfig(
             f"the master key {path} does not hold {KEY_BYTES} bytes in base64",
             hint=f"restore it from its backup; only if nothing was ever sealed with it, make one: "
             f"{_MAKE_KEY.format(path=path)}",
         )
-    return key
+    return Secret(key)
 
 
-def _decoded_key(content: bytes) -> bytes | None:
+def decoded_key(content: bytes) -> bytes | None:
+    """The 32 bytes that base64, hex or nothing at all stands for; None if it is no key."""
     text = content.strip()
     if re.fullmatch(rb"[0-9A-Fa-f]{64}", text):
         return bytes.fromhex(text.decode())

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from syncd.config import Config
-from syncd.credentials import LocalKeyFiles, load_master_key
+from syncd.credentials import LocalKeyFiles, MasterKey, load_master_key
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -58,7 +58,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
     clock: Clock = SystemClock()
     seams = Seams(clock=clock, ids=SystemIds(), disk=SystemDisk(), net=net, work=work)
 
-    async def master_key(is_sealed: bool) -> bytes:
+    async def master_key(is_sealed: bool) -> MasterKey:
         load = partial(load_master_key, config, LocalKeyFiles(), seams.ids, sealed_exists=is_sealed)
         return await work.run(load)
 

@@ -3,6 +3,7 @@
 ``daemon.py`` puts the real doors in front of it, the simulation its own; both run this. Knows no socket and no signal.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -17,15 +18,19 @@ from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.state import State
-from syncd.credentials import Vault
+from syncd.credentials import MasterKey
+from syncd.errors import Busy
 from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
 from syncd.seams import Seams
 from syncd.systems.examination import Examination
 from syncd.systems.servicenow import ServiceNow
 from syncd.systems.signin import Credentials
+from syncd.vault import Vault, read_table
 
 JOURNAL_ID_WORDS: Final = 2
+
+log: Final = logging.getLogger("syncd")
 
 
 class House:
@@ -44,14 +49,20 @@ class House:
         cls,
         state_dir: Path,
         seams: Seams,
-        master_key: Callable[[bool], Awaitable[bytes]],
+        master_key: Callable[[bool], Awaitable[MasterKey]],
         progress: Progress = no_progress,
     ) -> "House":
         """Open and replay the journal. ``master_key`` is asked with whether anything is sealed already."""
         journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work, progress=progress)
-        integrations = journal.state.integrations.values()
-        sealed = any(one.credentials or one.webhook_secrets for one in integrations)
-        return cls(journal, Vault(await master_key(sealed), seams.ids), seams)
+        integrations = journal.state.integrations
+        table = await seams.work.run(read_table, seams.disk, state_dir)
+        sealed = bool(table.keys) or any(one.credentials or one.webhook_secrets for one in integrations.values())
+        vault = await Vault.load(seams.disk, state_dir, seams.work, seams.ids, table, await master_key(sealed))
+        try:
+            await vault.keep(integrations)  # a crash may have come between the end of one and that of its key
+        except Busy as error:
+            log.error("keys of deleted integrations are still there", extra={"reason": str(error)})  # noqa: TRY400
+        return cls(journal, vault, seams)
 
     async def run(self, doors: Callable[[], Awaitable[None]]) -> None:
         """Run until ``doors`` returns; then end the actors, and last the journal, with everything in it on disk."""

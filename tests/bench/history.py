@@ -21,12 +21,13 @@ from syncd.core.requests import NewIncident
 from syncd.core.sending import Offset
 from syncd.core.settings import WantedSettings
 from syncd.core.state import State, link_id
-from syncd.credentials import Secret, Vault
+from syncd.credentials import Cipher, Secret
 from syncd.journal.codec import encode_record, frame_bytes
 from syncd.journal.log import open_log
 from syncd.seams import SystemDisk, SystemIds
 from syncd.systems import platform
 from syncd.systems.answers import observation
+from syncd.vault import KeyTable, keys_path, new_key, table_bytes
 from tests.bench.peer import ACCOUNT, columns_of
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ T = TypeVar("T")
 JOURNAL_ID = "BENCHBENCHBENCHBENCH"
 INTEGRATION = "itg-BENCH"
 MASTER_KEY = bytes(32)
+DATA_KEY = bytes([1]) * 32
 BEGIN_S = 1_790_000_000.0
 OFFSET = Offset(0.0, 0.1)
 BODY = (
@@ -53,9 +55,9 @@ class Past:
         wanted = WantedSettings(
             organization_id="default", name="Bench", handle="bench", base_url=peer_url, rate_limit=1000.0
         )
-        vault = Vault(MASTER_KEY, SystemIds())
+        key = Cipher(DATA_KEY, SystemIds())
         sealed = {
-            field: vault.seal(Secret(text), *registry.slot(JOURNAL_ID, INTEGRATION, field))
+            field: key.seal(Secret(text), *registry.slot(JOURNAL_ID, INTEGRATION, field))
             for field, text in (("username", ACCOUNT), ("password", "bench"))
         }
         self._happen(registry.create(wanted, SealedSecrets(sealed, UNSET, ACCOUNT), integration_id=INTEGRATION))
@@ -105,6 +107,9 @@ class Past:
         """The journal of all this, as the writer would have left it."""
         disk = SystemDisk()
         folder.mkdir()
+        ids = SystemIds()
+        key = new_key(Secret(DATA_KEY), INTEGRATION, [Cipher(MASTER_KEY, ids)], ids)
+        keys_path(folder).write_bytes(table_bytes(KeyTable((key,))))
         log, chain, frames = open_log(disk, folder, None), 0, []
         for position, payload in enumerate(self.payloads, start=1):
             frame, chain = frame_bytes(payload, position, chain)

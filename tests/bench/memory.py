@@ -18,6 +18,7 @@ import msgspec
 import trio
 
 from syncd.core.model import Incident, Link
+from syncd.credentials import MasterKey, Secret
 from syncd.house import House
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
@@ -35,9 +36,9 @@ async def house_bytes(folder: Path) -> int:
     seams = Seams(clock=SystemClock(), ids=SystemIds(), disk=SystemDisk(), net=net, work=ThreadWork())
     sizes: list[int] = []
 
-    async def key(_: bool) -> bytes:
+    async def key(_: bool) -> MasterKey:
         await trio.lowlevel.checkpoint()
-        return MASTER_KEY
+        return MasterKey(Secret(MASTER_KEY), folder / "master.key")
 
     house = await House.open(folder, seams, key)
 

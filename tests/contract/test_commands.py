@@ -66,6 +66,7 @@ LINES = [
     "conflict show conflict-1",
     "token create --scope read --name bot",
     "token list",
+    "keys list",
 ]
 ONCE = [
     "conflict resolve conflict-1 --use-platform",

@@ -95,6 +95,8 @@ DONE = [
     Row("POST", f"{PROD}/links", {"incident_id": INC, "external_id": SYS_ID}, 201),
     Row("GET", TOKENS, None, 200),
     Row("POST", TOKENS, {"name": "bot", "scope": "read"}, 201),
+    Row("GET", f"{V1}/keys", None, 200),
+    Row("POST", f"{V1}/keys/rotate", {"new_key": "n" * 43}, 200),
     Row("DELETE", SPARE, None, 204),
 ]
 

@@ -17,6 +17,7 @@ import trio
 from syncd.core.events import Record
 from syncd.core.model import Settings
 from syncd.core.state import State
+from syncd.credentials import MasterKey, Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
@@ -136,9 +137,9 @@ class World:
             up.set()
             down.set()
 
-    async def _master_key(self, _: bool) -> bytes:
+    async def _master_key(self, _: bool) -> MasterKey:
         await trio.lowlevel.checkpoint()
-        return self._key
+        return MasterKey(Secret(self._key), Path("/master.key"))
 
     async def _serve(self, house: House, up: trio.Event) -> None:
         desk = Desk(

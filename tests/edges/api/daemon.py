@@ -19,7 +19,7 @@ from syncd.core.examination import Step
 from syncd.core.model import Observation
 from syncd.core.state import State, link_id
 from syncd.core.status import Health
-from syncd.credentials import Vault
+from syncd.credentials import MasterKey, Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -27,7 +27,9 @@ from syncd.edges.api.desk import Desk
 from syncd.edges.api.listeners import Peer
 from syncd.errors import SyncdError
 from syncd.journal.writer import Journal
+from syncd.seams import Disk, Ids, Work
 from syncd.systems import platform
+from syncd.vault import Vault, read_table
 from tests.simulation.disk import SimDisk, SimWork
 
 AT_S = 1_790_000_000.0
@@ -295,6 +297,12 @@ def born(state: State, at_s: float) -> Change[None]:
     return Change("daemon", () if state.journal_id else (DaemonBorn("journal-1"),), None)
 
 
+async def a_vault(disk: Disk, work: Work, ids: Ids, key: bytes = b"k" * 32) -> Vault:
+    """That of an earlier life, if there was one."""
+    table = read_table(disk, Path("/state"))
+    return await Vault.load(disk, Path("/state"), work, ids, table, MasterKey(Secret(key), Path("/master.key")))
+
+
 @asynccontextmanager
 async def running(
     *,
@@ -313,7 +321,7 @@ async def running(
         journal=journal,
         platform=platform,
         integrations=integrations,
-        vault=Vault(b"k" * 32, ids),
+        vault=await a_vault(disk, work, ids),
         access=Access(auth=auth, public_host=public_host, users=FakeUsers(), now_s=clock.now_s),
         clock=clock,
         ids=ids,

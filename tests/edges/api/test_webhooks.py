@@ -17,12 +17,13 @@ from trio.testing import MockClock
 
 from syncd.core.hints import Webhook
 from syncd.core.model import SealedSecret
-from syncd.credentials import Secret, Vault, verify_signature
+from syncd.credentials import Secret, verify_signature
 from syncd.edges.api import webhooks
 from syncd.edges.api.webhook_body import decode_webhook, levels_of
 from syncd.edges.api.webhooks import WebhookDoor
 from syncd.errors import Invalid, Malformed
-from tests.edges.api.daemon import Daemon, running, signature
+from syncd.vault import Vault
+from tests.edges.api.daemon import Daemon, a_vault, running, signature
 from tests.simulation.disk import SimDisk
 
 SYS_ID = "5" * 32
@@ -258,9 +259,9 @@ class CountingVault:
         self._real = real
         self.opened = 0
 
-    def open(self, sealed: SealedSecret, *slot: str) -> Secret:
+    def open(self, sealed: SealedSecret, journal_id: str, integration_id: str, field: str) -> Secret:
         self.opened += 1
-        return self._real.open(sealed, *slot)
+        return self._real.open(sealed, journal_id, integration_id, field)
 
 
 async def test_a_webhook_secret_is_opened_once_and_again_when_the_secrets_change() -> None:
@@ -325,13 +326,13 @@ async def test_a_secret_that_does_not_open_is_reported_once_and_nothing_is_genui
 ) -> None:
     async with running() as daemon:
         await daemon.configure(handle="prod", webhook_secret=SECRET)
-        other = Vault(b"x" * 32, daemon.desk.ids)
+        other = await a_vault(SimDisk(Random(1)), daemon.work, daemon.desk.ids, b"x" * 32)
         daemon.api.webhooks = WebhookDoor(replace(daemon.desk, vault=other))
         with caplog.at_level(logging.ERROR, logger="syncd.webhooks"):
             for _ in range(3):
                 assert (await send(daemon, CHANGE)).status_code == 401
         assert len(caplog.messages) == 1
-        assert "master key" in caplog.messages[0]
+        assert "/state/keys" in caplog.messages[0]
 
 
 def test_a_long_event_id_is_told_apart_by_all_of_its_letters() -> None:

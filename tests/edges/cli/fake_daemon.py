@@ -236,6 +236,16 @@ DEAD_LETTER: dict[str, Json] = {
     "next_attempt_at": None,
     "would_send": {"state": "6"},
 }
+KEYS: dict[str, Json] = {
+    "master_id": "0123456789abcdef",
+    "source": "file",
+    "path": "/etc/syncd/master.key",
+    "next_id": None,
+    "data_keys": [
+        {"id": "aaaabbbbccccdddd", "integration_id": "int_1", "integration": "prod-snow", "opens": True},
+        {"id": "eeeeffff00001111", "integration_id": "int_2", "integration": "test-snow", "opens": False},
+    ],
+}
 TOKEN: dict[str, Json] = {
     "id": "tok_1",
     "name": "deploy-bot",
@@ -455,6 +465,8 @@ ANSWERS: dict[tuple[str, str], Canned] = {
         body={**CONFLICT, "status": "resolved", "decided": "platform"}
     ),
     ("POST", "/api/v1/conflicts/conflict-17/ignore"): Canned(body={**CONFLICT, "status": "ignored"}),
+    ("GET", "/api/v1/keys"): Canned(body=KEYS),
+    ("POST", "/api/v1/keys/rotate"): Canned(body={**KEYS, "master_id": "fedcba9876543210"}),
     ("POST", "/api/v1/tokens"): Canned(201, {**TOKEN, "token": "im_secret"}),
     ("GET", "/api/v1/tokens"): Canned(body=[TOKEN]),
     ("DELETE", "/api/v1/tokens/tok_1"): Canned(204),

@@ -202,6 +202,8 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ),
     ("token list", [("GET", f"{V1}/tokens", {"limit": "100"}, None)]),
     ("token revoke tok_1", [("DELETE", f"{V1}/tokens/tok_1", {}, None)]),
+    ("keys list", [("GET", f"{V1}/keys", {}, None)]),
+    ("keys rotate", [("POST", f"{V1}/keys/rotate", {}, {})]),
     ("status", [("GET", "/health", {}, None), ("GET", "/ready", {}, None), ("GET", f"{V1}/status", {}, None)]),
 ]
 GOES_ON = {"watch"}  # tests/edges/cli/test_watch.py

@@ -28,6 +28,7 @@ from syncd.edges.api import (
     field_mapping,
     incidents,
     integrations,
+    keys,
     links,
     metrics,
     ownership,
@@ -128,6 +129,7 @@ def build_quart(desk: Desk) -> QuartTrio:
         conflicts,
         dead_letters,
         tokens,
+        keys,
         events,
         metrics,
     ):

@@ -16,12 +16,13 @@ from syncd.actors.ports import Decide, Integrations, Journal, Platform
 from syncd.core import registry, tokens
 from syncd.core.model import SealedSecret
 from syncd.core.state import State
-from syncd.credentials import Secret, Vault
+from syncd.credentials import Secret
 from syncd.edges.api.access import Access, Caller
 from syncd.edges.api.answers import answer
 from syncd.edges.api.counts import AnswerCounts, WebhookCounts
 from syncd.errors import Busy
 from syncd.seams import Clock, Ids
+from syncd.vault import Vault
 
 T = TypeVar("T")
 
@@ -87,9 +88,9 @@ class Desk(Struct, frozen=True, kw_only=True):
         await self.settled()
         return made
 
-    def seal(self, integration_id: str, field: str, text: str) -> SealedSecret:
+    async def seal(self, integration_id: str, field: str, text: str) -> SealedSecret:
         """A secret for its slot, as the journal keeps it."""
-        return self.vault.seal(Secret(text), *registry.slot(self.state.journal_id, integration_id, field))
+        return await self.vault.seal(Secret(text), *registry.slot(self.state.journal_id, integration_id, field))
 
 
 def not_durable() -> Busy:

@@ -21,7 +21,7 @@ from syncd.core.settings import WantedSecrets
 from syncd.edges.api import examples
 from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, one_of, paged, wanted_page
 from syncd.edges.api.description import LOCATION, TEXT, Answer, Description, Parameter
-from syncd.edges.api.desk import RETRY_AFTER_S, Desk
+from syncd.edges.api.desk import DURABLE_S_MAX, RETRY_AFTER_S, Desk
 from syncd.edges.api.figures import figures_of
 from syncd.edges.api.routes import Routes
 from syncd.edges.api.webhook_script import ScriptView, webhook_script
@@ -95,7 +95,12 @@ SHOW: Final = Description(
     notes="Secrets are never shown.",
     answers=(Answer(views.IntegrationView, example=examples.INTEGRATION),),
 )
-DELETE: Final = Description(topic=TOPIC, summary="Delete an integration", answers=(Answer(None, 204),))
+DELETE: Final = Description(
+    topic=TOPIC,
+    summary="Delete an integration",
+    notes="Its key is destroyed, so what was sealed for it cannot be opened again, wherever a copy is.",
+    answers=(Answer(None, 204),),
+)
 STATUS: Final = Description(
     topic=TOPIC,
     summary="Show how the sync is doing",
@@ -137,8 +142,15 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         webhook_secret = secrets.webhook_secret
         if isinstance(webhook_secret, UnsetType):
             webhook_secret = new_secret(desk)
-        sealed = _sealed(desk, integration_id, WantedSecrets(secrets.credentials, webhook_secret))
-        made = await desk.change(registry.create(wanted, sealed, integration_id=integration_id))
+        sealed = await _sealed(desk, integration_id, WantedSecrets(secrets.credentials, webhook_secret))
+        is_made = False
+        try:
+            made = await desk.change(registry.create(wanted, sealed, integration_id=integration_id))
+            is_made = True
+        finally:
+            if not is_made and integration_id not in desk.state.integrations:
+                with trio.move_on_after(DURABLE_S_MAX, shield=True):
+                    await desk.vault.destroy(integration_id)
         return answer(views.new_integration(made, webhook_secret), 201, {"Location": f"{BASE}/{made.id}"})
 
     async def find() -> Response:
@@ -162,11 +174,19 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         present = finding.integration(
             desk.state, integration
         )  # its id, which never changes, is what secrets are bound to
-        after = await desk.change(registry.update(present.id, wanted, _sealed(desk, present.id, secrets)))
+        after = await desk.change(registry.update(present.id, wanted, await _sealed(desk, present.id, secrets)))
         return answer(views.integration(after))
 
     async def delete(integration: str) -> Response:
-        await desk.change(registry.delete(integration))
+        deleted_id = await desk.change(registry.delete(integration))
+        try:
+            await desk.vault.destroy(deleted_id)
+        except Busy as error:
+            raise Busy(
+                f"the integration is deleted, but its key is not destroyed yet: {error}",
+                hint="that is made up for when the daemon starts next",
+                retry_after_s=error.retry_after_s,
+            ) from error
         return nothing()
 
     async def show_status(integration: str) -> Response:
@@ -188,7 +208,8 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         grace_s = read_grace(await body())
         one = finding.integration(desk.state, integration)
         secret = new_secret(desk)
-        ends_s = await desk.change(registry.rotate(one.id, desk.seal(one.id, WEBHOOK_SECRET, secret), grace_s=grace_s))
+        sealed = await desk.seal(one.id, WEBHOOK_SECRET, secret)
+        ends_s = await desk.change(registry.rotate(one.id, sealed, grace_s=grace_s))
         return answer(views.RotatedView(secret, views.rfc3339(ends_s)))
 
     async def reconcile(integration: str) -> Response:
@@ -234,15 +255,15 @@ def new_secret(desk: Desk) -> str:
     return urlsafe_b64encode(desk.ids.secret(SECRET_BYTES)).decode().rstrip("=")
 
 
-def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSecrets:
+async def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSecrets:
     credentials: dict[str, SealedSecret] | UnsetType = UNSET
     account = ""
     if not isinstance(secrets.credentials, UnsetType):
-        credentials = {name: desk.seal(integration_id, name, text) for name, text in secrets.credentials.items()}
+        credentials = {name: await desk.seal(integration_id, name, text) for name, text in secrets.credentials.items()}
         account = secrets.credentials.get("username", "")
     webhook_secret: SealedSecret | UnsetType = UNSET
     if not isinstance(secrets.webhook_secret, UnsetType):
-        webhook_secret = desk.seal(integration_id, WEBHOOK_SECRET, secrets.webhook_secret)
+        webhook_secret = await desk.seal(integration_id, WEBHOOK_SECRET, secrets.webhook_secret)
     return SealedSecrets(credentials, webhook_secret, account)
 
 

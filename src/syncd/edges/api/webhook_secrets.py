@@ -14,8 +14,9 @@ from msgspec import Struct
 from syncd.core import registry
 from syncd.core.model import Integration, WebhookSecret
 from syncd.core.state import State
-from syncd.credentials import Secret, Vault
+from syncd.credentials import Secret
 from syncd.errors import CannotUnseal
+from syncd.vault import Vault
 
 LINE_EVERY_S: Final = 60.0
 

@@ -56,6 +56,25 @@ class Incident(Struct):
     links: list[IncidentLink] = []
 
 
+class DataKey(Struct):
+    """An integration's key, by name."""
+
+    id: str = ""
+    integration_id: str = ""
+    integration: str = ""
+    opens: bool = True
+
+
+class Keys(Struct):
+    """The keys that seal stored secrets."""
+
+    master_id: str = ""
+    source: str = ""
+    path: str = ""
+    next_id: str | None = None
+    data_keys: list[DataKey] = []
+
+
 class Note(Struct):
     """A work note."""
 
