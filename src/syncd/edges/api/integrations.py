@@ -4,6 +4,8 @@ Secrets of a request are sealed here, before a decision sees them; the only one 
 """
 
 from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
@@ -143,14 +145,8 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         if isinstance(webhook_secret, UnsetType):
             webhook_secret = new_secret(desk)
         sealed = await _sealed(desk, integration_id, WantedSecrets(secrets.credentials, webhook_secret))
-        is_made = False
-        try:
+        async with _key_of(desk, integration_id):
             made = await desk.change(registry.create(wanted, sealed, integration_id=integration_id))
-            is_made = True
-        finally:
-            if not is_made and integration_id not in desk.state.integrations:
-                with trio.move_on_after(DURABLE_S_MAX, shield=True):
-                    await desk.vault.destroy(integration_id)
         return answer(views.new_integration(made, webhook_secret), 201, {"Location": f"{BASE}/{made.id}"})
 
     async def find() -> Response:
@@ -178,15 +174,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.integration(after))
 
     async def delete(integration: str) -> Response:
-        deleted_id = await desk.change(registry.delete(integration))
-        try:
-            await desk.vault.destroy(deleted_id)
-        except Busy as error:
-            raise Busy(
-                f"the integration is deleted, but its key is not destroyed yet: {error}",
-                hint="that is made up for when the daemon starts next",
-                retry_after_s=error.retry_after_s,
-            ) from error
+        await _destroy_key(desk, await desk.change(registry.delete(integration)))
         return nothing()
 
     async def show_status(integration: str) -> Response:
@@ -253,6 +241,28 @@ def add_routes(routes: Routes, desk: Desk) -> None:
 def new_secret(desk: Desk) -> str:
     """A webhook secret: 256 random bits as text."""
     return urlsafe_b64encode(desk.ids.secret(SECRET_BYTES)).decode().rstrip("=")
+
+
+@asynccontextmanager
+async def _key_of(desk: Desk, integration_id: str) -> AsyncIterator[None]:
+    """The key that a new integration's secrets are sealed under goes again if that does not come to be."""
+    try:
+        yield
+    finally:
+        if integration_id not in desk.state.integrations:
+            with trio.move_on_after(DURABLE_S_MAX, shield=True):
+                await desk.vault.destroy(integration_id)
+
+
+async def _destroy_key(desk: Desk, deleted_id: str) -> None:
+    try:
+        await desk.vault.destroy(deleted_id)
+    except Busy as error:
+        raise Busy(
+            f"the integration is deleted, but its key is not destroyed yet: {error}",
+            hint="that is made up for when the daemon starts next",
+            retry_after_s=error.retry_after_s,
+        ) from error
 
 
 async def _sealed(desk: Desk, integration_id: str, secrets: WantedSecrets) -> SealedSecrets:
