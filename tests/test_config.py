@@ -76,6 +76,15 @@ def test_root_keeps_the_key_in_etc_and_the_socket_in_run() -> None:
     assert found.state_dir == Path("/root/.local/state/syncd")
 
 
+def test_a_service_without_a_home_takes_the_key_that_it_is_given() -> None:
+    environ = {"CREDENTIALS_DIRECTORY": "/run/credentials/syncd.service", "STATE_DIRECTORY": "/var/lib/syncd"}
+    found = read_config({}, environ, disk({}), uid=62550)
+    assert found.master_key_credential == Path("/run/credentials/syncd.service/syncd-master-key")
+    assert found.master_key_file == Path("/etc/syncd/master.key")
+    with pytest.raises(BadConfig, match="master_key_file is not set"):
+        read_config({}, {"STATE_DIRECTORY": "/var/lib/syncd"}, disk({}), uid=62550)
+
+
 def test_a_flag_comes_before_the_environment_before_the_file_before_the_default() -> None:
     toml = 'log_level = "error"\nlisten = "127.0.0.1:1"\nauth = "none"'
     environ = {"INCIDENTS_LOG_LEVEL": "warning", "INCIDENTS_LISTEN": "127.0.0.1:2"}

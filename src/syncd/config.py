@@ -359,7 +359,8 @@ def _default_state_dir(environ: Mapping[str, str], uid: int) -> Path:
 
 
 def _default_key_file(environ: Mapping[str, str], uid: int) -> Path:
-    if uid == 0:
+    is_given = bool(environ.get("CREDENTIALS_DIRECTORY"))  # systemd hands it over, and need not give us a home
+    if uid == 0 or (is_given and not environ.get("HOME")):
         return Path("/etc/syncd/master.key")
     if (config_home := _xdg_home(environ, "XDG_CONFIG_HOME", ".config")) is not None:
         return config_home / "syncd" / "master.key"
