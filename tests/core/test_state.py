@@ -174,6 +174,7 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.NoteSent("int_1/INC-1", "note-1"),
         e.NoteSendFailed("int_1/INC-1", "note-1", failure, 9.0, ambiguous=True),
         e.NotesRead({"int_1/INC-1": 4}, {"int_1/INC-1": 5.0}),
+        e.NoteNamed("INC-1", "note-1", "n1"),
         e.DeadLettered(letter, hold=True),
         e.DeadLetterRetried("entry-1"),
         e.DeadLetterDiscarded("entry-1"),

@@ -83,6 +83,7 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.NoteSent(LINK, "note-1"), ["im.sync.note_sent"]),
     (e.NoteSendFailed(LINK, "note-1", FAILURE, AT_S + 5, ambiguous=False), ["im.sync.note_failed"]),
     (e.NotesRead({LINK: 1}), []),
+    (e.NoteNamed(INC, "note-1", "n1"), []),
     (e.DeadLettered(dead_letter(2, "status"), hold=True), ["im.sync.dead_letter"]),
     (e.DeadLetterRetried("entry-2", LINK), ["im.sync.dead_letter_retried"]),
     (e.DeadLetterDiscarded("entry-2", LINK), ["im.sync.dead_letter_discarded"]),

@@ -96,6 +96,14 @@ class NoteAdded(Struct, frozen=True, tag=True):
     only_to: str = ""
 
 
+class NoteNamed(Struct, frozen=True, tag=True):
+    """A work note that came in without an id of its own has got one: the journal table shows it at last."""
+
+    incident_id: str
+    note_id: str
+    external_id: str
+
+
 class AnswerKept(Struct, frozen=True, tag=True):
     """The first answer to an ``Idempotency-Key``. ``key``: who asked and the key, as one word."""
 
@@ -417,6 +425,7 @@ Event: TypeAlias = (
     | NoteSent
     | NoteSendFailed
     | NotesRead
+    | NoteNamed
     | DeadLettered
     | DeadLetterRetried
     | DeadLetterDiscarded

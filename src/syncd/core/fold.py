@@ -305,6 +305,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.NoteSent: fold_notes.note_sent,
     e.NoteSendFailed: fold_notes.note_send_failed,
     e.NotesRead: fold_notes.notes_read,
+    e.NoteNamed: fold_notes.note_named,
     e.DeadLettered: fold_letters.dead_lettered,
     e.DeadLetterRetried: fold_letters.letter_retried,
     e.DeadLetterDiscarded: fold_letters.letter_discarded,

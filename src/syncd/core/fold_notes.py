@@ -25,6 +25,13 @@ def note_added(state: State, record: e.Record, event: e.NoteAdded) -> None:
     mark(state, record, event.incident_id)
 
 
+def note_named(state: State, _: e.Record, event: e.NoteNamed) -> None:
+    state.notes[event.incident_id] = tuple(
+        replace(note, external_id=event.external_id) if note.id == event.note_id else note
+        for note in state.notes[event.incident_id]
+    )
+
+
 def note_send_started(state: State, record: e.Record, event: e.NoteSendStarted) -> None:
     _change(state, record, event, lambda entry: replace(entry, in_flight=event.attempt))
 

@@ -225,10 +225,14 @@ class Observation(Struct, frozen=True):
     correlation_id: str = ""
 
 
-class SeenNote(Struct, frozen=True):
-    """A work note as ServiceNow shows it. ``id`` is its own; ``created_at_s``: on the instance's clock, if it is told.
+SHOWN_NOTE: Final = "shown-"
 
-    ``author``: a user name, or a display name where only the record itself could be read.
+
+class SeenNote(Struct, frozen=True):
+    """A work note as ServiceNow shows it. ``created_at_s``: on the instance's clock, if it is told.
+
+    ``id`` is its own, or begins with ``SHOWN_NOTE`` where only the record itself could be read, which shows all of its
+    notes and tells no ids. ``author``: a user name, or there a display name.
     """
 
     id: str
@@ -236,6 +240,11 @@ class SeenNote(Struct, frozen=True):
     text: str
     author: str
     created_at_s: float | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """It has an id of its own."""
+        return not self.id.startswith(SHOWN_NOTE)
 
 
 class Cursor(Struct, frozen=True):

@@ -18,7 +18,7 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 Found: TypeAlias = tuple[str, dict[str, "Json"]]
 
 # Bookkeeping: what they stand for is told by the events beside them, or is nothing to anybody.
-UNTOLD: Final = (e.AnswerKept, e.HintsSettled, e.HintsPostponed, e.NotesRead, e.Polled)
+UNTOLD: Final = (e.AnswerKept, e.HintsSettled, e.HintsPostponed, e.NotesRead, e.NoteNamed, e.Polled)
 
 
 def told(event: e.Event) -> Iterator[Found]:

@@ -7,7 +7,7 @@ notes").
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -17,6 +17,7 @@ from syncd.core.events import (
     Change,
     Event,
     NoteAdded,
+    NoteNamed,
     NoteSendFailed,
     NoteSendStarted,
     NoteSent,
@@ -26,6 +27,7 @@ from syncd.core.events import (
 from syncd.core.lens import lens_of
 from syncd.core.letters import dead_letter
 from syncd.core.model import (
+    SHOWN_NOTE,
     DeadLetter,
     Failure,
     Integration,
@@ -66,15 +68,7 @@ def taken_in(
     for seen in notes:
         by_record.setdefault(seen.external_id, []).append(seen)
     for pair in pairs if integration.settings.reads else ():
-        present = state.notes.get(pair.incident_id, ())
-        known = {note.external_id for note in present if note.origin == integration.id}
-        ours = {wording(note) for note in present if note.origin != integration.id}
-        for seen in by_record.get(pair.external_id, ()):
-            text = seen.text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
-            is_ours = text in ours or (integration.account != "" and seen.author == integration.account)
-            if seen.id not in known and not is_ours and text.strip():
-                known.add(seen.id)
-                events.append(_taken_in(integration, pair.incident_id, seen, text, offset))
+        events += _news_of(state, integration, pair, by_record.get(pair.external_id, ()), offset)
     if pairs:
         newest = {
             pair.link_id: max((seen.created_at_s or 0.0 for seen in by_record.get(pair.external_id, ())), default=0.0)
@@ -82,6 +76,37 @@ def taken_in(
         }
         events.append(NotesRead({pair.link_id: pair.mod_count for pair in pairs}, newest))
     return events
+
+
+def _news_of(
+    state: State, integration: Integration, pair: Pair, shown: Sequence[SeenNote], offset: Offset
+) -> Iterator[Event]:
+    """What the notes of one record bring.
+
+    Whether our account may read the journal table can change at any time. Where it may not, the record shows all of its
+    notes and no ids, under headers that change with a name or a time zone: so they are counted by their words. Where it
+    may, a note that came in so far without an id gets its own.
+    """
+    present = state.notes.get(pair.incident_id, ())
+    theirs = [note for note in present if note.origin == integration.id]
+    known = {note.external_id for note in theirs}
+    ours = {wording(note) for note in present if note.origin != integration.id}
+    nameless = [note for note in theirs if note.external_id.startswith(SHOWN_NOTE)]
+    had, counted = Counter(note.text for note in theirs), Counter[str]()
+    for seen in shown:
+        text = seen.text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+        is_ours = text in ours or (integration.account != "" and seen.author == integration.account)
+        if is_ours or seen.id in known or not text.strip():
+            counted[text] += not is_ours
+            continue
+        known.add(seen.id)
+        counted[text] += 1
+        same = next((note for note in nameless if note.text == text), None)
+        if seen.is_named and same is not None:
+            nameless.remove(same)
+            yield NoteNamed(pair.incident_id, same.id, seen.id)
+        elif seen.is_named or counted[text] > had[text]:
+            yield _taken_in(integration, pair.incident_id, seen, text, offset)
 
 
 def _taken_in(integration: Integration, incident_id: str, seen: SeenNote, text: str, offset: Offset) -> NoteAdded:

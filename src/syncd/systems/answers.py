@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from syncd.core.model import Observation, SeenNote
+from syncd.core.model import SHOWN_NOTE, Observation, SeenNote
 from syncd.errors import ExternalFailed, ExternalUnreadable, Outcome
 
 STAMP_FORM: Final = "%Y-%m-%d %H:%M:%S"
@@ -262,16 +262,15 @@ def seen_note(row: Row) -> SeenNote:
 
 
 def notes_in_record(external_id: str, text: str) -> list[SeenNote]:
-    """The notes in a record's display value, oldest first. Each gets an id from its header, its words and its number
-    among those that are the same, since it has no other.
+    """The notes in a record's display value, oldest first. Each gets an id from its words and its number among those
+    that say the same, since it has no other; its header changes with a name or a time zone.
     """
     found, same = [], Counter[str]()
     for header, note in reversed(_with_headers(text)):
-        words = f"{external_id}\n{header}\n{note}"
-        same[words] += 1
-        name = hashlib.sha256(f"{words}\n{same[words]}".encode()).hexdigest()[:32]
+        same[note] += 1
+        name = hashlib.sha256(f"{external_id}\n{note}\n{same[note]}".encode()).hexdigest()[:26]
         author = header.partition(" - ")[2].rpartition(" (")[0]
-        found.append(SeenNote(name, external_id, note, author))
+        found.append(SeenNote(f"{SHOWN_NOTE}{name}", external_id, note, author))
     return found
 
 

@@ -27,18 +27,14 @@ from syncd.systems.answers import (
     Row,
     date_s,
     is_lost_session,
-    is_same_note,
-    notes_in_record,
-    notes_shown,
     observation,
     plain,
     rate_rule,
     rows_of,
-    seen_note,
-    stamp_text,
     total_of,
 )
 from syncd.systems.exchange import ask, request_of
+from syncd.systems.notes import Notes
 from syncd.systems.offset import OffsetMeter
 from syncd.systems.people import groups_of, look_up
 from syncd.systems.signin import Credentials, SignIn
@@ -49,10 +45,6 @@ RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
 TABLES: Final = "/api/now/v2/table"
 TABLE: Final = f"{TABLES}/incident"
 TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
-JOURNAL_TABLE: Final = "/api/now/v2/table/sys_journal_field"
-NOTES_READ_MAX: Final = 200  # a page; of those that are counted, the newest
-NOTES_PAGES_MAX: Final = 200
-JOURNAL_KNOWN_S: Final = 3600.0
 CHOICE_TABLE: Final = "/api/now/v2/table/sys_choice"
 CODES_READ_MAX: Final = 200
 CODES_KNOWN_S: Final = 60.0
@@ -94,8 +86,7 @@ class ServiceNow:
         self._meter = OffsetMeter()
         self._budget = HourlyBudget()
         self._walks = Walks(self._counted, self._columns)
-        self._is_journal_open = False
-        self._journal_known_until = -math.inf
+        self._notes = Notes(self._shown)
         self._codes: tuple[str, ...] = ()
         self._codes_known_until = -math.inf
         self.latency = Lag()
@@ -154,7 +145,7 @@ class ServiceNow:
 
         Their table is hidden from many accounts, which looks like no notes.
         """
-        return await self._notes_in_table(None, since_s)
+        return await self._notes.of_any_since(since_s)
 
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to."""
@@ -191,99 +182,27 @@ class ServiceNow:
         return await self.update(external_id, {"work_notes": text})
 
     async def count_notes(self, external_id: str, text: str, author: str) -> int | None:
-        """How many work notes of a record say exactly this; None when our account may not read them.
-
-        Counts the rows of the journal table that ``author`` wrote (empty: anybody). That table is hidden from many
-        accounts, which looks like a record without notes; then the notes in the record itself are counted, which name
-        nobody's account.
-        """
-        query = f"element_id={external_id}^element=work_notes^ORDERBYDESCsys_created_on^ORDERBYDESCsys_id"
-        parameters = _list_parameters(query, ("element_id", "element", "value", "sys_created_by"), NOTES_READ_MAX)
-        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
-        if any(plain(row.get("element_id")) != external_id for row in rows):
-            raise widened("element_id")
-        if rows:
-            written = [row for row in rows if not author or plain(row.get("sys_created_by")) == author]
-            return sum(is_same_note(plain(row.get("value")), text) for row in written)
-        parameters = _list_parameters(f"sys_id={external_id}", ("sys_id", "work_notes"), 1)
-        shown = await self._exchange(
-            "GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, ANSWER_BYTES_MAX
-        )
-        if len(shown) != 1 or plain(shown[0].get("sys_id")) != external_id or "work_notes" not in shown[0]:
-            return None
-        return sum(is_same_note(note, text) for note in notes_shown(plain(shown[0]["work_notes"])))
+        """How many work notes of a record say exactly this, written by ``author``; None when they cannot be read."""
+        return await self._notes.count(external_id, text, author)
 
     async def notes(self, external_ids: Sequence[str], since_s: float) -> list[SeenNote]:
-        """The work notes of these records (at most 50) that were written since, on the instance's clock, oldest first.
-
-        The journal table is hidden from many accounts, which looks like records without notes. So the records are asked
-        first, until one has a note and shows whether the table has it as well; that is believed for an hour.
-        """
-        shown: list[SeenNote] = []
-        if trio.current_time() >= self._journal_known_until or not self._is_journal_open:
-            shown = await self._notes_in_records(external_ids)
-        if trio.current_time() >= self._journal_known_until:
-            if not shown:
-                return []
-            rows = await self._notes_in_table(external_ids, 0.0)
-            self._is_journal_open = bool(rows)
-            self._journal_known_until = trio.current_time() + JOURNAL_KNOWN_S
-            return rows or shown
-        return await self._notes_in_table(external_ids, since_s) if self._is_journal_open else shown
-
-    async def _notes_in_table(self, external_ids: Sequence[str] | None, since_s: float) -> list[SeenNote]:
-        """The notes of these records, or of any."""
-        found: list[SeenNote] = []
-        whose = "nameINincident,task" if external_ids is None else f"element_idIN{','.join(external_ids)}"
-        among, wanted = f"{whose}^element=work_notes", None if external_ids is None else frozenset(external_ids)
-        after = (float(math.floor(max(0.0, since_s))), "")
-        for _ in range(NOTES_PAGES_MAX):
-            page = await self._notes_after(among, wanted, after)
-            found += page
-            if len(page) < NOTES_READ_MAX:
-                break
-            after = (page[-1].created_at_s or after[0], page[-1].id)
-        return found
-
-    async def _notes_after(self, among: str, wanted: frozenset[str] | None, after: tuple[float, str]) -> list[SeenNote]:
-        at = stamp_text(after[0])
-        query = f"{among}^sys_created_on>={at}"
-        if after[1]:
-            query = f"{among}^sys_created_on>{at}^NQ{among}^sys_created_on={at}^sys_id>{after[1]}"
-        columns = ("sys_id", "element_id", "element", "value", "sys_created_by", "sys_created_on")
-        parameters = _list_parameters(f"{query}^ORDERBYsys_created_on^ORDERBYsys_id", columns, NOTES_READ_MAX)
-        rows = await self._exchange("GET", JOURNAL_TABLE, parameters, None, ANSWER_BYTES_MAX)
-        found = [seen_note(row) for row in rows]
-        if any(wanted is not None and note.external_id not in wanted for note in found) or any(
-            plain(row.get("element")) != "work_notes" for row in rows
-        ):
-            raise widened("element_id")
-        stamps = [(note.created_at_s or 0.0, note.id) for note in found]
-        if any(stamp <= after for stamp in stamps) or stamps != sorted(stamps):
-            raise widened("sys_created_on")
-        return found
-
-    async def _notes_in_records(self, external_ids: Sequence[str]) -> list[SeenNote]:
-        """All notes as the records themselves show them; who reads them sees names and the reader's own time."""
-        query = f"sys_idIN{','.join(external_ids)}"
-        parameters = _list_parameters(query, ("sys_id", "work_notes"), len(external_ids))
-        rows = await self._exchange(
-            "GET", TABLE, {**parameters, "sysparm_display_value": "true"}, None, ANSWER_BYTES_MAX
-        )
-        shown = {plain(row.get("sys_id")): plain(row.get("work_notes")) for row in rows}
-        if not shown.keys() <= frozenset(external_ids):
-            raise widened("sys_id")
-        return [note for external_id, text in shown.items() for note in notes_in_record(external_id, text)]
+        """The work notes of these records (at most 50) that were written since, on the instance's clock."""
+        return await self._notes.since(external_ids, since_s)
 
     async def rows(
         self, table: str, query: str, columns: Sequence[str], limit: int, *, display: bool = False
     ) -> list[dict[str, str]]:
         """Rows of any table, as they are shown; whoever asks compares them with the query."""
+        shown = await self._shown(table, query, columns, limit, display=display)
+        return [{name: plain(value) for name, value in row.items()} for row in shown]
+
+    async def _shown(
+        self, table: str, query: str, columns: Sequence[str], limit: int, *, display: bool = False
+    ) -> list[Row]:
         parameters = _list_parameters(query, columns, limit)
         if display:
             parameters["sysparm_display_value"] = "true"
-        shown = await self._exchange("GET", f"{TABLES}/{table}", parameters, None, ANSWER_BYTES_MAX)
-        return [{name: plain(value) for name, value in row.items()} for row in shown]
+        return await self._exchange("GET", f"{TABLES}/{table}", parameters, None, ANSWER_BYTES_MAX)
 
     async def instance_name(self) -> str:
         """What the instance calls itself; empty when our account may not see that."""
