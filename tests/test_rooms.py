@@ -67,7 +67,7 @@ ROOMS: dict[str, Room] = {
     "credentials": room("core errors seams", "cryptography msgspec"),
     "vault": room("core credentials errors seams", "trio msgspec"),
     "core": room("core errors", "msgspec", standard_only=PURE),
-    "journal": room(f"journal core {HALL}", "trio msgspec", standard_never=SEAMED),
+    "journal": room(f"__init__ journal core {HALL}", "trio msgspec", standard_never=SEAMED),
     "systems": room(f"systems core credentials {HALL}", "trio httpx httpcore h11 msgspec", standard_never=SEAMED),
     "actors": room(f"actors journal core credentials {HALL}", "trio msgspec", standard_never=SEAMED),
     "edges": room("", ""),

@@ -20,6 +20,7 @@ from syncd.core.model import Integration
 from syncd.core.state import State
 from syncd.credentials import MasterKey
 from syncd.errors import Busy
+from syncd.journal.keeper import Keeper
 from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
 from syncd.seams import Seams
@@ -34,10 +35,11 @@ log: Final = logging.getLogger("syncd")
 
 
 class House:
-    """What lives as long as the process: ``journal``, ``roster`` (the running integrations) and ``vault``."""
+    """What lives as long as the process: ``journal``, its ``keeper``, ``vault``, and ``roster``: what runs."""
 
-    def __init__(self, journal: Journal, vault: Vault, seams: Seams) -> None:
+    def __init__(self, journal: Journal, keeper: Keeper, vault: Vault, seams: Seams) -> None:
         self.journal = journal
+        self.keeper = keeper
         self.vault = vault
         self.seams = seams
         self.roster = Roster(journal, self._launch, self._examine)
@@ -62,7 +64,8 @@ class House:
             await vault.keep(integrations)  # a crash may have come between the end of one and that of its key
         except Busy as error:
             log.error("keys of deleted integrations are still there", extra={"reason": str(error)})  # noqa: TRY400
-        return cls(journal, vault, seams)
+        keeper = Keeper(journal, seams.disk, state_dir, seams.clock, seams.work)
+        return cls(journal, keeper, vault, seams)
 
     async def run(self, doors: Callable[[], Awaitable[None]]) -> None:
         """Run until ``doors`` returns; then end the actors, and last the journal, with everything in it on disk."""
@@ -75,6 +78,7 @@ class House:
             async with trio.open_nursery() as actors:
                 self._watch.begin()
                 actors.start_soon(self.roster.run)
+                actors.start_soon(self.keeper.run)
                 await doors()
                 actors.cancel_scope.cancel()
             unsubscribe()

@@ -21,6 +21,7 @@ from syncd.core.model import (
     WebhookSecret,
 )
 from syncd.core.state import State
+from syncd.core.views import rfc3339
 from tests.core.picture import (
     AT_S,
     HAPPENED,
@@ -204,3 +205,14 @@ def test_places_are_in_the_order_of_the_events() -> None:
     found = [place for one in told if (place := timeline.place_of(one.id)) is not None]
     assert found == sorted(found)
     assert len(set(found)) == len(told)
+
+
+def test_a_timeline_that_lost_its_beginning_says_from_when_on_it_is_kept() -> None:
+    state = picture()
+    oldest = e.Record(70, "acme", AT_S, "ann", "t", (e.DaemonBorn("j"),))
+    line = timeline.beginning(state.incidents[INC], oldest, 3)
+    assert (line.type, line.subject, line.time) == ("im.incident.history_begins", INC, rfc3339(AT_S))
+    assert line.data == {"kept_from": 70, "removed_records": 3}
+    place = timeline.place_of(line.id)
+    assert place is not None
+    assert place[0] == 69

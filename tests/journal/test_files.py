@@ -44,7 +44,7 @@ def test_segments_are_counted_from_one_and_other_names_are_left_alone() -> None:
     assert segment_numbers(disk, STATE) == [1, 2]
 
 
-@pytest.mark.parametrize(("there", "missing"), [([2], 1), ([1, 3], 2), ([1, 2, 4, 5], 3)])
+@pytest.mark.parametrize(("there", "missing"), [([2, 4], 3), ([1, 3], 2), ([1, 2, 4, 5], 3)])
 def test_a_missing_segment_is_refused_by_name(there: list[int], missing: int) -> None:
     disk = SimDisk()
     for number in there:

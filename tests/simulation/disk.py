@@ -9,7 +9,8 @@ owner with errors only.
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, combinations, product
 from pathlib import Path
 from random import Random
 from typing import Literal, TypeVar, TypeVarTuple
@@ -23,7 +24,10 @@ Args = TypeVarTuple("Args")
 
 SECTOR_BYTES = 512
 
+CUTS = 6  # of one write, in ``crash_states``
+
 Fault = int | Literal["short"]
+Order = Literal["ordered", "any"]
 
 
 class _Inode:
@@ -58,6 +62,20 @@ class _Inode:
         if len(self.kept) < len(self.seen):
             self.lost = (len(self.kept), len(self.seen))
         self.undone.clear()
+
+    def crash_states(self) -> Iterator[bytes]:
+        """What may be left beyond what was synced: any prefix of what was done, and its last write cut."""
+        survived = bytearray(self.kept)
+        for done in self.undone:
+            if isinstance(done, int):
+                del survived[done:]
+            else:
+                for size_bytes in range(0, len(done), max(4, len(done) // CUTS)):
+                    yield bytes(survived + done[:size_bytes])
+                for written in range(-len(survived) % SECTOR_BYTES, len(done), SECTOR_BYTES):
+                    yield bytes(survived + done[:written] + bytes(len(done) - written))
+                survived += done
+            yield bytes(survived)
 
     def after_crash(self, rng: Random) -> bytes:
         survived = bytearray(self.kept)
@@ -116,6 +134,22 @@ class SimDisk:
                     _apply(change, names)
         kept = {id(inode): _Inode(inode.after_crash(self.rng)) for inode in names.values()}
         return self._next_life({path: kept[id(inode)] for path, inode in names.items()})
+
+    def crash_states(self, order: Order) -> Iterator["SimDisk"]:
+        """Every disk that a power loss at this moment may leave, if folders keep their changes in this ``order``."""
+        choices = [list(_survivors(undone, order)) for undone in self._undone.values()]
+        for chosen in product(*choices):
+            names = dict(self._kept_names)
+            for change in chain(*chosen):
+                _apply(change, names)
+            at_rest = {id(inode): inode.kept for inode in names.values()}
+            states = [at_rest]
+            for inode in {id(inode): inode for inode in names.values()}.values():
+                states += [at_rest | {id(inode): block} for block in inode.crash_states()]
+            for blocks in states:
+                after = self._next_life({path: _Inode(blocks[id(inode)]) for path, inode in names.items()})
+                after.rng = Random(0)
+                yield after
 
     def kill(self) -> "SimDisk":
         """The process is killed: its locks go, the page cache stays. This disk is gone for whoever still holds it."""
@@ -217,6 +251,17 @@ class SimDisk:
     def _change(self, folder: Path, change: dict[Path, _Inode | None]) -> None:
         _apply(change, self._names)
         self._undone.setdefault(folder, []).append(change)
+
+
+def _survivors(
+    undone: list[dict[Path, _Inode | None]], order: Order
+) -> Iterator[tuple[dict[Path, _Inode | None], ...]]:
+    """The changes of a folder that outlive a power loss: the first so many, or any of them."""
+    for count in range(len(undone) + 1):
+        if order == "ordered":
+            yield tuple(undone[:count])
+        else:
+            yield from combinations(undone, count)
 
 
 def _apply(change: dict[Path, _Inode | None], names: dict[Path, _Inode]) -> None:

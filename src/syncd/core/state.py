@@ -7,6 +7,8 @@ It holds frozen Structs in dicts; only the fold (``fold.py``) replaces them. The
 
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from syncd.core.lag import Lags
 from syncd.core.model import (
     SYNCABLE_FIELDS,
@@ -26,42 +28,43 @@ ANSWERS_KEPT_S = 24 * 3600.0
 WEBHOOKS_REMEMBERED_S = 24 * 3600.0
 
 
-class State:
+class State(Struct, eq=False):
     """Everything that is known after a position of the journal.
 
     ``at_s``: the time of that position. ``seen``: keys of webhooks accepted lately, per integration, oldest first.
     ``kept_apart``: the incidents that a person parted a record from. ``waiting``: the pending conflict of a (link,
     field). ``hint_lines``: the hints, those that have been due the longest first. ``retry_lines``: the dead letters
-    that are tried again by themselves, in the order of their times. ``lags``: how far each integration's sides have
-    been behind each other. ``last_number``: the newest number given to a conflict, dead letter or token.
+    that are tried again by themselves, in the order of their times. ``lags``: how far each
+    integration's sides have been behind each other. ``last_number``: the newest number given to a conflict, dead
+    letter or token. Every field becomes a part of a snapshot by its type (``capture.py``): a scalar, a
+    dict, a dict of dicts, of ``Line`` or of ``Outbox``. Fields are only ever added, and all have a default.
     """
 
-    def __init__(self) -> None:
-        self.position = 0
-        self.at_s = 0.0
-        self.journal_id = ""
-        self.incidents: dict[str, Incident] = {}
-        self.notes: dict[str, tuple[Note, ...]] = {}
-        self.integrations: dict[str, Integration] = {}
-        self.links: dict[str, Link] = {}
-        self.links_of: dict[str, tuple[str, ...]] = {}
-        self.link_of_record: dict[tuple[str, str], str] = {}
-        self.kept_apart: dict[str, tuple[str, ...]] = {}
-        self.conflicts: dict[str, Conflict] = {}
-        self.waiting: dict[tuple[str, str], str] = {}
-        self.dead_letters: dict[str, DeadLetter] = {}
-        self.letters_of: dict[str, dict[str, None]] = {}
-        self.retry_lines: dict[str, Line[str, tuple[float, str]]] = {}
-        self.tokens: dict[str, Token] = {}
-        self.answers: dict[str, KeptAnswer] = {}
-        self.seen: dict[str, dict[str, float]] = {}
-        self.hints: dict[str, dict[str, Hint]] = {}
-        self.hint_lines: dict[str, Line[str, tuple[float, int, str]]] = {}
-        self.dirty: dict[str, dict[str, str]] = {}
-        self.outbox: dict[str, Outbox] = {}
-        self.unlinked: dict[str, dict[str, str]] = {}
-        self.lags: dict[str, Lags] = {}
-        self.last_number = 0
+    position: int = 0
+    at_s: float = 0.0
+    journal_id: str = ""
+    incidents: dict[str, Incident] = {}
+    notes: dict[str, tuple[Note, ...]] = {}
+    integrations: dict[str, Integration] = {}
+    links: dict[str, Link] = {}
+    links_of: dict[str, tuple[str, ...]] = {}
+    link_of_record: dict[tuple[str, str], str] = {}
+    kept_apart: dict[str, tuple[str, ...]] = {}
+    conflicts: dict[str, Conflict] = {}
+    waiting: dict[tuple[str, str], str] = {}
+    dead_letters: dict[str, DeadLetter] = {}
+    letters_of: dict[str, dict[str, None]] = {}
+    retry_lines: dict[str, Line[str, tuple[float, str]]] = {}
+    tokens: dict[str, Token] = {}
+    answers: dict[str, KeptAnswer] = {}
+    seen: dict[str, dict[str, float]] = {}
+    hints: dict[str, dict[str, Hint]] = {}
+    hint_lines: dict[str, Line[str, tuple[float, int, str]]] = {}
+    dirty: dict[str, dict[str, str]] = {}
+    outbox: dict[str, Outbox] = {}
+    unlinked: dict[str, dict[str, str]] = {}
+    lags: dict[str, Lags] = {}
+    last_number: int = 0
 
     def integrations_of(self, organization_id: str) -> list[Integration]:
         """An organization's integrations, oldest first."""

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 
 from syncd.core import events as e
+from syncd.core.model import Incident
 from syncd.core.state import State
 from syncd.core.telling import told
 from syncd.core.views import Time, rfc3339
@@ -53,6 +54,24 @@ def entries(state: State, records: Iterable[e.Record], incident_id: str) -> list
         for one in happened(state, record)
         if one.subject == incident_id or one.type == "im.integration.deleted"
     ]
+
+
+def beginning(incident: Incident, oldest: e.Record, removed: int) -> CloudEvent:
+    """What stands before the rest where history was removed: from when on it is kept.
+
+    Its id is the place from which a stream tells all that is kept.
+    """
+    return CloudEvent(
+        id=str(oldest.position - 1),
+        source=f"/organizations/{incident.organization_id}",
+        type="im.incident.history_begins",
+        time=rfc3339(oldest.at_s),
+        subject=incident.id,
+        position=oldest.position - 1,
+        by="syncd",
+        trace="",
+        data={"kept_from": oldest.position, "removed_records": removed},
+    )
 
 
 def happened(state: State, record: e.Record) -> list[CloudEvent]:

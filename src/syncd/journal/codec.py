@@ -97,6 +97,11 @@ def payload_at(block: bytes | memoryview, offset: int) -> memoryview:
     return memoryview(block)[offset + FRAME_HEADER_BYTES : offset + FRAME_HEADER_BYTES + size_bytes]
 
 
+def frame_size_bytes(block: bytes | memoryview, offset: int) -> int:
+    """How long the frame at ``offset`` says it is, unverified."""
+    return FRAME_HEADER_BYTES + int(FRAME_FIELDS.unpack_from(block, offset)[3]) + CHAIN_BYTES
+
+
 def stated_segment_header(block: bytes) -> SegmentHeader:
     """What the first 32 bytes of a segment say, unverified: comparing the bytes of the answer verifies them."""
     _, _, _, segment, first_position = SEGMENT_FIELDS.unpack_from(block)

@@ -3,6 +3,7 @@
     <state>/journal/00000001.log ...   the segments, and nothing else
     <state>/watermark                  how far the journal was known to reach: a shorter one was cut by somebody else
     <state>/lock                       held by the one process that may write
+    <state>/snapshot-000000000004711   State as of position 4711 (``snapshot.py``)
     <state>/torn-00000003-4711         what a crash left behind byte 4711 of segment 3, kept for a person to look at
 
 The watermark is replaced atomically (temporary file, sync, rename, sync of the folder), so no crash leaves half of
@@ -61,16 +62,24 @@ def segment_path(folder: Path, segment: int) -> Path:
 
 
 def segment_numbers(disk: Disk, folder: Path) -> list[int]:
-    """The segments in the state folder, 1, 2, ... Other names are left alone. ``JournalRefused`` if one is missing."""
+    """The segments in the state folder, in order, without a gap; ``JournalRefused`` if there is one.
+
+    Other names are left alone. The first may be any: history that snapshots cover is removed (``keeper.py``).
+    """
     names = [name for name in disk.names(journal_folder(folder)) if _SEGMENT_NAME.fullmatch(name)]
     numbers = sorted(int(name.removesuffix(".log")) for name in names)
-    for wanted, found in enumerate(numbers, start=1):
+    for wanted, found in enumerate(numbers, start=numbers[0] if numbers else 1):
         if wanted != found:
-            raise JournalRefused(
-                f"segment {segment_path(folder, wanted)} is missing, while segment {numbers[-1]} is there",
-                hint="nothing was changed; put the segment back from a backup (docs/journal.md)",
-            )
+            raise missing_segment(folder, wanted, numbers[-1])
     return numbers
+
+
+def missing_segment(folder: Path, wanted: int, last: int) -> JournalRefused:
+    """The refusal of a journal with a gap."""
+    return JournalRefused(
+        f"segment {segment_path(folder, wanted)} is missing, while segment {last} is there",
+        hint="nothing was changed; put the segment back from a backup (docs/journal.md)",
+    )
 
 
 def watermark_bytes(watermark: Watermark) -> bytes:

@@ -1,29 +1,28 @@
 """Where each record stands, in memory, so that a few records can be read without a scan: 16 bytes a record.
 
-Holds durable records only. The segment and the offset of a frame are one number, segment first, so that both arrays are
-sorted and searched by bisection.
+Holds durable records only. A shelf is a run of frames in one segment. Those that a snapshot spared the start are known
+by their borders alone; the places in such a shelf are looked up in the file when one of its records is first asked for.
 """
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from syncd.core.events import Record
-from syncd.errors import JournalFailed, JournalRefused
+from syncd.errors import Gone, JournalFailed, JournalRefused
 from syncd.journal.codec import CHAIN_BYTES, chain_before
 from syncd.journal.files import segment_path
-from syncd.journal.reader import JournalDamaged, Segment, records_of
-from syncd.journal.walk import Fault, walk
+from syncd.journal.pieces import pieces
+from syncd.journal.reader import Segment, records_of
+from syncd.journal.walk import Fault, JournalDamaged, walk
 from syncd.seams import Disk
-
-_OFFSET_BITS = 40
 
 
 class Span(Struct, frozen=True, gc=False):
-    """Neighbouring frames of one segment: bytes ``begin`` to ``end`` (-1: the end of the file), from ``first`` on."""
+    """Neighbouring frames of one segment: bytes ``begin`` to ``end``, from the record ``first`` on."""
 
     segment: int
     begin: int
@@ -31,72 +30,141 @@ class Span(Struct, frozen=True, gc=False):
     first: int
 
 
+class Shelf(Struct):
+    """The frames from byte ``begin`` to ``end`` of a segment, behind position ``after``.
+
+    ``is_known``: ``offsets`` and ``positions``, which are parallel, tell where each of its records is.
+    """
+
+    segment: int
+    begin: int
+    end: int
+    after: int
+    is_known: bool
+    offsets: "array[int]"
+    positions: "array[int]"
+
+    def span(self, begin: int, stop: int) -> Span:
+        """The records with an index from ``begin`` up to ``stop``."""
+        end = self.offsets[stop] if stop < len(self.offsets) else self.end
+        return Span(self.segment, self.offsets[begin], end, self.positions[begin])
+
+
 class Index:
-    """Positions to places. ``extend`` is called in journal order."""
+    """Positions to places. Shelves and records are added in journal order, and removed from the old end."""
 
     def __init__(self) -> None:
-        self._positions = array("Q")
-        self._places = array("Q")
-        self._end = 0
-
-    def __len__(self) -> int:
-        return len(self._positions)
+        self._shelves: list[Shelf] = []
 
     @property
     def first_position(self) -> int:
         """The oldest record's, 0 if there is none."""
-        return self._positions[0] if self._positions else 0
+        for shelf in self._shelves:
+            if not shelf.is_known:
+                return shelf.after + 1
+            if shelf.positions:
+                return shelf.positions[0]
+        return 0
+
+    @property
+    def segments(self) -> list[int]:
+        """The segments that hold records, oldest first."""
+        return sorted({shelf.segment for shelf in self._shelves})
+
+    def put_unknown(self, segment: int, begin: int, end: int, after: int) -> None:
+        """Add frames whose places nobody has looked up."""
+        self._shelves.append(Shelf(segment, begin, end, after, False, array("Q"), array("Q")))
 
     def extend(self, segment: int, offsets: Sequence[int], positions: Sequence[int], end: int) -> None:
         """Add whole frames; ``end``: where the last one ends."""
-        self._places.extend(segment << _OFFSET_BITS | offset for offset in offsets)
-        self._positions.extend(positions)
-        self._end = segment << _OFFSET_BITS | end
+        last = self._shelves[-1] if self._shelves else None
+        if last is None or last.segment != segment or not last.is_known:
+            if not positions:
+                return
+            last = Shelf(segment, offsets[0], end, positions[0] - 1, True, array("Q"), array("Q"))
+            self._shelves.append(last)
+        last.offsets.extend(offsets)
+        last.positions.extend(positions)
+        last.end = end
 
-    def find(self, position: int) -> int | None:
-        """The index of the record at ``position``."""
-        at = bisect_left(self._positions, position)
-        return at if at < len(self._positions) and self._positions[at] == position else None
+    def drop(self, segment: int) -> None:
+        """Forget a segment and all before it: they are no longer kept."""
+        self._shelves = [shelf for shelf in self._shelves if shelf.segment > segment]
 
-    def after(self, position: int) -> int:
-        """The index of the first record behind ``position``."""
-        return bisect_right(self._positions, position)
+    def shelf_of(self, position: int) -> Shelf | None:
+        """Where the record at ``position`` is, if it is anywhere."""
+        at = bisect_left(self._shelves, position, key=lambda shelf: shelf.after) - 1
+        return self._shelves[at] if at >= 0 else None
 
-    def within(self, begin: int, count_max: int, bytes_max: int) -> int:
-        """The index behind a run of records of one segment that all begin within ``bytes_max`` of its first."""
-        stop = min(begin + count_max, len(self._places))
-        if begin >= stop:
-            return begin
-        first = self._places[begin]
-        behind = min(first + bytes_max, ((first >> _OFFSET_BITS) + 1) << _OFFSET_BITS)
-        return bisect_left(self._places, behind, begin + 1, stop)
+    def shelves_behind(self, position: int) -> Iterator[Shelf]:
+        """The shelves that may hold records behind ``position``, in order."""
+        begin = max(0, bisect_right(self._shelves, position, key=lambda shelf: shelf.after) - 1)
+        yield from self._shelves[begin:]
 
-    def spans(self, begin: int, stop: int) -> list[Span]:
-        """The records with an index from ``begin`` up to ``stop``, in one span a segment."""
-        spans: list[Span] = []
-        stop = min(stop, len(self._places))
-        while begin < stop:
-            segment, offset = divmod(self._places[begin], 1 << _OFFSET_BITS)
-            until = min(stop, bisect_left(self._places, (segment + 1) << _OFFSET_BITS))
-            behind = self._places[until] if until < len(self._places) else self._end
-            end = behind % (1 << _OFFSET_BITS) if behind >> _OFFSET_BITS == segment else -1
-            spans.append(Span(segment, offset, end, self._positions[begin]))
-            begin = until
-        return spans
+
+def find(shelf: Shelf, position: int) -> Span | None:
+    """The record at ``position`` of a known shelf."""
+    at = bisect_left(shelf.positions, position)
+    if at == len(shelf.positions) or shelf.positions[at] != position:
+        return None
+    return shelf.span(at, at + 1)
+
+
+def behind(shelf: Shelf, position: int, count_max: int, bytes_max: int | None) -> tuple[Span | None, int]:
+    """Up to ``count_max`` records behind ``position`` of a known shelf, and how many they are.
+
+    With ``bytes_max``, those that begin within so many bytes of the first.
+    """
+    begin = bisect_right(shelf.positions, position)
+    stop = min(begin + count_max, len(shelf.positions))
+    if begin >= stop:
+        return None, 0
+    if bytes_max is not None:
+        stop = bisect_left(shelf.offsets, shelf.offsets[begin] + bytes_max, begin + 1, stop)
+    return shelf.span(begin, stop), stop - begin
+
+
+def look_up(disk: Disk, folder: Path, shelf: Shelf) -> tuple["array[int]", "array[int]"]:
+    """The offsets and positions of a shelf's records. Raises what ``read_span`` raises."""
+    path = segment_path(folder, shelf.segment)
+    offsets, positions = array("Q"), array("Q")
+    try:
+        chain = _chain(path, disk.read(path, shelf.begin - CHAIN_BYTES, CHAIN_BYTES), shelf.after)
+        for piece in pieces(disk, path, shelf.begin, shelf.end, shelf.after, chain):
+            offsets.extend(piece.offset + offset for offset in piece.walked.offsets)
+            positions.extend(piece.walked.positions)
+    except (OSError, JournalRefused) as error:
+        raise _unreadable(path, error) from error
+    return offsets, positions
 
 
 def read_span(disk: Disk, folder: Path, span: Span) -> list[Record]:
-    """The records of a span, verified against the chain before. ``JournalFailed`` if the file is not what it was."""
+    """The records of a span, verified against the chain before.
+
+    ``JournalFailed`` if the file is not what it was, ``Gone`` if it is no longer kept.
+    """
     path = segment_path(folder, span.segment)
     begin = span.begin - CHAIN_BYTES
     try:
-        block = disk.read(path, begin, -1 if span.end < 0 else span.end - begin)
-        walked = walk(block, CHAIN_BYTES, span.first - 1, chain_before(block, CHAIN_BYTES))
+        block = disk.read(path, begin, span.end - begin)
+        walked = walk(block, CHAIN_BYTES, span.first - 1, _chain(path, block, span.first - 1))
         if walked.fault is not None:
             fault = walked.fault
             raise JournalDamaged(path, Fault(fault.kind, begin + fault.offset, fault.position, fault.problem))
         return list(records_of(Segment(span.segment, path, block, walked)))
-    except OSError as error:
-        raise JournalFailed(f"cannot read {path}: {error.strerror or error}", hint="look at the disk") from error
-    except JournalRefused as error:
-        raise JournalFailed(f"changed while the daemon ran: {error}", hint="run: im journal verify") from error
+    except (OSError, JournalRefused) as error:
+        raise _unreadable(path, error) from error
+
+
+def _chain(path: Path, block: bytes, position: int) -> int:
+    if len(block) < CHAIN_BYTES:
+        raise JournalDamaged(path, Fault("damaged", 0, position, "the end of the file, too early"))
+    return chain_before(block, CHAIN_BYTES)
+
+
+def _unreadable(path: Path, error: OSError | JournalRefused) -> JournalFailed | Gone:
+    if isinstance(error, FileNotFoundError):
+        return Gone(f"{path.name} is no longer kept", hint="ask again for what is kept")
+    if isinstance(error, OSError):
+        return JournalFailed(f"cannot read {path}: {error.strerror or error}", hint="look at the disk")
+    return JournalFailed(f"changed while the daemon ran: {error}", hint="run: im journal verify")

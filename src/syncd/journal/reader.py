@@ -6,7 +6,7 @@ it. All of them read the watermark before the segments, since a live daemon only
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,41 +16,22 @@ from msgspec import Struct
 from syncd.core.events import Record
 from syncd.errors import JournalRefused
 from syncd.journal.codec import (
+    FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
     chain_before,
     decode_record,
+    frame_size_bytes,
     payload_at,
     segment_header_bytes,
     stated_segment_header,
 )
 from syncd.journal.files import Watermark, read_watermark, segment_numbers, segment_path
-from syncd.journal.walk import Fault, Walked, walk_segment
+from syncd.journal.snapshot import check, read_head, snapshot_path, snapshot_positions
+from syncd.journal.walk import Fault, JournalDamaged, Walked, walk, walk_segment
 from syncd.seams import Disk
 
 FIRST_SEGMENT = SegmentHeader(segment=1, first_position=1, chain=0)
-
-_DAMAGED_HINT = (
-    "nothing was changed; put the file back from a backup, or see 'When the journal is refused' in docs/journal.md"
-)
-
-
-class JournalDamaged(JournalRefused):
-    """Where the journal stops making sense.
-
-    ``position``: the last whole record before ``offset`` of the file ``path``.
-    """
-
-    def __init__(self, path: Path, fault: Fault) -> None:
-        if fault.kind == "newer":
-            what, hint = "was written by a newer syncd", "start the version that wrote it; nothing was changed"
-        else:
-            what, hint = "is damaged", _DAMAGED_HINT
-        message = f"{path} {what}: at byte {fault.offset}, after position {fault.position}: {fault.problem}"
-        super().__init__(message, hint=hint)
-        self.path = path
-        self.offset = fault.offset
-        self.position = fault.position
 
 
 class Segment(Struct):
@@ -77,8 +58,20 @@ class SegmentReport(Struct, frozen=True):
     last_position: int
 
 
+class SnapshotReport(Struct, frozen=True):
+    """``problem`` is empty in one that a start can use."""
+
+    path: str
+    size_bytes: int
+    position: int
+    at_s: float | None
+    problem: str
+
+
 class JournalReport(Struct, frozen=True):
     """What ``scan`` found. Positions are 0 and times None without records; ``segments`` are those found whole.
+
+    ``segments`` begins where history begins; ``snapshots``, newest first, stand for what was before.
 
     ``verdict``: ``torn`` means that the next start cuts off what stands behind ``offset`` of ``path``, or that a live
     daemon is writing it now; ``refused`` means that a daemon would not start. ``problem`` and ``hint`` are for
@@ -91,6 +84,7 @@ class JournalReport(Struct, frozen=True):
     path: str
     offset: int | None
     segments: tuple[SegmentReport, ...]
+    snapshots: tuple[SnapshotReport, ...]
     size_bytes: int
     records: int
     first_position: int
@@ -113,6 +107,57 @@ def read_segment(
     if watermark is not None and watermark.segment == expected.segment:
         _check_watermark(segment, watermark)
     return segment
+
+
+def read_behind(
+    disk: Disk, folder: Path, snapshot: Watermark, watermark: Watermark | None, *, is_last: bool
+) -> Segment:
+    """Read the segment in which a snapshot's position ends, and verify what stands behind it.
+
+    Raises ``JournalRefused`` like ``read_segment``, and when the snapshot is not this journal's.
+    """
+    path = segment_path(folder, snapshot.segment)
+    block = disk.read(path)
+    if len(block) < snapshot.offset:
+        _refuse_short(path, len(block), 0, snapshot)
+    walked = walk(block, snapshot.offset, snapshot.position, snapshot.chain)
+    segment = Segment(snapshot.segment, path, block, walked)
+    if chain_before(block, snapshot.offset) != snapshot.chain:
+        problem = f"not the journal of its snapshot, which has position {snapshot.position} end there"
+        raise JournalDamaged(path, Fault("damaged", snapshot.offset, snapshot.position, problem))
+    if walked.fault is not None and (walked.fault.kind != "torn" or not is_last):
+        raise JournalDamaged(path, walked.fault)
+    if watermark is not None and watermark.segment == snapshot.segment and watermark.offset > snapshot.offset:
+        _check_watermark(segment, watermark)
+    return segment
+
+
+def first_header(disk: Disk, folder: Path, number: int) -> SegmentHeader | None:
+    """What the first segment that is kept has to begin with: what it says itself, unless it is the very first.
+
+    None: nothing valid, which in the last segment may be a torn write.
+    """
+    return FIRST_SEGMENT if number == 1 else stated_header(disk, folder, number)
+
+
+def first_record(disk: Disk, folder: Path, number: int) -> Record | None:
+    """The first record of a segment, None if there is none yet. Reads nothing else."""
+    path = segment_path(folder, number)
+    size_bytes = min(disk.size(path), SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES)
+    block = disk.read(path, 0, size_bytes)
+    if size_bytes < SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES:
+        return None
+    stop = SEGMENT_HEADER_BYTES + frame_size_bytes(block, SEGMENT_HEADER_BYTES)
+    block = disk.read(path, 0, stop)
+    walked = walk(block, SEGMENT_HEADER_BYTES, 0, chain_before(block, SEGMENT_HEADER_BYTES))
+    return next(records_of(Segment(number, path, block, walked)), None)
+
+
+def _first_header_kept(disk: Disk, folder: Path, numbers: Sequence[int]) -> SegmentHeader:
+    header = first_header(disk, folder, numbers[0]) if numbers else FIRST_SEGMENT
+    if header is None:
+        raise JournalDamaged(segment_path(folder, numbers[0]), Fault("damaged", 0, 0, "no valid segment header"))
+    return header
 
 
 def check_end(folder: Path, following: SegmentHeader, watermark: Watermark | None) -> None:
@@ -142,8 +187,10 @@ def scan(disk: Disk, folder: Path) -> JournalReport:
     found = _Findings()
     try:
         found.watermark = read_watermark(disk, folder)
+        found.snapshots = list(_snapshots(disk, folder))
         for segment in _segments(disk, folder, found.watermark):
             found.add(segment)
+        found.check_beginning(folder)
     except JournalDamaged as damage:
         return found.report("refused", str(damage), damage.hint, str(damage.path), damage.offset)
     except JournalRefused as refusal:
@@ -169,9 +216,9 @@ def verify(disk: Disk, folder: Path) -> JournalReport:
 def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
     """The records behind position ``after``, in order, up to the last whole one; leaves older segments unread."""
     numbers = segment_numbers(disk, folder)
-    expected = FIRST_SEGMENT
+    expected = _first_header_kept(disk, folder, numbers)
     for number in reversed(numbers[1:]):
-        header = _stated_header(disk, folder, number)
+        header = stated_header(disk, folder, number)
         if header is not None and header.first_position <= after + 1:
             expected, numbers = header, numbers[numbers.index(number) :]
             break
@@ -192,7 +239,7 @@ def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
         if missing <= 0:
             break
         is_last = number == numbers[-1]
-        header = FIRST_SEGMENT if number == 1 else _stated_header(disk, folder, number)
+        header = first_header(disk, folder, number)
         if header is None:
             if is_last:
                 continue  # torn, or being written now
@@ -216,6 +263,7 @@ class _Findings:
     def __init__(self) -> None:
         self.watermark: Watermark | None = None
         self.torn: tuple[Path, Fault] | None = None
+        self.snapshots: list[SnapshotReport] = []
         self._segments: list[SegmentReport] = []
         self._first: Record | None = None
         self._last: Record | None = None
@@ -231,6 +279,19 @@ class _Findings:
         self._segments.append(SegmentReport(str(segment.path), len(segment.block), count, *positions))
         if segment.walked.fault is not None:
             self.torn = (segment.path, segment.walked.fault)
+
+    def check_beginning(self, folder: Path) -> None:
+        """Raise ``JournalRefused`` if history begins where no good snapshot helps."""
+        first = self._segments[0].path if self._segments else ""
+        if first in ("", str(segment_path(folder, 1))):
+            return
+        bad = next((one.problem for one in self.snapshots if one.problem), "")
+        if all(one.problem for one in self.snapshots):
+            words = f"; {bad}" if bad else ""
+            raise JournalRefused(
+                f"the journal begins with {first}, and there is no good snapshot of what was before{words}",
+                hint="nothing was changed; put a snapshot or the segments back from a backup (docs/journal.md)",
+            )
 
     def report(
         self,
@@ -249,6 +310,7 @@ class _Findings:
             path=path,
             offset=offset,
             segments=tuple(self._segments),
+            snapshots=tuple(self.snapshots),
             size_bytes=sum(segment.size_bytes for segment in self._segments),
             records=sum(segment.records for segment in self._segments),
             first_position=first.position if first else 0,
@@ -259,9 +321,24 @@ class _Findings:
         )
 
 
+def _snapshots(disk: Disk, folder: Path) -> Iterator[SnapshotReport]:
+    for position in snapshot_positions(disk, folder):
+        path, problem, at_s = snapshot_path(folder, position), "", None
+        try:
+            at_s = read_head(disk, folder, position).at_s
+            for _ in check(disk, folder, position):
+                pass
+            size_bytes = disk.size(path)
+        except JournalRefused as damage:
+            problem, size_bytes = str(damage), disk.size(path)
+        except FileNotFoundError:
+            continue  # a live daemon has a newer one
+        yield SnapshotReport(str(path), size_bytes, position, at_s, problem)
+
+
 def _segments(disk: Disk, folder: Path, watermark: Watermark | None) -> Iterator[Segment]:
-    expected = FIRST_SEGMENT
     numbers = segment_numbers(disk, folder)
+    expected = _first_header_kept(disk, folder, numbers)
     for number in numbers:
         segment = _read_beside_a_writer(disk, folder, expected, watermark, is_last=number == numbers[-1])
         if segment is not None:
@@ -282,7 +359,7 @@ def _read_beside_a_writer(
         raise
 
 
-def _stated_header(disk: Disk, folder: Path, number: int) -> SegmentHeader | None:
+def stated_header(disk: Disk, folder: Path, number: int) -> SegmentHeader | None:
     """The header of a segment if it is valid in itself, else None."""
     try:
         block = disk.read(segment_path(folder, number), 0, SEGMENT_HEADER_BYTES)

@@ -16,11 +16,13 @@ business: only the last one may. This module reads bytes only, never a file.
 """
 
 from array import array
+from pathlib import Path
 from typing import Literal
 from zlib import crc32
 
 from msgspec import Struct
 
+from syncd.errors import JournalRefused
 from syncd.journal.codec import (
     CHAIN_BYTES,
     CRITICAL,
@@ -41,6 +43,10 @@ from syncd.journal.codec import (
 SECTOR_BYTES = 512
 _ZEROS_BLOCK_BYTES = 4096
 
+_DAMAGED_HINT = (
+    "nothing was changed; put the file back from a backup, or see 'When the journal is refused' in docs/journal.md"
+)
+
 Block = bytes | bytearray | memoryview
 
 
@@ -54,6 +60,24 @@ class Fault(Struct, frozen=True, gc=False):
     offset: int
     position: int
     problem: str
+
+
+class JournalDamaged(JournalRefused):
+    """Where the journal stops making sense.
+
+    ``position``: the last whole record before ``offset`` of the file ``path``.
+    """
+
+    def __init__(self, path: Path, fault: Fault) -> None:
+        if fault.kind == "newer":
+            what, hint = "was written by a newer syncd", "start the version that wrote it; nothing was changed"
+        else:
+            what, hint = "is damaged", _DAMAGED_HINT
+        message = f"{path} {what}: at byte {fault.offset}, after position {fault.position}: {fault.problem}"
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.offset = fault.offset
+        self.position = fault.position
 
 
 class Walked(Struct):

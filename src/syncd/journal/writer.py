@@ -22,14 +22,15 @@ from typing import NoReturn, Self, TypeVar
 
 import trio
 
+from syncd.core.capture import Captured, capture
 from syncd.core.events import Change, Record, Source
 from syncd.core.fold import evolve
 from syncd.core.lag import Lag
 from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, Unknown
 from syncd.journal.codec import encode_record, frame_bytes
-from syncd.journal.files import journal_folder
-from syncd.journal.index import Span, read_span
+from syncd.journal.files import Watermark, journal_folder
+from syncd.journal.index import Shelf, Span, behind, find, look_up, read_span
 from syncd.journal.log import SEGMENT_BYTES_MAX, Recovered
 from syncd.journal.replay import Progress, Replayed, replay
 from syncd.seams import Clock, Disk, Work
@@ -59,11 +60,26 @@ class _Group:
         self.failed = False
 
 
+class _Wanted:
+    """Somebody waits for a state together with the place where the log ends with it."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[Captured, Watermark] | None = None
+        self.ready = trio.Event()
+
+
 class Journal:
-    """The one durable truth, and ``state``, the fold of it. Opened by ``open``; serves while ``run`` runs."""
+    """The one durable truth, and ``state``, the fold of it. Opened by ``open``; serves while ``run`` runs.
+
+    ``recovered``, ``passed_over``: what the start had to say of a torn tail, and of snapshots that it did not use.
+    ``uncovered_records``, ``uncovered_bytes``: what was written since the last ``capture``.
+    """
 
     def __init__(self, replayed: Replayed, disk: Disk, folder: Path, clock: Clock, work: Work) -> None:
         self.recovered: Recovered | None = replayed.recovered
+        self.passed_over = replayed.base.passed_over
+        self.uncovered_records = replayed.records
+        self.uncovered_bytes = replayed.size_bytes
         self._disk, self._folder, self._clock, self._work = disk, folder, clock, work
         self._state = replayed.state
         self._index = replayed.index
@@ -85,6 +101,7 @@ class Journal:
         self.commits = Lag()
         self.opened_at_s = clock.now_s()
         self.replay_s = 0.0
+        self._captures: list[_Wanted] = []
 
     @classmethod
     async def open(
@@ -198,10 +215,11 @@ class Journal:
             await self.settled()
         spans: list[Span] = []
         for position in positions:
-            at = self._index.find(position)
-            if at is None:
+            shelf = self._index.shelf_of(position)
+            span = find(await self._known(shelf), position) if shelf is not None else None
+            if span is None:
                 raise Unknown(f"position {position} is not in the journal", hint="see: im journal info")
-            spans.extend(self._index.spans(at, at + 1))
+            spans.append(span)
         return await self._work.run(self._read, spans)
 
     async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
@@ -210,9 +228,44 @@ class Journal:
         With ``bytes_max`` only those that begin within so many bytes, at least one if there is any: what is read at a
         time is bounded, whatever the records hold.
         """
-        begin = self._index.after(position)
-        stop = begin + limit if bytes_max is None else self._index.within(begin, limit, bytes_max)
-        return await self._work.run(self._read, self._index.spans(begin, stop))
+        spans: list[Span] = []
+        for shelf in list(self._index.shelves_behind(position)):
+            span, count = behind(await self._known(shelf), position, limit, bytes_max)
+            limit -= count
+            if span is not None:
+                spans.append(span)
+            if limit <= 0 or (spans and bytes_max is not None):
+                break
+        return await self._work.run(self._read, spans)
+
+    async def capture(self) -> tuple[Captured, Watermark]:
+        """The state as of a durable position, in pieces, and where the log ends with that position.
+
+        Raises ``JournalFailed``.
+        """
+        if not self._forming.records and self._writing is None:
+            self.uncovered_records = self.uncovered_bytes = 0
+            return capture(self._state), self._log.end
+        wanted = _Wanted()
+        self._captures.append(wanted)
+        await wanted.ready.wait()
+        if wanted.answer is None:
+            self._raise_failure()
+        return wanted.answer
+
+    def forget(self, segment: int) -> None:
+        """Keep no longer what is in this segment and before it; its file may then be removed."""
+        self._index.drop(segment)
+
+    @property
+    def segments(self) -> list[int]:
+        """The segments that hold kept records, oldest first."""
+        return self._index.segments
+
+    @property
+    def end(self) -> Watermark:
+        """Where the log ends, on disk."""
+        return self._log.end
 
     async def footprint(self) -> tuple[int, int]:
         """How many segments there are, and how many bytes they have."""
@@ -283,6 +336,8 @@ class Journal:
         """Make the forming group durable. False: there was no room, and now there is no point in waiting for it."""
         group, self._forming = self._forming, _Group()
         self._writing, self._writing_since = group, trio.current_time()
+        wanted = list(self._captures)
+        captured = capture(self._state) if wanted else None  # in one step with taking the group
         block, last = b"".join(group.frames), group.records[-1].position
         begun_at = trio.current_time()
         while (place := await self._work.run(self._log.append, block, last, group.chain)) is None:
@@ -293,6 +348,14 @@ class Journal:
             await trio.sleep(RETRY_S)
         self._full = False
         self.commits = self.commits.after(trio.current_time() - begun_at, self._clock.now_s())
+        self.uncovered_records += len(group.records)
+        self.uncovered_bytes += len(block)
+        if captured is not None:
+            del self._captures[: len(wanted)]
+            self.uncovered_records = self.uncovered_bytes = 0
+            for one in wanted:
+                one.answer = (captured, self._log.end)
+                one.ready.set()
         offsets, offset = [], place.offset
         for frame in group.frames:
             offsets.append(offset)
@@ -330,6 +393,8 @@ class Journal:
             if group is not None:
                 group.failed = True
                 self._settle(group)
+        for wanted in self._captures:
+            wanted.ready.set()
 
     def _raise_failure(self) -> NoReturn:
         """Raise a copy: one exception raised in many tasks would collect all of their tracebacks."""
@@ -345,3 +410,10 @@ class Journal:
 
     def _read(self, spans: list[Span]) -> list[Record]:
         return [record for span in spans for record in read_span(self._disk, self._folder, span)]
+
+    async def _known(self, shelf: Shelf) -> Shelf:
+        """The shelf with the places of its records, which are looked up the first time."""
+        if not shelf.is_known:
+            shelf.offsets, shelf.positions = await self._work.run(look_up, self._disk, self._folder, shelf)
+            shelf.is_known = True
+        return shelf

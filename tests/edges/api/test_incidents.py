@@ -325,6 +325,21 @@ async def test_the_timeline_tells_what_people_did_as_cloud_events() -> None:
         assert first.json() + rest.json() == events
 
 
+async def test_a_timeline_begins_with_a_line_about_what_is_no_longer_kept() -> None:
+    async with running() as daemon:
+        incident = await daemon.declare()
+        for severity in ("1", "2", "3"):
+            await daemon.socket.patch(f"{PATH}/{incident['id']}", json={"severity": severity})
+        daemon.journal._index._shelves[0].positions = daemon.journal._index._shelves[0].positions[2:]
+        daemon.journal._index._shelves[0].offsets = daemon.journal._index._shelves[0].offsets[2:]
+        events = (await daemon.socket.get(f"{PATH}/{incident['id']}/timeline")).json()
+        oldest = daemon.journal.first_position
+        assert events[0]["type"] == "im.incident.history_begins"
+        assert events[0]["data"]["kept_from"] == oldest
+        assert {event["position"] for event in events[1:]} == set(range(oldest, daemon.journal.durable_position + 1))
+        assert len(events) - 1 + events[0]["data"]["removed_records"] == 4
+
+
 async def test_what_is_not_there_is_answered_with_a_problem_too() -> None:
     async with running() as daemon:
         refusal(await daemon.socket.get("/api/v1/nothing"), 404)

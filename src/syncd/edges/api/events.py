@@ -162,7 +162,7 @@ class Feed:
         unsubscribe = self._desk.journal.subscribe(reader.on_durable)
         try:
             yield reader.still_here("retry: 1000\n")
-            while not self._desk.stopping.is_set():
+            while reader.is_kept and not self._desk.stopping.is_set():
                 yield await reader.next_block()
         finally:
             unsubscribe()
@@ -180,6 +180,11 @@ class _Reader:
         self._told = str(start[0])
         self._wanted = wanted
         self._bell = Doorbell()
+
+    @property
+    def is_kept(self) -> bool:
+        """What comes next is still there. One so slow that it is not is told when it asks again: that is 410."""
+        return self._position == 0 or self._position >= self._desk.journal.first_position - 1
 
     def on_durable(self, _: Sequence[Record]) -> None:
         """Look again. Called by the journal; never waits."""

@@ -183,7 +183,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         page, is_down = wanted_page(), filters(ORDER, *PAGE).get("order") == "newest"
         incident = finding.incident(desk.state, incident_id)
         await desk.settled()  # the records below wait for the disk too, and without a deadline
-        entries = timeline.entries(desk.state, await desk.journal.records(incident.positions), incident_id)
+        entries = await _history(desk, incident)
         numbered = list(enumerate(entries))
         return paged(
             page,
@@ -205,6 +205,15 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     routes.add("POST", f"{ONE}/notes", "operate", add_note, ADD_NOTE)
     routes.add("GET", f"{ONE}/timeline", "read", show_timeline, TIMELINE)
     routes.add("GET", f"{ONE}/explain", "read", show_why, EXPLAIN)
+
+
+async def _history(desk: Desk, incident: Incident) -> list[timeline.CloudEvent]:
+    """What is kept of an incident's past; the first entry says so where that is not all of it."""
+    kept = [position for position in incident.positions if position >= desk.journal.first_position]
+    entries = timeline.entries(desk.state, await desk.journal.records(kept), incident.id)
+    if (removed := len(incident.positions) - len(kept)) and (oldest := await desk.journal.since(0, 1)):
+        entries.insert(0, timeline.beginning(incident, oldest[0], removed))
+    return entries
 
 
 def _idempotency_key() -> str:

@@ -24,6 +24,8 @@ def gist(event: CloudEvent, now_s: float) -> str:
             return _values(content.get("changes"))
         case "incident.noted":
             return f"{_said(content, 'author')}: {_said(content, 'text')}"
+        case "incident.history_begins":
+            return "what happened before this is no longer kept"
         case "sync.link_opened":
             return "a record is to be made"
         case "sync.decided":
