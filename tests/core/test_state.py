@@ -90,7 +90,7 @@ def test_the_work_lists_agree_with_the_links_and_replay_gives_the_same_state(
 ) -> None:
     world = lived(history, skew_s)
     world.quiet()
-    assert vars(world.replayed()) == vars(world.state)
+    assert msgspec.structs.asdict(world.replayed()) == msgspec.structs.asdict(world.state)
 
 
 def busy_history(seed: int) -> list[tuple[str, int, int]]:
