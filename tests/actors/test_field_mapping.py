@@ -4,6 +4,7 @@ from typing import cast
 
 import trio
 
+from syncd.simulator.rules import AbortRule
 from syncd.simulator.tables import Column
 from tests.actors.stage import (
     INTEGRATIONS,
@@ -22,6 +23,7 @@ from tests.actors.stage import (
     restart,
     sync_status,
 )
+from tests.actors.test_people import user, who
 from tests.simulation.world import World
 
 VALUES = {"SEV-1": "critical", "SEV-2": "high", "SEV-3": "normal", "SEV-4": ["low", "none"]}
@@ -197,3 +199,46 @@ async def test_what_waits_for_a_person_is_let_go_with_the_mapping(world: World) 
     (held,) = world.state.conflicts.values()
     assert (held.status, held.decided) == ("ignored", "mapping-removed")
     assert world.state.waiting == {}
+
+
+@in_world()
+async def test_who_is_assigned_may_stand_in_a_column_of_ones_own_and_whom_nobody_knows_is_told(world: World) -> None:
+    world.instance.kernel.incidents.add_column(
+        Column("u_owner", "Owner", "reference", 32, "sys_user", owner="incident")
+    )
+    await set_mapping(world, "assigned_to", external_field="u_owner")
+    incident_id = await declared(world, assigned_to="david.loo")
+    david, beth = (user(world, name)["sys_id"] for name in ("david.loo", "beth.anglin"))
+    assert (record(world, incident_id)["u_owner"], who(world, incident_id)) == (david, "")
+    edit_record(world, incident_id, u_owner=beth, assigned_to=david)
+    await trio.sleep(5)
+    assert incident(world, incident_id).assigned_to == "beth.anglin@example.com"
+    await edit(world, incident_id, assigned_to="don.goodliffe")
+    await trio.sleep(5)
+    assert record(world, incident_id)["u_owner"] == user(world, "don.goodliffe")["sys_id"]
+    assert who(world, incident_id) == "david.loo", "nobody touches the other column"
+    await edit(world, incident_id, assigned_to="nobody.known")
+    await trio.sleep(5)
+    (letter,) = letters(world)
+    assert (letter.fields, letter.error.kind) == (("assigned_to",), "unresolved-person")
+    await edit(world, incident_id, assigned_to=None)
+    await trio.sleep(5)
+    assert (record(world, incident_id)["u_owner"], letters(world)) == ("", [])
+    world.instance.rulebook.aborts.append(AbortRule("No owners", f"u_owner={beth}"))
+    await edit(world, incident_id, assigned_to="beth.anglin")
+    await trio.sleep(5)
+    (letter,) = letters(world)
+    assert "No owners" in letter.error.detail
+    assert not any("sys_user_grmember" in line.target for line in world.instance.requests), "its group has no say"
+
+
+@in_world()
+async def test_who_is_assigned_may_come_in_only(world: World) -> None:
+    incident_id = await declared(world)
+    await set_mapping(world, "assigned_to", external_field="assigned_to", direction="inbound")
+    await edit(world, incident_id, assigned_to="david.loo")
+    await trio.sleep(5)
+    assert who(world, incident_id) == ""
+    edit_record(world, incident_id, assigned_to=user(world, "beth.anglin")["sys_id"])
+    await trio.sleep(5)
+    assert incident(world, incident_id).assigned_to == "beth.anglin@example.com"

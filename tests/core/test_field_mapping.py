@@ -152,6 +152,11 @@ def changed(**values: object) -> Body:
         ("title", {"external_field": "u_title", "transform": "reverse"}, ["transform", "'reverse'", "upper"]),
         ("title", {"external_field": "u_title", "direction": "sideways"}, ["direction", "'sideways'"]),
         ("service", {"external_field": "u_service", "values": {"a": "b"}}, ["values", "any text"]),
+        ("service", {"external_field": "assigned_to"}, ["'assigned_to'"]),
+        ("assigned_to", {"external_field": "assignment_group"}, ["'assignment_group'", "u_assigned_to"]),
+        ("assigned_to", {"external_field": "opened_by"}, ["'opened_by'"]),
+        ("assigned_to", {"external_field": "u_owner", "values": {"ann": "a"}}, ["values", "any text"]),
+        ("assigned_to", {"external_field": "u_owner", "transform": "upper"}, ["transform", "sys_id of a user"]),
         ("service", {"external_field": "caller_id.name"}, ["external_field", "'caller_id.name'"]),
         ("service", {"external_field": "sys_domain"}, ["'sys_domain'"]),
         ("service", {"external_field": "close_notes"}, ["'close_notes'"]),
@@ -164,7 +169,7 @@ def test_what_would_do_harm_is_refused_with_the_values_named(field: str, body: B
     assert all(word in message for word in words), message
 
 
-@pytest.mark.parametrize("field", ["assigned_to", "work_notes", "resolution_code", "nothing"])
+@pytest.mark.parametrize("field", ["work_notes", "resolution_code", "nothing"])
 def test_a_field_that_cannot_be_mapped_is_named_with_those_that_can(field: str) -> None:
     for decide in (field_mapping.put(INT, field, wanted({"external_field": "u_x"})), field_mapping.delete(INT, field)):
         with pytest.raises(Unknown, match="cannot be mapped"):
@@ -208,3 +213,15 @@ def test_only_another_column_makes_a_field_meet_anew() -> None:
     assert moved(first, settings_with("severity", changed(SEV_4="D"))) == frozenset()
     assert moved(SETTINGS, settings_with("status", STATUS)) == frozenset()
     assert moved(SETTINGS, settings_with("service", {"external_field": "u_service"})) == {"service"}
+
+
+def test_a_person_may_stand_in_another_column_that_refers_to_users() -> None:
+    lens = lens_with("assigned_to", {"external_field": "u_owner"})
+    record = {"u_owner": "b1", "u_owner.user_name": "beth", "u_owner.email": "", "assigned_to": "d1"}
+    assert {"u_owner", "u_owner.user_name", "u_owner.email"} <= set(lens.columns)
+    assert lens.get(record)["assigned_to"] == "beth"
+    assert lens.put({"assigned_to": "beth"}, record) == {}
+    assert lens.put({"assigned_to": ""}, record) == {"u_owner": ""}
+    assert lens.get({"u_owner": "g1"})["assigned_to"] is UNSET, "it refers to something else than users"
+    own = lens_with("assigned_to", {"external_field": "assigned_to", "direction": "inbound"})
+    assert own.columns == DEFAULT_LENS.columns

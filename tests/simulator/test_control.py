@@ -5,7 +5,7 @@ import json
 import pytest
 
 from syncd.simulator.wire import Request, Response
-from tests.simulator.snow import AGENT, USER, Snow, body_of
+from tests.simulator.snow import AGENT, AGENT_SYS_ID, USER, Snow, body_of
 
 
 def control(snow: Snow, method: str, path: str, body: object = None) -> Response:
@@ -169,6 +169,10 @@ def test_rules_columns_clock_and_tokens_are_set() -> None:
         ("task", "5", "Short description"),
         ("incident", "3", "Team"),
     ]
+    control(snow, "POST", "columns", {"name": "u_owner", "label": "Owner", "reference": "sys_user"})
+    snow.echo(row["sys_id"], u_owner=AGENT_SYS_ID)
+    (shown,) = snow.rows(f"sys_id={row['sys_id']}", fields="u_owner,u_owner.user_name")
+    assert (shown["u_owner"]["value"], shown["u_owner.user_name"]) == (AGENT_SYS_ID, AGENT)
     assert body_of(control(snow, "POST", "clock", {"offset_s": 60})) == {"stamp": "2026-09-21 14:14:20"}
     assert body_of(control(snow, "POST", "tokens/revoke")) == {"revoked": "all"}
     assert any("/control/acl" in line for line in body_of(control(snow, "GET", ""))["routes"])

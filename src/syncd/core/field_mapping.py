@@ -18,6 +18,7 @@ from syncd.core.fields import Fields, Form, given, one_line_fault, shown, text_f
 from syncd.core.lens import columns_of
 from syncd.core.mapping import SEVERITY_OF_PRIORITY, STATE_OF_STATUS, STATUS_OF_STATE
 from syncd.core.model import SEVERITIES, STATUSES, SYNCABLE_FIELDS, FieldDirection, FieldMapping, Settings, Transform
+from syncd.core.people import PERSON_COLUMN
 from syncd.core.state import State
 from syncd.errors import Invalid, Problem, Unknown
 
@@ -26,7 +27,6 @@ Decide = Callable[[State, float], Change[T]]
 
 VALUE_LETTERS_MAX: Final = 200
 _VALUES_OF: Final[Mapping[str, tuple[str, ...]]] = {"severity": SEVERITIES, "status": STATUSES}
-_MAPPABLE: Final = tuple(field for field in SYNCABLE_FIELDS if field != "assigned_to")
 _COLUMN: Final = re.compile(r"[a-z][a-z0-9_]{0,79}")
 _COLUMN_FORM: Final[Form] = {**word_form(_COLUMN), "description": "A column of the record, such as u_service."}
 _TEXT_FORM: Final = text_form(VALUE_LETTERS_MAX)
@@ -171,14 +171,15 @@ def _harm(settings: Settings, field: str, wanted: WantedMapping) -> Iterator[tup
     if field == "status":  # closing, its data and its locks hang on the state
         if column != "state":
             yield "external_field", f"is {shown(column)}, and a status stands in state; its values can be set"
-    elif column in _TAKEN or column == "state" or column.startswith(_STAMPS):
-        message = f"{shown(column)} is set by ServiceNow or by the sync itself; take a column of your own, such as "
-        yield "external_field", f"{message}u_{field}"
+    elif column != PERSON_COLUMN or field != "assigned_to":
+        yield from _taken(field, column)
     if (fight := _fight(settings, field)) is not None:
         yield "external_field", fight
     if known is None:
         if wanted.values:
             yield "values", f"cannot be total, since {field} takes any text; leave them out"
+        if wanted.transform and field == "assigned_to":
+            yield "transform", "is for text, and a person is written as the sys_id of a user; leave it out"
         return
     if wanted.transform:
         yield "transform", f"is for text, and {field} has values; leave it out"
@@ -193,6 +194,12 @@ def _harm(settings: Settings, field: str, wanted: WantedMapping) -> Iterator[tup
                 both = f"{owners[text]} and {value}" if owners[text] != value else f"{value} twice"
                 yield f"values.{value}", f"{shown(text)} stands for {both}, so it could not be read back"
             owners.setdefault(text, value)
+
+
+def _taken(field: str, column: str) -> Iterator[tuple[str, str]]:
+    if column in _TAKEN or column == "state" or column.startswith(_STAMPS):
+        message = f"{shown(column)} is set by ServiceNow or by the sync itself; take a column of your own, such as "
+        yield "external_field", f"{message}u_{field}"
 
 
 def delete(word: str, field: str) -> Decide[MappingView]:
@@ -213,8 +220,8 @@ def delete(word: str, field: str) -> Decide[MappingView]:
 
 def check_field(field: str) -> None:
     """``Unknown`` for a field that cannot be mapped."""
-    if field not in _MAPPABLE:
-        raise Unknown(f"{shown(field)} cannot be mapped", hint=f"these can: {', '.join(_MAPPABLE)}")
+    if field not in SYNCABLE_FIELDS:
+        raise Unknown(f"{shown(field)} cannot be mapped", hint=f"these can: {', '.join(SYNCABLE_FIELDS)}")
 
 
 def _fight(settings: Settings, field: str) -> str | None:

@@ -26,7 +26,7 @@ class Group(Struct, frozen=True):
 def is_about_the_person(attempt: Attempt, failure: Failure) -> bool:
     """The refusal of this attempt may be for the sake of the group: it was to assign somebody, and nothing else.
 
-    Never a matter of our own account's rights.
+    Never a matter of our own account's rights, nor where the person stands in another column.
     """
     is_assignment = tuple(attempt.sent) == ("assigned_to",) and bool(attempt.columns.get("assigned_to"))
     return is_assignment and attempt.kind == "update" and "ACL Exception" not in failure.detail

@@ -21,10 +21,12 @@ from syncd.core.mapping import (
     canonical_text,
     canonical_title,
     column,
+    person_lens,
     put_state,
     title_meant,
 )
 from syncd.core.model import FieldMapping, Half, Settings
+from syncd.core.people import person_columns
 
 _CANONICAL: Final[Mapping[str, Callable[[str], Half]]] = {
     "title": title_meant,
@@ -102,13 +104,20 @@ def lens_of(settings: Settings) -> Lens:
 @lru_cache(maxsize=256)
 def _lens(mappings: tuple[FieldMapping, ...]) -> Lens:
     lenses = {**LENSES, **{one.field: _mapped(one) for one in mappings}}
-    return Lens(lenses, tuple(dict.fromkeys((*READ_COLUMNS, *(one.external_field for one in mappings)))))
+    mapped = [column for one in mappings for column in _columns(one)]
+    return Lens(lenses, tuple(dict.fromkeys((*READ_COLUMNS, *mapped))))
 
 
 DEFAULT_LENS: Final = _lens(())
 
 
+def _columns(one: FieldMapping) -> tuple[str, ...]:
+    return person_columns(one.external_field) if one.field == "assigned_to" else (one.external_field,)
+
+
 def _mapped(one: FieldMapping) -> FieldLens:
+    if one.field == "assigned_to":
+        return person_lens(one.external_field)
     return _by_values(one) if one.values else _by_text(one)
 
 
@@ -159,3 +168,8 @@ def moved(before: Settings, after: Settings) -> frozenset[str]:
 def columns_of(settings: Settings) -> dict[str, str]:
     """The column that shows each synced field."""
     return {**DEFAULT_COLUMN, **{one.field: one.external_field for one in settings.field_mapping}}
+
+
+def person_column(settings: Settings) -> str:
+    """The column that the person stands in to whom an incident is assigned."""
+    return columns_of(settings)["assigned_to"]

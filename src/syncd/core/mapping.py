@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import UNSET, Struct
 
 from syncd.core.model import TITLE_LETTERS_MAX, Half, Side
-from syncd.core.people import PERSON_COLUMNS, person_meant, raw_person
+from syncd.core.people import PERSON_COLUMN, person_columns, person_meant, raw_person
 
 Columns = Mapping[str, str]
 
@@ -57,7 +57,7 @@ READ_COLUMNS: Final = (
     "close_code",
     "close_notes",
     "hold_reason",
-    *PERSON_COLUMNS,
+    *person_columns(PERSON_COLUMN),
     "assignment_group",
 )
 DEFAULT_OWNER: Final[Mapping[str, Side]] = {
@@ -74,7 +74,7 @@ DEFAULT_COLUMN: Final = {
     "description": "description",
     "severity": "priority",
     "status": "state",
-    "assigned_to": "assigned_to",
+    "assigned_to": PERSON_COLUMN,
 }
 
 
@@ -138,6 +138,16 @@ def _as_it_is(value: str) -> str:
     return value
 
 
+def person_lens(name: str) -> FieldLens:
+    """A person in a column that refers to users. The name becomes a sys_id by a look-up before it is sent."""
+    return FieldLens(
+        lambda record: raw_person(record, name),
+        person_meant,
+        lambda value, _: {name: value},
+        lambda value: UNSET if value else "",
+    )
+
+
 LENSES: Final[Mapping[str, FieldLens]] = {
     "title": FieldLens(
         column("short_description"),
@@ -165,10 +175,7 @@ LENSES: Final[Mapping[str, FieldLens]] = {
         lambda value, record: put_state(STATE_OF_STATUS[value], value, record),
         lambda value: NEW_STATE if value == "open" else STATE_OF_STATUS[value],
     ),
-    # The name becomes a sys_id by a look-up before it is sent (``sending.py``).
-    "assigned_to": FieldLens(
-        raw_person, person_meant, lambda value, _: {"assigned_to": value}, lambda value: UNSET if value else ""
-    ),
+    "assigned_to": person_lens(PERSON_COLUMN),
 }
 
 

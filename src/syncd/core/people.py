@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct
 
 from syncd.core.model import Half
 
-PERSON_COLUMNS: Final = ("assigned_to", "assigned_to.user_name", "assigned_to.email")
+PERSON_COLUMN: Final = "assigned_to"
 NAME_LETTERS_MAX: Final = 200
 _SCRIPT: Final = "javascript:"
 
@@ -41,15 +41,21 @@ def canonical_person(text: str) -> str:
     return text.lower() if text.isascii() else text
 
 
-def raw_person(record: Mapping[str, str]) -> Half:
-    """The raw external half of ``assigned_to``: ``user_name <email> sys_id``, empty when nobody is assigned.
+def person_columns(column: str) -> tuple[str, ...]:
+    """What must be read of a record to know whom a column refers to."""
+    return column, f"{column}.user_name", f"{column}.email"
 
-    UNSET when the account may not read who it is.
+
+def raw_person(record: Mapping[str, str], column: str = PERSON_COLUMN) -> Half:
+    """The raw external half of a person: ``user_name <email> sys_id``, empty when nobody is there.
+
+    UNSET when the account may not read who it is, or the column refers to no users.
     """
-    sys_id = record.get("assigned_to")
+    name, of_user, of_email = person_columns(column)
+    sys_id = record.get(name)
     if not sys_id:
         return UNSET if sys_id is None else ""
-    user_name, email = record.get("assigned_to.user_name"), record.get("assigned_to.email")
+    user_name, email = record.get(of_user), record.get(of_email)
     if user_name is None and email is None:
         return UNSET
     return f"{user_name or ''} <{email or ''}> {sys_id}"

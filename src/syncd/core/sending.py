@@ -26,7 +26,7 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
-from syncd.core.lens import Lens, lens_of
+from syncd.core.lens import Lens, lens_of, person_column
 from syncd.core.letters import NOTHING_ASKED, Inquiry, columns_for, dead_letter
 from syncd.core.model import (
     Attempt,
@@ -228,7 +228,7 @@ def _update(
     if "status" not in fields:
         columns |= closing.columns_to_reopen(seen.columns, integration)
     if "assigned_to" in fields and person is not None:
-        columns |= {"assigned_to": person.sys_id, **groups.along(wanted, person.sys_id)}
+        columns |= {person_column(integration.settings): person.sys_id, **groups.along(wanted, person.sys_id)}
     lens = lens_of(integration.settings)
     before = {field: raw for field in fields if isinstance(raw := lens.raw_of(field, seen.columns), str)}
     return Attempt(number, "update", sent, columns, at_s, before, seen.mod_count)
@@ -257,7 +257,7 @@ def _create(
         {field: value for field, value in sent.items() if field != "status" or not lens.is_new_open}, {}
     )
     if person is not None and "assigned_to" in sent:
-        columns["assigned_to"] = person.sys_id
+        columns[person_column(integration.settings)] = person.sys_id
     columns["correlation_id"] = correlation_id(link)
     return Attempt(number, "create", sent, columns, at_s)
 

@@ -11,7 +11,7 @@ from syncd.simulator.kernel import Kernel
 from syncd.simulator.oauth import Tokens
 from syncd.simulator.query import QueryScope, compile_query
 from syncd.simulator.rules import AbortRule, DataPolicy, Rulebook
-from syncd.simulator.tables import Column
+from syncd.simulator.tables import Column, ColumnType
 
 __all__ = ["SETUP_ROUTES", "Setup"]
 
@@ -22,7 +22,8 @@ POST   /control/acl                      {"user": U, "table": "incident", "deny_
 POST   /control/rules                    {"matrix": {"1/1": "1"}, "policy": {"states": [...], "fields": [...]},
                                          "abort": {"name": N, "query": QUERY}}
 DELETE /control/rules                    ends all policies and abort rules that were added
-POST   /control/columns                  {"name": "u_x", "label": L, "length": 40} adds or changes an incident column
+POST   /control/columns                  {"name": "u_x", "label": L, "length": 40} adds or changes an incident column;
+                                         "reference": "sys_user" makes it refer to users
 POST   /control/clock                    {"offset_s": S}
 POST   /control/tokens/revoke            {"user": U, "refresh_too": false}
 """
@@ -129,11 +130,14 @@ class Setup:
         old = self._kernel.incidents.columns.get(name)
         owner = old.owner if old is not None else "incident"
         label = given.text("label", old.label if old is not None else name)
-        self._kernel.incidents.add_column(Column(name, label, length_max=length, owner=owner))
+        table = given.text("reference", "")
+        kind: ColumnType = "reference" if table else "string"
+        column = Column(name, label, kind, length_max=32 if table else length, reference=table, owner=owner)
+        self._kernel.incidents.add_column(column)
         rows = self._kernel.store.find("sys_dictionary", "element", name)
         row = next(rows, None) or self._kernel.store.put("sys_dictionary", name=owner, element=name, active="true")
-        row.update(column_label=label, internal_type="string", max_length=str(length))
-        return {"name": name, "length": length}
+        row.update(column_label=label, internal_type=kind, max_length=str(column.length_max))
+        return {"name": name, "length": column.length_max}
 
 
 def _shown(account: Account) -> object:

@@ -64,7 +64,7 @@ async def test_a_refusal_names_every_fault_and_a_field_that_cannot_be_mapped_is_
             "values.SEV-2",
             "transform",
         }
-        unknown = await daemon.socket.put(f"{MAPPINGS}/assigned_to", json={"external_field": "u_x"})
+        unknown = await daemon.socket.put(f"{MAPPINGS}/work_notes", json={"external_field": "u_x"})
         assert unknown.status_code == 404
         assert "service" in unknown.json()["detail"] + str(unknown.json().get("hint", ""))
 
