@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from syncd.actors.integration import RunningIntegration
-from syncd.actors.narrator import narrate
+from syncd.actors.narrator import Narrator
 from syncd.actors.pulse import Watch
 from syncd.actors.roster import Roster, Running
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
@@ -74,7 +74,7 @@ class House:
             if not self.journal.state.journal_id:
                 await self.journal.transact(self._be_born, by="syncd", trace="")
             unsubscribe = self.journal.subscribe(self.roster.on_durable)
-            self.journal.subscribe(narrate)
+            self.journal.subscribe(Narrator(lambda: self.journal.state).narrate)
             async with trio.open_nursery() as actors:
                 self._watch.begin()
                 actors.start_soon(self.roster.run)

@@ -86,8 +86,13 @@ def set_level(level: str) -> None:
 
 def trace(trace_id: str, event: str, **fields: object) -> None:
     """One line of the sync trace, if it is on. ``trace_id`` ties together what happens for one change."""
-    if _trace_log.isEnabledFor(logging.INFO):
+    if is_tracing():
         _trace_log.info(event, extra={"fields": {"trace": trace_id, **fields}})
+
+
+def is_tracing() -> bool:
+    """The sync trace is on."""
+    return _trace_log.isEnabledFor(logging.INFO)
 
 
 class LineFormatter(logging.Formatter):

@@ -1,72 +1,134 @@
-"""Tells the log what became durable: one line at info for each change, every event when the sync trace is on.
+"""Tells the log what became durable: one line at info for each change, where its way ends.
 
-A view of the journal, so the log never says what a crash could take back. Owns nothing, decides nothing.
+A change of the platform ends with ServiceNow's answer, a change of ServiceNow with the incident that has it. What goes
+wrong on the way is a warning, each step is a line at debug, and all of them are told by the sync trace. A view of the
+journal, so the log never says what a crash could take back. Owns nothing, decides nothing.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec import UnsetType
+
 from syncd.core import events as e
+from syncd.core.model import Failure, Observation
+from syncd.core.state import State
+from syncd.core.traces import of_event
 from syncd.telemetry import trace
 
 log: Final = logging.getLogger("syncd.sync")
 
-
-def narrate(records: Sequence[e.Record]) -> None:
-    """One line or more for each record, tied together by its trace id. Never waits."""
-    for record in records:
-        for event in record.events:
-            told = _told(event)
-            link = getattr(event, "link_id", "")
-            trace(record.trace, type(event).__name__, position=record.position, link=link, **told)
-            if told:
-                where = {"trace": record.trace, "link": link} if link else {"trace": record.trace}
-                is_trouble = isinstance(event, e.SendFailed | e.NoteSendFailed | e.DeadLettered | e.LinkParked)
-                level = logging.WARNING if is_trouble else logging.INFO
-                log.log(level, _WORDS[type(event)], extra={**where, **told})
+Told = tuple[int, str, dict[str, object]]
 
 
-_WORDS: Final[dict[type, str]] = {
-    e.IncidentDeclared: "incident declared",
-    e.IncidentEdited: "incident edited",
-    e.LinkJoined: "record linked",
-    e.LinkParked: "link parked",
-    e.Merged: "decided",
-    e.SendSettled: "delivered",
-    e.SendFailed: "delivery failed",
-    e.NoteSent: "note delivered",
-    e.NoteSendFailed: "note delivery failed",
-    e.DeadLetterRetried: "dead letter tried again",
-    e.DeadLettered: "dead letter",
-}
+class Narrator:
+    """``state`` gives the handles of integrations, and nothing else."""
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+
+    def narrate(self, records: Sequence[e.Record]) -> None:
+        """A line or none for each event, with the id of its change. Never waits."""
+        for record in records:
+            for event in record.events:
+                level, words, told = _told(event)
+                about = {**self._about(event), **told}
+                change = of_event(record, event).trace
+                trace(change, type(event).__name__, position=record.position, **about)
+                if words:
+                    log.log(level, words, extra={"trace": change, **about})
+
+    def _about(self, event: e.Event) -> dict[str, object]:
+        """The incident and the integration, by the name that people use."""
+        link_id = event.letter.link_id if isinstance(event, e.DeadLettered) else getattr(event, "link_id", "")
+        integration_id, _, incident_id = link_id.partition("/")
+        incident_id = incident_id or getattr(event, "incident_id", "")
+        integration_id = integration_id or getattr(event, "integration_id", "") or _origin(event)
+        integration = self._state().integrations.get(integration_id)
+        handle = integration.settings.handle if integration is not None else integration_id
+        return {**({"incident": incident_id} if incident_id else {}), **({"integration": handle} if handle else {})}
 
 
-def _told(event: e.Event) -> dict[str, object]:
-    """What an operator wants to know of an event; empty for what is only worth a trace."""
+def _origin(event: e.Event) -> str:
+    """The integration that a note or an incident came through."""
+    origin: str = getattr(event, "origin", "")
+    return "" if origin == "platform" else origin
+
+
+def _told(event: e.Event) -> Told:
+    """How loud, in which words, and what else an operator wants to know; no words for what is only worth a trace."""
     match event:
-        case e.IncidentDeclared():
-            return {"incident": event.incident_id, "origin": event.origin or "platform"}
-        case e.IncidentEdited():
-            return {"incident": event.incident_id, "changed": ",".join(event.changes)}
-        case e.LinkJoined():
-            return {"record": event.observation.number or event.observation.external_id}
-        case e.LinkParked():
-            return {"reason": event.reason}
-        case e.Merged() if event.decided:
-            return {"decisions": ", ".join(f"{one.field}: {one.reason}" for one in event.decided)}
         case e.SendSettled():
             crossed = {"unseen_writes": event.unseen_writes} if event.unseen_writes else {}
-            return {"record": event.observation.number, "changed": ",".join(event.halves), **crossed}
+            changed = {"record": _record(event.observation), "changed": ",".join(event.halves)}
+            return logging.INFO, "delivered", {**changed, **crossed}
         case e.NoteSent():
-            return {"note": event.note_id}
-        case e.DeadLetterRetried():
-            return {"entry": event.letter_id}
-        case e.NoteSendFailed():
-            return {"note": event.note_id, "kind": event.failure.kind, "reason": event.failure.message}
+            return logging.INFO, "note delivered", {"note": event.note_id}
+        case e.Merged():
+            return _merged(event)
+        case e.NoteAdded() if event.origin != "platform":
+            return logging.INFO, "note taken over", {"note": event.note_id}
+        case e.LinkJoined():
+            return logging.INFO, "record linked", {"record": _record(event.observation)}
+        case e.LinkParked():
+            return logging.WARNING, "link parked", {"reason": event.reason}
         case e.SendFailed():
-            return {"kind": event.failure.kind, "reason": event.failure.message, "ambiguous": event.ambiguous}
+            return logging.WARNING, "delivery failed", {**_failed(event.failure), "ambiguous": event.ambiguous}
+        case e.NoteSendFailed():
+            told: dict[str, object] = {"note": event.note_id, **_failed(event.failure), "ambiguous": event.ambiguous}
+            return logging.WARNING, "note delivery failed", told
         case e.DeadLettered():
-            return {"entry": event.letter.id, "changed": ",".join(event.letter.fields), "kind": event.letter.error.kind}
+            letter = event.letter
+            told = {"entry": letter.id, "changed": ",".join(letter.fields), **_failed(letter.error)}
+            return logging.WARNING, "dead letter", told
         case _:
-            return {}
+            return _step(event)
+
+
+def _merged(event: e.Merged) -> Told:
+    """The end of an edit in ServiceNow, or of one that a person must decide on; else a step."""
+    decisions: dict[str, object] = {}
+    if event.decided:
+        decisions["decisions"] = ", ".join(f"{one.field}: {one.reason}" for one in event.decided)
+    taken = [one.field for one in event.decided if not isinstance(one.value, UnsetType)]
+    held = [one.id for one in event.conflicts if one.status == "pending"]
+    if taken:
+        return logging.INFO, "taken over", {"changed": ",".join(taken), **decisions}
+    if held:
+        return logging.INFO, "held for review", {"conflicts": ",".join(held), **decisions}
+    return logging.DEBUG, "decided" if decisions else "", decisions
+
+
+def _step(event: e.Event) -> Told:
+    """What lies on the way of a change."""
+    match event:
+        case e.IncidentDeclared():
+            return logging.DEBUG, "incident declared", {"origin": event.origin or "platform"}
+        case e.IncidentEdited():
+            return logging.DEBUG, "incident edited", {"changed": ",".join(event.changes)}
+        case e.NoteAdded():
+            return logging.DEBUG, "note added", {"note": event.note_id}
+        case e.Hinted():
+            return logging.DEBUG, "told of a change", {"record": event.external_id, "is_new": event.hint is not None}
+        case e.Observed():
+            seen = event.observation
+            return logging.DEBUG, "seen", {"record": _record(seen), "count": seen.mod_count, "by": seen.updated_by}
+        case e.SendStarted():
+            attempt = event.attempt
+            return logging.DEBUG, "being sent", {"kind": attempt.kind, "changed": ",".join(attempt.sent)}
+        case e.DeadLetterRetried():
+            return logging.DEBUG, "dead letter tried again", {"entry": event.letter_id}
+        case e.ConflictSettled():
+            winner = event.winner or "nobody"
+            return logging.DEBUG, "conflict settled", {"conflict": event.conflict_id, "winner": winner}
+        case _:
+            return logging.DEBUG, "", {}
+
+
+def _record(seen: Observation) -> str:
+    return seen.number or seen.external_id
+
+
+def _failed(failure: Failure) -> dict[str, object]:
+    return {"kind": failure.kind, "reason": failure.message}

@@ -4,7 +4,9 @@ All three end in ``core.hints.settle_read``, the one write path. Shared by intak
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -13,6 +15,7 @@ from msgspec.structs import replace
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.ports import External, Journal
+from syncd.actors.traced import traced
 from syncd.core.backoff import CAP_S_FRESH
 from syncd.core.events import Source
 from syncd.core.hints import (
@@ -30,7 +33,6 @@ from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
 from syncd.core.parking import release
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
-from syncd.telemetry import trace as tell
 
 T = TypeVar("T")
 log: Final = logging.getLogger("syncd.actors")
@@ -38,6 +40,7 @@ log: Final = logging.getLogger("syncd.actors")
 LATE_COMMIT_S: Final = 300.0  # a record may appear with a creation stamp this old, the longest UI transaction
 PAGES_MAX: Final = 10_000
 OFFSET_ERROR_S_MAX: Final = 1.0
+NO_TRACES: Final[Mapping[str, str]] = MappingProxyType({})
 SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
 
 
@@ -82,9 +85,10 @@ class Reader:
         self.breaker = breaker
         self.query_faults: list[str] | None = None  # None: not tried yet
 
-    async def rows(self, external_ids: Sequence[str]) -> list[Observation]:
-        """The records that are shown of these ids, at most 50."""
-        return await self._by_halves(self._external.read, external_ids)
+    async def rows(self, external_ids: Sequence[str], traces: Mapping[str, str] = NO_TRACES) -> list[Observation]:
+        """The records that are shown of these ids, at most 50. ``traces``: by record, the change that it is about."""
+        read = self._external.read
+        return await self._by_halves(lambda ids: traced(_of(traces, ids), "GET", partial(read, ids)), external_ids)
 
     async def _by_halves(self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str]) -> list[T]:
         """What is shown of these records.
@@ -129,9 +133,7 @@ class Reader:
     async def read(self, hints: Sequence[Hint]) -> None:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
-        for hint in hints:
-            tell(hint.trace, "request", method="GET", record=hint.external_id)
-        rows = await self.rows([hint.external_id for hint in hints])
+        rows = await self.rows([hint.external_id for hint in hints], {hint.external_id: hint.trace for hint in hints})
         await self._feed(asked, tuple(hints), rows, trace=hints[0].trace)
 
     async def sweep(self, clock: Clock, trace: str) -> Swept:
@@ -204,10 +206,16 @@ class Reader:
         if not noted or not integration.settings.reads:
             return frozenset(noted), ()
         since_s = noted_since_s(state, integration.id, noted) - LATE_COMMIT_S
+        traces = {hint.external_id: hint.trace for hint in hints}
         notes: list[SeenNote] = []
         for start in range(0, len(noted), HINTS_A_READ):
             page = noted[start : start + HINTS_A_READ]
-            notes += await self._by_halves(lambda ids: self._external.notes(ids, since_s), page)
+            notes += await self._by_halves(
+                lambda ids: traced(
+                    _of(traces, ids), "GET", partial(self._external.notes, ids, since_s), columns="work_notes"
+                ),
+                page,
+            )
         return frozenset(noted), tuple(notes)
 
     async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:
@@ -231,7 +239,12 @@ class Reader:
                 wanted, unsure, failure = frozenset(), frozenset(strangers), error
         words = tuple(self._ids.word() for _ in strangers)
         noted, notes = await self._notes(integration, rows, hints, wanted)
-        read = Read(asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes)
+        traces = {hint.external_id: hint.trace for hint in hints} if len(hints) > 1 else {}
+        if not hints:  # whoever looked through all of them found several changes
+            traces = {seen.external_id: f"{trace}.{seen.external_id[:8]}" for seen in rows}
+        read = Read(
+            asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes, traces=traces
+        )
         return Fed(await self._settle(read, trace), failure, unsure)
 
     async def _settle(self, read: Read, trace: str) -> int:
@@ -255,3 +268,8 @@ class Reader:
                 sound.append(seen.external_id)
         await feed(part_of(read, set(sound)))
         return observed
+
+
+def _of(traces: Mapping[str, str], external_ids: Sequence[str]) -> Mapping[str, str]:
+    """Those of some records."""
+    return {name: traces[name] for name in external_ids if name in traces}

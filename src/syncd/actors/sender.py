@@ -16,6 +16,7 @@ from syncd.actors.people import People
 from syncd.actors.ports import External, Journal
 from syncd.actors.pulse import watched
 from syncd.actors.reading import Reader
+from syncd.actors.traced import traced
 from syncd.core import groups, sending, worknotes
 from syncd.core.backoff import delay_s
 from syncd.core.events import Change
@@ -27,7 +28,6 @@ from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import ExternalFailed, Outcome
 from syncd.seams import Clock, Ids
-from syncd.telemetry import trace as tell
 
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
 READ_AHEAD_MAX: Final = 50
@@ -106,10 +106,9 @@ class Sender:
             await self._release_after(first, self._note(first, note))
             return
         asked = self._journal.state.position
-        for link in links:
-            tell(_trace(link), "request", method="GET", record=link.external_id)
+        traces = {link.external_id: self._trace(link) for link in links}
         try:
-            rows = {seen.external_id: seen for seen in await self._reader.rows([link.external_id for link in links])}
+            rows = {seen.external_id: seen for seen in await self._reader.rows(list(traces), traces)}
         except ExternalFailed as error:
             for link in links:
                 await self._release_after(link, self._postpone(link, error))
@@ -123,7 +122,7 @@ class Sender:
     async def _release_after(self, link: Link, work: Awaitable[None]) -> None:
         """Do the work on a link, then let the next work on it begin; after a crash a little later."""
         try:
-            if not await self._containment.run("writing", link.id, work, _trace(link)):
+            if not await self._containment.run("writing", link.id, work, self._trace(link)):
                 self._resting += 1
                 try:
                     await trio.sleep(AGAIN_AFTER_S)
@@ -140,7 +139,9 @@ class Sender:
                 people = await self._assignee(link, seen) if seen is not None else {}
                 if seen is not None and trio.current_time() - read_at > FRESH_S:
                     asked = self._journal.state.position
-                    rows = await self._breaker.made(partial(self._external.read, [link.external_id]))
+                    read = partial(self._external.read, [link.external_id])
+                    about = {link.external_id: self._trace(link)}
+                    rows = await self._breaker.made(partial(traced, about, "GET", read))
                     seen = next(iter(rows), None)
                 if seen is None:
                     words = "ServiceNow does not show this record: deleted there, or hidden from our account"
@@ -158,7 +159,7 @@ class Sender:
         return await self._journal.transact(
             lambda state, at_s: sending.prepare_update(state, at_s, link.id, seen, asked, offset, people),
             by=self._by,
-            trace=_trace(link),
+            trace=self._trace(link),
         )
 
     async def _assignee(self, link: Link, seen: Observation | None) -> Mapping[str, Person]:
@@ -179,7 +180,7 @@ class Sender:
                     attempt = await self._journal.transact(
                         lambda state, at_s: sending.prepare_create(state, at_s, link.id, people),
                         by=self._by,
-                        trace=_trace(link),
+                        trace=self._trace(link),
                     )
                 if attempt is not None:
                     await self._send(link, attempt)
@@ -216,14 +217,15 @@ class Sender:
 
     async def _count_notes(self, link: Link, entry: NoteEntry, text: str) -> int | None:
         account = self._journal.state.integrations[self._integration_id].account
-        tell(entry.trace, "request", method="GET", record=link.external_id, columns="work_notes")
-        return await self._breaker.made(partial(self._external.count_notes, link.external_id, text, account))
+        count = partial(self._external.count_notes, link.external_id, text, account)
+        about = {link.external_id: entry.trace}
+        return await self._breaker.made(partial(traced, about, "GET", count, columns="work_notes"))
 
     async def _send_note(self, link: Link, entry: NoteEntry, attempt: NoteAttempt) -> None:
-        tell(entry.trace, "request", method="PATCH", link=link.id, columns="work_notes")
-        shown = None
+        shown, add = None, partial(self._external.add_note, link.external_id, attempt.text)
+        about = {link.external_id: entry.trace}
         try:
-            echo = await self._breaker.made(partial(self._external.add_note, link.external_id, attempt.text))
+            echo = await self._breaker.made(partial(traced, about, "PATCH", add, columns="work_notes"))
         except ExternalFailed as error:
             await self._fail_note(link, entry, attempt, error, error.outcome)
             return
@@ -256,7 +258,8 @@ class Sender:
 
     async def _looked_up(self, link: Link, people: Mapping[str, Person]) -> Attempt | None:
         looked_at_s = self._clock.now_s()
-        found = await self._breaker.made(lambda: self._external.with_correlation(sending.correlation_id(link)))
+        look = partial(self._external.with_correlation, sending.correlation_id(link))
+        found = await self._breaker.made(partial(traced, {link.id: self._trace(link)}, "GET", look))
         offset = self._external.offset
         tries = link.outbox.attempts if link.outbox is not None else 0
         next_at_s = self._look_again_at_s(tries)
@@ -265,7 +268,7 @@ class Sender:
                 state, at_s, link.id, found, next_at_s, offset, people, looked_at_s=looked_at_s
             ),
             by=self._by,
-            trace=_trace(link),
+            trace=self._trace(link),
         )
 
     async def _send(self, link: Link, attempt: Attempt) -> None:
@@ -286,7 +289,7 @@ class Sender:
                 return sending.settle(state, at_s, link.id, attempt.number, echo, offset, inquiry)
             return sending.fail(state, at_s, link.id, attempt.number, error.outcome, failure, next_at_s, inquiry)
 
-        await self._journal.transact(settle, by=self._by, trace=_trace(link))
+        await self._journal.transact(settle, by=self._by, trace=self._trace(link))
 
     async def _close_codes(self, attempt: Attempt, echo: Observation | None, error: ExternalFailed) -> Sequence[str]:
         """The close codes that the instance has, if a refusal or the echo may be about the one that was sent."""
@@ -313,15 +316,21 @@ class Sender:
 
     async def _request(self, link: Link, attempt: Attempt) -> Observation:
         method = "POST" if attempt.kind == "create" else "PATCH"
-        tell(_trace(link), "request", method=method, link=link.id, columns=",".join(attempt.columns))
+        request = partial(self._external.update, link.external_id, attempt.columns)
         if attempt.kind == "create":
-            return await self._external.create(attempt.columns)
-        return await self._external.update(link.external_id, attempt.columns)
+            request = partial(self._external.create, attempt.columns)
+        about = {link.external_id or link.id: self._trace(link)}
+        return await traced(about, method, request, columns=",".join(attempt.columns))
+
+    def _trace(self, link: Link) -> str:
+        """The ids of the changes that wait to be written there, those included that came while we were at it."""
+        waiting = self._journal.state.links.get(link.id, link).outbox or link.outbox
+        return waiting.trace if waiting is not None else ""
 
     async def _postpone(self, link: Link, error: ExternalFailed) -> None:
         next_at_s, failure = self._link_next_at_s(link, error), _failure(error)
         await self._journal.transact(
-            lambda state, _: sending.postpone(state, link.id, failure, next_at_s), by=self._by, trace=_trace(link)
+            lambda state, _: sending.postpone(state, link.id, failure, next_at_s), by=self._by, trace=self._trace(link)
         )
 
     def _link_next_at_s(self, link: Link, error: ExternalFailed) -> float:
@@ -335,10 +344,6 @@ class Sender:
         concerns_all = error.outcome in ("unavailable", "throttled", "paused")
         age_s = 0.0 if concerns_all else now_s - since_s
         return now_s + delay_s(attempts, age_s, self._ids.rng.random())
-
-
-def _trace(link: Link) -> str:
-    return link.outbox.trace if link.outbox is not None else ""
 
 
 def _failure(error: ExternalFailed) -> Failure:

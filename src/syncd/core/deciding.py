@@ -241,7 +241,7 @@ def open_links(state: State, integration_id: str) -> Change[None]:
     if integration is None or settings is None or not (waiting and settings.writes and settings.create_external):
         return Change("", (), result=None)
     opened = tuple(
-        LinkOpened(link_id(integration_id, incident_id), integration_id, incident_id)
-        for incident_id in islice(waiting, LINKS_A_STEP)
+        LinkOpened(link_id(integration_id, incident_id), integration_id, incident_id, trace)
+        for incident_id, trace in islice(waiting.items(), LINKS_A_STEP)
     )
     return Change(integration.settings.organization_id, opened, result=None)

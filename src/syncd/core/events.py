@@ -62,7 +62,10 @@ class TokenUsed(Struct, frozen=True, tag=True):
 
 
 class IncidentDeclared(Struct, frozen=True, tag=True):
-    """A new incident. ``origin``: the integration whose record it came from, empty for one declared here."""
+    """A new incident. ``origin``: the integration whose record it came from, empty for one declared here.
+
+    ``trace``, here and below: the change's own id, where one record tells of several changes (``traces.py``).
+    """
 
     incident_id: str
     title: str
@@ -72,6 +75,7 @@ class IncidentDeclared(Struct, frozen=True, tag=True):
     assigned_to: str | None = None
     service: str | None = None
     origin: str = ""
+    trace: str = ""
 
 
 class IncidentEdited(Struct, frozen=True, tag=True):
@@ -94,6 +98,7 @@ class NoteAdded(Struct, frozen=True, tag=True):
     external_id: str = ""
     written_at_s: float | None = None
     only_to: str = ""
+    trace: str = ""
 
 
 class NoteNamed(Struct, frozen=True, tag=True):
@@ -206,6 +211,7 @@ class LinkOpened(Struct, frozen=True, tag=True):
     link_id: str
     integration_id: str
     incident_id: str
+    trace: str = ""
 
 
 class LinkJoined(Struct, frozen=True, tag=True):
@@ -218,6 +224,7 @@ class LinkJoined(Struct, frozen=True, tag=True):
     settled: dict[str, Halves] = {}
     offset_s: float = 0.0
     offset_error_s: float = 1.0
+    trace: str = ""
 
 
 class LinkRemoved(Struct, frozen=True, tag=True):
@@ -262,6 +269,7 @@ class Observed(Struct, frozen=True, tag=True):
     observation: Observation
     offset_s: float = 0.0
     offset_error_s: float = 1.0
+    trace: str = ""
 
 
 class FieldDecided(Struct, frozen=True):

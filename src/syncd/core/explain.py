@@ -55,7 +55,8 @@ class FieldExplained(Struct, frozen=True, kw_only=True):
 
     `base` and `base_external`: both halves, the second raw. `external`: what ServiceNow shows, in platform terms;
     null when it is hidden or means nothing here; `external_raw` is as it stands there. ServiceNow stamps records and
-    not fields, so an edit there lies between `external_from` and `external_at`; null: not known.
+    not fields, so an edit there lies between `external_from` and `external_at`; null: not known. `trace`: the id of the
+    change that `rule` decided, on everything that happened for it: in the timeline, and in the log.
     """
 
     field: str
@@ -76,6 +77,7 @@ class FieldExplained(Struct, frozen=True, kw_only=True):
     rule: str | None
     why: str | None
     ruled_at: Time | None
+    trace: str | None
     write: WriteView | None
     conflict: str | None
     dead_letter: str | None
@@ -200,6 +202,7 @@ def _explained(one: _Field) -> FieldExplained:
         rule=rule,
         why=None if ruling is None else ruling.says,
         ruled_at=rfc3339(ruled_at_s) if ruled_at_s > 0 else None,
+        trace=_trace(one, standing) or None,
         write=_write(one, standing, ruled_at_s),
         conflict=names["CONFLICT"] or None,
         dead_letter=names["ENTRY"] or None,
@@ -266,6 +269,12 @@ def _rule(one: _Field) -> tuple[str | None, float]:
     if base.reason in {"delivered", "one-side-changed"} and goes_out and one.stamp.at_s > base.ruled_at_s:
         return "one-side-changed", one.stamp.at_s  # edited again while an earlier decision was on its way
     return (base.rule or None), base.ruled_at_s
+
+
+def _trace(one: _Field, standing: Standing) -> str:
+    """The id of the change that made the field what it is, or is about to."""
+    entry = one.link.outbox
+    return entry.trace if standing in UNDER_WAY and entry is not None else one.base.trace
 
 
 def _is_about(conflict: Conflict, ruled_at_s: float) -> bool:

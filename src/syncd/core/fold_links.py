@@ -17,6 +17,7 @@ from syncd.core.outbox import next_entries
 from syncd.core.queues import Line, Outbox
 from syncd.core.state import State
 from syncd.core.state import link_id as name_of
+from syncd.core.traces import join
 from syncd.core.worknotes import maybe_there
 
 NULLABLE = frozenset({"assigned_to", "service", "resolution_code", "resolution_notes"})  # empty is null there
@@ -63,7 +64,8 @@ def stain(state: State, record: e.Record, name: str) -> None:
     link = state.links[name]
     if link.state == "parked":
         put_link(state, _released(link))
-    state.dirty.setdefault(link.integration_id, {})[name] = record.trace
+    dirty = state.dirty.setdefault(link.integration_id, {})
+    dirty[name] = join(dirty.get(name, ""), record.trace)
 
 
 def wake(state: State, record: e.Record, name: str) -> None:
@@ -154,7 +156,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     link = links.with_observation(
         link, seen, record.position, record.at_s, event.offset_s, event.offset_error_s, lens, except_for=event.settled
     )
-    link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined")
+    link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined", trace=record.trace)
     put_link(
         state,
         replace(
@@ -205,7 +207,9 @@ def link_released(state: State, record: e.Record, event: e.LinkReleased) -> None
 
 
 def difference_accepted(state: State, record: e.Record, event: e.DifferenceAccepted) -> None:
-    link = links.with_halves(state.links[event.link_id], event.halves, record.at_s, event.reason, rule=event.reason)
+    link = links.with_halves(
+        state.links[event.link_id], event.halves, record.at_s, event.reason, rule=event.reason, trace=record.trace
+    )
     put_link(state, replace(link, in_flight=None, outbox=None))
     stain(state, record, link.id)  # other fields may still differ
     mark(state, record, link.incident_id)
@@ -306,7 +310,7 @@ def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -
     if link is not None:
         lens = lens_of(state.integrations[link.integration_id].settings)
         state.links[link.id] = links.after_verdict(
-            lens, link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s
+            lens, link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s, record.trace
         )
         stain(state, record, link.id)
     if not isinstance(event.value, UnsetType):

@@ -51,6 +51,7 @@ from syncd.core.sending import (
     news,
 )
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
+from syncd.core.traces import join, named
 from syncd.core.worknotes import Pair
 from syncd.errors import Exists, Forbidden, Unknown
 
@@ -135,7 +136,7 @@ def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trac
     return Hint(
         webhook.sys_id,
         state.position + 1,
-        trace,
+        trace if waiting is None else join(waiting.trace, trace),
         mod_count=count,
         deleted=deleted,
         next_at_s=next_at_s,
@@ -169,7 +170,7 @@ class Read(Struct, frozen=True):
     that were shown. ``wanted``: ids of unlinked records that pass the integration's import query, ``unsure``: those
     for which that could not be found out. ``ids``: words for new incidents, one for each row at least. ``noted``: the
     records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
-    them.
+    them. ``traces``: by record, the id of its change; empty: all are one.
     """
 
     asked: int
@@ -182,6 +183,7 @@ class Read(Struct, frozen=True):
     noted: frozenset[str] = frozenset()
     notes: tuple[SeenNote, ...] = ()
     crashed: frozenset[str] = frozenset()
+    traces: Mapping[str, str] = {}
 
 
 def part_of(read: Read, records: AbstractSet[str]) -> Read:
@@ -267,7 +269,8 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
     for stranger in sorted((waits | read.crashed) - hinted):  # a sweep found it: nobody else would come back to it
         hint = Hint(stranger, state.position + 1, f"sweep-{stranger}", next_at_s=at_s + 1.0)
         events.append(Hinted(integration_id, stranger, hint))
-    return Change(integration.settings.organization_id, tuple(events), result=fresh)
+    told = named(events, read.traces, state, integration_id)
+    return Change(integration.settings.organization_id, told, result=fresh)
 
 
 def _pairs(state: State, integration_id: str, events: Sequence[Event], read: Read) -> list[Pair]:

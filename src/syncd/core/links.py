@@ -23,6 +23,7 @@ from syncd.core.model import (
     Span,
 )
 from syncd.core.reasons import Settling
+from syncd.core.traces import join
 
 PUT_BACKS_MAX: Final = 3  # so often within ``deciding.PUT_BACKS_S``, then a person is asked
 _NO_RULE = frozenset({"unchanged", "unreadable"})  # the value is still what an earlier rule made it
@@ -100,10 +101,13 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
             put_backs=_put_backs(before, decided.reason, at_s),
             rule=decided.reason if is_rule else before.rule,
             ruled_at_s=at_s if is_rule else before.ruled_at_s,
+            trace=trace if is_rule else before.trace,
         )
     outbox = link.outbox
     if event.must_write and outbox is None:
         outbox = OutboxEntry(since_s=at_s, trace=trace, next_at_s=at_s)
+    elif event.must_write and outbox is not None:
+        outbox = replace(outbox, trace=join(outbox.trace, trace))  # they go in one write
     elif not event.must_write:
         outbox = None
     return replace(link, base=base, outbox=outbox)
@@ -145,7 +149,14 @@ def after_settled(link: Link, event: SendSettled, position: int, at_s: float, le
         )
     )
     return replace(
-        with_halves(seen, event.halves, at_s, "delivered", rule="created" if link.state == "pending" else None),
+        with_halves(
+            seen,
+            event.halves,
+            at_s,
+            "delivered",
+            rule="created" if link.state == "pending" else None,
+            trace=link.outbox.trace if link.outbox is not None else "",
+        ),
         state="active",
         reason="",
         external_id=event.observation.external_id,
@@ -181,9 +192,18 @@ def after_cleared(link: Link) -> Link:
 
 
 def with_halves(
-    link: Link, halves: dict[str, Halves], at_s: float, reason: Settling, *, rule: Settling | None = None
+    link: Link,
+    halves: dict[str, Halves],
+    at_s: float,
+    reason: Settling,
+    *,
+    rule: Settling | None = None,
+    trace: str = "",
 ) -> Link:
-    """The link with a known base for some fields. ``rule``: what decided their values; None: what did before."""
+    """The link with a known base for some fields. ``rule``: what decided their values; None: what did before.
+
+    ``trace``: of the change that the rule decided.
+    """
     base = dict(link.base)
     for field, both in halves.items():
         before = base.get(field, FieldBase())
@@ -195,6 +215,7 @@ def with_halves(
             put_backs=before.put_backs,
             rule=before.rule if rule is None else rule,
             ruled_at_s=before.ruled_at_s if rule is None else at_s,
+            trace=before.trace if rule is None else trace,
         )
     return replace(link, base=base)
 
@@ -218,7 +239,9 @@ def without_note(link: Link, note_id: str) -> Link:
     return replace(link, notes=tuple(entry for entry in link.notes if entry.note_id != note_id))
 
 
-def after_verdict(lens: Lens, link: Link, incident: Incident, field: str, winner: str | None, at_s: float) -> Link:
+def after_verdict(
+    lens: Lens, link: Link, incident: Incident, field: str, winner: str | None, at_s: float, trace: str
+) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 
     Nobody wins (ignored): the difference is accepted on both halves. A refused write is tried again if it is to stand.
@@ -229,7 +252,7 @@ def after_verdict(lens: Lens, link: Link, incident: Incident, field: str, winner
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,
     )
-    decided = with_halves(link, {field: halves}, at_s, "decided-by-person", rule="decided-by-person")
+    decided = with_halves(link, {field: halves}, at_s, "decided-by-person", rule="decided-by-person", trace=trace)
     held = {one: letter for one, letter in link.held.items() if one != field or winner != "platform"}
     edited = link.base.get(field, FieldBase()).edited  # the value over there is still its author's
     base = decided.base | {field: replace(decided.base[field], put_backs=(), edited=edited)}

@@ -274,7 +274,8 @@ class FieldBase(Struct, frozen=True, gc=False):
     ``external`` is raw, as ServiceNow showed it. UNSET: not known (first link), or, for ``platform``, decided but not
     delivered yet (decision 6). ``edited``: when the external value now seen came to be.
     ``reason`` and ``decided_at_s``: what happened to the field last. ``rule`` and ``ruled_at_s``: what decided its
-    value, which a delivery does not replace. ``put_backs``: when an exclusive owner's value was put back lately.
+    value, which a delivery does not replace; ``trace``: the change that it was about. ``put_backs``: when an exclusive
+    owner's value was put back lately.
     """
 
     platform: Half = UNSET
@@ -285,6 +286,7 @@ class FieldBase(Struct, frozen=True, gc=False):
     put_backs: tuple[float, ...] = ()
     rule: str = ""
     ruled_at_s: float = 0.0
+    trace: str = ""
 
 
 class Attempt(Struct, frozen=True):

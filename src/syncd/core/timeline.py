@@ -15,6 +15,7 @@ from syncd.core import events as e
 from syncd.core.model import Incident
 from syncd.core.state import State
 from syncd.core.telling import told
+from syncd.core.traces import of_event
 from syncd.core.views import Time, rfc3339
 
 Place = tuple[int, float, float]
@@ -78,6 +79,7 @@ def happened(state: State, record: e.Record) -> list[CloudEvent]:
     """Everything that one record says. ``state`` gives the names of integrations, and nothing else."""
     found = []
     for index, event in enumerate(record.events):
+        of = of_event(record, event)
         incident_id, integration_id = _concerned(event)
         integration = state.integrations.get(integration_id)
         for number, (kind, content) in enumerate(told(event)):
@@ -90,7 +92,7 @@ def happened(state: State, record: e.Record) -> list[CloudEvent]:
                     subject=incident_id or integration_id or _name(event),
                     position=record.position,
                     by=record.by,
-                    trace=record.trace,
+                    trace=of.trace,
                     integration=integration.settings.handle if integration is not None else integration_id or UNSET,
                     principal=record.source.principal if record.source else UNSET,
                     address=record.source.address if record.source else UNSET,

@@ -46,6 +46,7 @@ class FieldExplained(Struct):
     rule: str | None = None
     why: str | None = None
     ruled_at: str | None = None
+    trace: str | None = None
     write: Write | None = None
     conflict: str | None = None
     standing: str = ""
@@ -107,6 +108,8 @@ def _lines(one: FieldExplained, now_s: float) -> Iterator[tuple[str, str | None]
         yield "  rule", f"{one.rule}{decided}: {one.why}" if one.why else f"{one.rule}{decided}"
     if one.write is not None:
         yield "  write", _write(one.write, now_s)
+    if one.trace:
+        yield "  trace", one.trace
     if one.conflict:
         yield "  conflict", f"{one.conflict} keeps both values: im conflict show {one.conflict}"
 

@@ -297,9 +297,14 @@ def timeline(incident_id: str, /, *, limit: int = 100, everything: All = False, 
         happened = read(found.body, list[CloudEvent])
         return table(
             ["TIME", "EVENT", "BY", "WHAT"],
-            ([clock(event.time), event.type, event.by, gist(event, session.now_s)] for event in happened),
+            ([clock(event.time), event.type, event.by, _what(event, session.now_s)] for event in happened),
             wraps=True,
         )
 
     session.show_list(found, rows, empty="nothing happened yet", which="newest")
     return 0
+
+
+def _what(event: CloudEvent, now_s: float) -> str:
+    """What it carries, and the id of its change, under which the log has it."""
+    return f"{gist(event, now_s)} [{event.trace}]" if event.trace else gist(event, now_s)

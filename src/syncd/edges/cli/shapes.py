@@ -93,6 +93,7 @@ class CloudEvent(Struct):
     subject: str | None = None
     integration: str | None = None
     by: str | None = None
+    trace: str = ""
     data: Json = None
 
 
