@@ -14,6 +14,8 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.narrator import Narrator
 from syncd.actors.pulse import Watch
 from syncd.actors.roster import Roster, Running
+from syncd.core import reconciling
+from syncd.core.drift import Downtime
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
@@ -45,6 +47,8 @@ class House:
         self.roster = Roster(journal, self._launch, self._examine)
         self._connections: dict[str, ServiceNow] = {}
         self._watch = Watch()
+        state = journal.state
+        self._down = Downtime(state.at_s, seams.clock.now_s()) if state.position else None
 
     @classmethod
     async def open(
@@ -73,6 +77,8 @@ class House:
             await nursery.start(self.journal.run)
             if not self.journal.state.journal_id:
                 await self.journal.transact(self._be_born, by="syncd", trace="")
+            while reconciling.has_running(self.journal.state):
+                await self.journal.transact(reconciling.interrupt_all, by="syncd", trace="")
             unsubscribe = self.journal.subscribe(self.roster.on_durable)
             self.journal.subscribe(Narrator(lambda: self.journal.state).narrate)
             async with trio.open_nursery() as actors:
@@ -126,7 +132,7 @@ class House:
         """Run one integration's actors over a connection of its own."""
         external = self._connections[integration.id] = self._connect(integration)
         actors = RunningIntegration(
-            integration, self.journal, external, self.seams.clock, self.seams.ids, running.restarts
+            integration, self.journal, external, self.seams.clock, self.seams.ids, running.restarts, self._down
         )
         running.actors = actors
         try:

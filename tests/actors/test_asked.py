@@ -12,7 +12,7 @@ from tests.actors.stage import create_record, declare, declared, edit, edit_reco
 from tests.simulation.runner import simulate
 from tests.simulation.world import World
 
-CLAUSE = re.compile(r"(?:ORDERBY(?:DESC)?(?P<by>[a-z_]+)|(?P<column>[a-z_]+)(?:=|>=|>|IN)(?P<value>[^^]+))")
+CLAUSE = re.compile(r"(?:ORDERBY(?:DESC)?(?P<by>[a-z_]+)|(?P<column>[a-z_]+)(?:=|>=|>|IN|STARTSWITH)(?P<value>[^^]+))")
 
 
 async def _a_busy_day(world: World) -> None:

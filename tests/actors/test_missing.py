@@ -1,34 +1,125 @@
-"""A record that ServiceNow no longer shows is said to be missing, and nothing is concluded from it."""
+"""A record that is not shown any more: its link is parked after two looks, and freed by the first that shows it."""
 
 import trio
 
-from tests.actors.stage import INTEGRATIONS, ask, declared, edit, in_world, sync_status
+from tests.actors.stage import (
+    AGENT,
+    INTEGRATIONS,
+    ask,
+    asked,
+    declared,
+    edit,
+    in_world,
+    incident,
+    lines,
+    link,
+    record,
+    restart,
+    sync_status,
+)
 from tests.simulation.world import World
 
 
+async def reasons(world: World) -> str:
+    """Why the integration is not healthy."""
+    return " ".join((await sync_status(world))["reasons"])  # type: ignore[arg-type]
+
+
 @in_world()
-async def test_a_deleted_record_is_told_by_sync_status_and_never_taken_for_an_edit(world: World) -> None:
+async def test_a_deleted_record_is_parked_and_told_and_never_taken_for_an_edit(world: World) -> None:
     kept, gone = await declared(world, "kept"), await declared(world, "gone")
-    link = next(one for one in world.state.links.values() if one.incident_id == gone)
-    world.instance.delete_as("admin", link.external_id)
-    await world.reconcile()
+    world.instance.delete_as("admin", link(world, gone).external_id)  # its rule tells us
     await trio.sleep(30)
+    assert link(world, gone).state == "parked"
+    assert "does not show the record" in link(world, gone).reason
     status = await sync_status(world)
     assert status["state"] == "degraded"
-    assert "1 linked record is not shown" in " ".join(status["reasons"])  # type: ignore[arg-type]
+    assert "1 linked record is not shown" in await reasons(world)
     await edit(world, kept, title="still synced")
     await trio.sleep(5)
-    assert world.state.incidents[gone].status == "open"
-    rows = [row["short_description"] for row in world.instance.incidents()]
-    assert rows == ["still synced"]
+    assert incident(world, gone).status == "open"
+    assert [row["short_description"] for row in world.instance.incidents()] == ["still synced"]
+
+
+@in_world()
+async def test_a_hint_that_says_deleted_looks_twice(world: World) -> None:
+    incident_id = await declared(world)
+    await declared(world, "kept")
+    sys_id = link(world, incident_id).external_id
+    before = trio.current_time()
+    world.instance.delete_as("admin", sys_id)
+    await trio.sleep(30)
+    looks = [one for one in lines(world.instance, "GET", since_s=before) if sys_id in one.target]
+    assert len(looks) == 2
+    assert link(world, incident_id).state == "parked"
+
+
+@in_world()
+async def test_the_start_looks_twice_half_a_minute_apart(world: World) -> None:
+    gone = await declared(world)
+    await declared(world, "kept")
+    sys_id = link(world, gone).external_id
+    world.instance.set_webhook("", "")
+    await restart(world, 5, lambda: world.instance.delete_as("admin", sys_id))
+    await trio.sleep(20)
+    assert link(world, gone).state == "active"
+    await trio.sleep(20)
+    assert link(world, gone).state == "parked"
+
+
+@in_world()
+async def test_a_hidden_record_is_freed_by_itself_when_it_is_shown_again_and_nothing_was_lost(world: World) -> None:
+    hidden = await declared(world)
+    await declared(world, "kept")
+    account, sys_id = world.instance.account("svc.sync"), link(world, hidden).external_id
+    account.hidden["incident"] = f"sys_id={sys_id}"
+    await world.reconcile()
+    assert link(world, hidden).state == "parked"
+    await edit(world, hidden, title="edited here meanwhile")
+    await trio.sleep(60)
+    assert link(world, hidden).state == "parked"  # looked at, in vain
+    world.instance.edit_as(AGENT, sys_id, {"description": "edited there meanwhile"})
+    account.hidden.clear()
+    await trio.sleep(320)
+    assert link(world, hidden).state == "active"
+    assert incident(world, hidden).description == "edited there meanwhile"
+    assert record(world, hidden)["short_description"] == "edited here meanwhile"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_an_edit_of_an_incident_whose_record_is_gone_ends_in_a_parked_link_and_no_storm(world: World) -> None:
+    gone = await declared(world)
+    world.instance.set_webhook("", "")
+    world.instance.delete_as("admin", link(world, gone).external_id)
+    await edit(world, gone, title="late")
+    await trio.sleep(60)
+    assert link(world, gone).state == "parked"
+    began = trio.current_time()
+    await trio.sleep(600)
+    assert len(lines(world.instance, "GET", since_s=began)) <= 3
 
 
 @in_world()
 async def test_a_missing_record_that_is_unlinked_is_missed_no_longer(world: World) -> None:
     gone = await declared(world, "gone")
-    link = next(one for one in world.state.links.values() if one.incident_id == gone)
-    world.instance.delete_as("admin", link.external_id)
-    await world.reconcile()
+    await declared(world, "kept")
+    world.instance.delete_as("admin", link(world, gone).external_id)
+    await trio.sleep(30)
     assert (await sync_status(world))["state"] == "degraded"
     await ask(world, "DELETE", f"{INTEGRATIONS}/{world.integration_id}/links/{gone}", status=204)
     assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_a_parked_link_says_so_in_the_list_and_in_explain(world: World) -> None:
+    gone = await declared(world, "gone")
+    await declared(world, "kept")
+    world.instance.delete_as("admin", link(world, gone).external_id)
+    await trio.sleep(30)
+    shown = await ask(world, "GET", f"{INTEGRATIONS}/{world.integration_id}/links")
+    assert isinstance(shown, list)
+    assert [one["state"] for one in shown] == ["parked", "active"]
+    assert f"im integration unlink {world.settings.handle} {gone}" in shown[0]["reason"]
+    told = await asked(world, "GET", f"/api/v1/incidents/{gone}/explain")
+    assert "parked" in str(told)

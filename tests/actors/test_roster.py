@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import trio
 
-from syncd.actors import dead_letters, intake, integration, sender
-from syncd.actors.reading import Reader
+from syncd.actors import dead_letters, intake, integration, reconciler, sender
 from syncd.errors import WrongState
 from tests.actors.stage import (
     AGENT,
@@ -192,7 +191,7 @@ class FailingActor:
         "intake": (intake, "due_hints", lambda given: given[1]),
         "router": (integration, "run_router", lambda given: given[0]),
         "sender": (sender, "due_links", lambda given: given[1]),
-        "reconciler": (Reader, "sweep", lambda given: given[0]._integration_id),
+        "reconciler": (reconciler, "next_run_at_s", lambda given: given[1]),
         "dead letters": (dead_letters, "next_retry_at_s", lambda given: given[1]),
         "prober": (integration, "run_prober", lambda given: given[0]._name),
     }

@@ -55,6 +55,12 @@ LINES = [
     "integration field-mapping list prod",
     "integration field-mapping delete prod service",
     "integration reconcile prod --auto-heal",
+    "integration reconcile prod --auto-heal --force",
+    "integration reconcile history prod",
+    "integration reconcile history prod run-5",
+    "integration reconcile schedule prod --interval 1h --auto-heal",
+    "integration reconcile schedule prod",
+    "integration reconcile schedule prod --no-enabled",
     "integration field-ownership set prod severity --owner platform --priority 10",
     "integration field-ownership set prod work_notes --owner external --priority 5 --exclusive",
     "integration field-ownership list prod",
@@ -101,6 +107,9 @@ REFUSED = [
     "integration webhook-script none",
     "integration rotate-secret none",
     "integration reconcile none --auto-heal",
+    "integration reconcile prod --force",
+    "integration reconcile history prod run-99",
+    "integration reconcile schedule other",
     "integration dlq none",
     "integration dlq-retry prod entry-99",
     "integration dlq-discard prod entry-99",
@@ -114,11 +123,6 @@ REFUSED = [
 ]
 NOT_YET = [
     "integration import prod",
-    "integration reconcile prod",
-    "integration reconcile prod --dry-run",
-    "integration reconcile prod --auto-heal --force",
-    "integration reconcile history prod",
-    "integration reconcile schedule prod --interval 1h",
     "journal replay",
 ]
 WRONG = [
@@ -183,6 +187,14 @@ async def test_every_command_ends_with_0_and_prints_something_for_people_and_jso
             json.loads(asked.out)
         made = json.loads((await im("token create --scope read --format json")).out)
         assert (await im(f"token revoke {made['id']}")).code == 0
+
+
+async def test_drift_that_is_only_reported_is_3(im: Im, tmp_path: Path) -> None:
+    async with reachable(tmp_path):
+        for line in ("integration reconcile prod", "integration reconcile prod --dry-run"):
+            shown = await im(line)
+            assert (shown.code, shown.err) == (3, ""), (line, shown)
+            assert "missed-webhook" in shown.out
 
 
 async def test_a_created_or_changed_thing_is_printed_as_the_api_shows_it(im: Im, tmp_path: Path) -> None:

@@ -80,7 +80,8 @@ async def test_answers_to_writes_show_the_thing_under_the_same_names() -> None:
         note = (await daemon.socket.post(f"{INCIDENTS}/{INC}/notes", json={"text": "x"})).json()
         made = await daemon.configure(handle="other")
         rotated = (await daemon.socket.post(f"{INTEGRATIONS}/other/webhook-secret/rotate")).json()
-        run = (await daemon.socket.post(f"{PROD}/reconcile", json={"auto_heal": True})).json()
+        run = (await daemon.socket.post(f"{PROD}/reconcile?wait=true", json={"auto_heal": True})).json()
+        plan = (await daemon.socket.post(f"{PROD}/reconcile/schedule", json={"interval": "1h"})).json()
         letter = (await daemon.socket.post(f"{PROD}/dlq/entry-2/retry")).json()
         verdict = (await daemon.socket.post(f"{V1}/conflicts/conflict-1/ignore")).json()
         token = (await daemon.socket.post(f"{V1}/tokens", json={"scope": "read"})).json()
@@ -91,6 +92,9 @@ async def test_answers_to_writes_show_the_thing_under_the_same_names() -> None:
     names = "id integration_id mode trigger status reason started_at finished_at checked drifts"
     assert run.keys() >= set(names.split())
     assert (run["mode"], run["trigger"], run["status"]) == ("heal", "manual", "finished")
+    names = "incident_id external_id field platform external base cause action healed"
+    assert run["drifts"][0].keys() >= set(names.split())
+    assert plan.keys() >= {"interval", "auto_heal", "enabled"}
     assert letter.keys() >= set(NAMES[f"{PROD}/dlq"].split())
     assert (verdict["id"], verdict["status"]) == ("conflict-1", "ignored")
     assert token.keys() == {*NAMES[f"{V1}/tokens"].split(), "token"}

@@ -73,7 +73,13 @@ DONE = [
     Row("GET", f"{PROD}/webhook-script", None, 200),
     Row("POST", f"{SPARE}/webhook-secret/rotate", None, 200),
     Row("POST", f"{SPARE}/webhook-secret/rotate", {"grace": "1h"}, 200),
+    Row("GET", f"{PROD}/reconcile/history", None, 200),
     Row("POST", f"{PROD}/reconcile", {"auto_heal": True}, 202),
+    Row("POST", f"{PROD}/reconcile", {}, 202),
+    Row("POST", f"{PROD}/reconcile", {"dry_run": True, "auto_heal": False}, 202),
+    Row("GET", f"{PROD}/reconcile/history/run-5", None, 200),
+    Row("POST", f"{PROD}/reconcile/schedule", {"interval": "1h", "auto_heal": True, "enabled": True}, 200),
+    Row("GET", f"{PROD}/reconcile/schedule", None, 200),
     Row("POST", f"{PROD}/reconcile?wait=true", {"auto_heal": True, "dry_run": False, "force": False}, 200),
     Row("GET", f"{PROD}/field-ownership", None, 200),
     Row("PUT", f"{PROD}/field-ownership/severity", {"owner": "platform", "priority": 10}, 200),
@@ -198,18 +204,15 @@ REFUSED = [
         Row("POST", TOKENS, body, 422)
         for body in ({}, {"scope": "all"}, {"scope": "read", "expires_at": "2020-01-01T00:00:00Z"})
     ),
-    *(
-        Row("POST", f"{PROD}/reconcile", body, 422)
-        for body in ({}, {"auto_heal": False}, {"auto_heal": True, "dry_run": True})
-    ),
+    Row("POST", f"{PROD}/reconcile", {"force": True}, 422),
+    *(Row("POST", f"{PROD}/reconcile/schedule", body, 422) for body in ({}, {"interval": "0s"}, {"interval": 1})),
+    Row("GET", f"{SPARE}/reconcile/schedule", None, 404),
+    Row("GET", f"{PROD}/reconcile/history/run-99", None, 404),
+    Row("POST", f"{PROD}/reconcile/history/run-99/stop", None, 404),
 ]
 
 NOT_YET = [
     ("POST", f"{PROD}/import"),
-    ("GET", f"{PROD}/reconcile/history"),
-    ("GET", f"{PROD}/reconcile/history/run-1"),
-    ("GET", f"{PROD}/reconcile/schedule"),
-    ("POST", f"{PROD}/reconcile/schedule"),
 ]
 
 
@@ -259,10 +262,12 @@ async def test_every_path_does_what_it_is_there_for() -> None:
         for method in methods
         if not any(is_like(path, there) and method.upper() == verb for verb, there in reached)
     ]
-    # The token's id is not known beforehand, the webhook is signed, and only one verdict ends a conflict.
+    # The token's id is not known beforehand, the webhook is signed, only one verdict ends a conflict, and the runs here
+    # are over before they can be stopped.
     assert sorted(missed) == [
         ("delete", f"{TOKENS}/{{token_id}}"),
         ("post", f"{CONFLICTS}/{{conflict_id}}/ignore"),
+        ("post", f"{V1}/integrations/{{integration}}/reconcile/history/{{run}}/stop"),
         ("post", f"{V1}/webhooks/{{integration}}"),
     ]
 

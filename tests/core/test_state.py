@@ -32,6 +32,7 @@ from syncd.core.model import (
     Token,
     WebhookSecret,
 )
+from syncd.core.run import Drift, Run, Schedule
 from tests.core.promises import INTEGRATION
 from tests.core.world import KINDS, RARE_KINDS, SETTINGS, World
 
@@ -138,6 +139,8 @@ def sample(kind: type[e.Event]) -> e.Event:
         "entry-1", "int_1", "int_1/INC-1", "INC-1", "r1", "update", ("title",), failure, "do", 1, 1.0, 2.0
     )
     sealed = SealedSecret("k", "n", "c")
+    drift = Drift("INC-1", "r1", "title", "a", None, "b", "missed-webhook", "take it over", healed=True)
+    run = Run("run-17", "int_1", "heal", "manual", 1.0, forced=True, drifts=(drift,), found={"missed-webhook": 1})
     events: tuple[e.Event, ...] = (
         e.DaemonBorn("j"),
         e.TokenCreated(Token("token-1", "ci", "read", "digest", 1.0)),
@@ -157,6 +160,11 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.HintsPostponed("int_1", (Hint("r1", 1, "t"),)),
         e.Swept("int_1", 1.0),
         e.Polled("int_1", 1.0),
+        e.RunStarted(run),
+        e.RunPlanned("int_1", "run-17", 3, run.drifts, run.found),
+        e.RunEnded("int_1", "run-17", "stopped", "too much", "brake", 3, run.drifts, run.found),
+        e.ScheduleSet("int_1", Schedule("1h", auto_heal=True, set_at_s=2.0)),
+        e.DuplicateSetAside("int_1", "r2", "INC-1"),
         e.LinkOpened("int_1/INC-1", "int_1", "INC-1"),
         e.LinkJoined("int_1/INC-1", "int_1", "INC-1", at, {"status": halves, "title": Halves()}),
         e.LinkRemoved("int_1/INC-1"),

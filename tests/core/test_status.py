@@ -11,6 +11,7 @@ from syncd.core import events as e
 from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
 from syncd.core.lag import Lag
 from syncd.core.model import Failure, OutboxEntry, Rule
+from syncd.core.run import Run
 from syncd.core.state import State
 from syncd.core.status import Counts, StatusView
 from syncd.core.troubles import REMEDIES, Trouble
@@ -79,12 +80,21 @@ def every_reason() -> list[str]:
     state.links["shut"] = replace(state.links[LINK], state="parked", closed_there=True, outbox=OutboxEntry(AT_S, "t"))
     base = replace(state.links[LINK].base["title"], platform="closed", external="6")
     state.links["shut"] = replace(state.links["shut"], base={"status": base})
+    state.links["gone"] = replace(state.links[LINK], gone_there=True)
+    state.set_aside[INT] = {"copy": "INC-1"}
     state.integrations[INT] = replace(state.integrations[INT], rules={"write": Rule("1"), "delete": Rule("", ("x",))})
+    for by in ("brake", "answers", "instance"):
+        state.runs[INT] = {
+            "run-9": Run("run-9", INT, "heal", "manual", AT_S, status="stopped", stopped_by=by, reason=by)
+        }
+        found += shown(state, Counts()).reasons
     for counts in (
         Counts(halted="halted: a bug"),
         Counts(halted="refused", breaker="paused"),
         Counts(breaker="open", trouble="no answer"),
-        Counts(trouble="no answer", missing=3, query_faults=("ServiceNow ignores the range",)),
+        Counts(
+            trouble="no answer", braked="it would close 30 of 30 links", query_faults=("ServiceNow ignores the range",)
+        ),
     ):
         found += shown(state, counts).reasons
     return found

@@ -20,6 +20,7 @@ from syncd.core.model import (
     Token,
     WebhookSecret,
 )
+from syncd.core.run import Run, Schedule
 from syncd.core.state import State
 from syncd.core.views import rfc3339
 from tests.core.picture import (
@@ -66,6 +67,11 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.HintsPostponed(INT, ()), []),
     (e.Swept(INT, AT_S), ["im.integration.swept"]),
     (e.Polled(INT, AT_S), []),
+    (e.RunStarted(Run("run-17", INT, "heal", "manual", AT_S)), ["im.integration.run_started"]),
+    (e.RunPlanned(INT, "run-17", 3, (), {"duplicate": 1}), ["im.integration.run_planned"]),
+    (e.RunEnded(INT, "run-17", "stopped", "the brake", "brake"), ["im.integration.run_ended"]),
+    (e.ScheduleSet(INT, Schedule("1h")), ["im.integration.reconcile_schedule_set"]),
+    (e.DuplicateSetAside(INT, "r2", INC), ["im.sync.duplicate_set_aside"]),
     (e.LinkOpened(LINK, INT, INC), ["im.sync.link_opened"]),
     (e.LinkJoined(LINK, INT, INC, seen()), ["im.sync.linked"]),
     (e.LinkRemoved(LINK), ["im.sync.unlinked"]),

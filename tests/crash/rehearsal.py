@@ -175,8 +175,8 @@ class Place:
         self.control("POST", "/rules", {"abort": {"name": "Not like that", "query": query}})
 
     def reconcile(self) -> None:
-        """Read all records now."""
-        self.ask("POST", f"/integrations/{self.handle}/reconcile", {"auto_heal": True})
+        """Compare all records now, and heal."""
+        self.ask("POST", f"/integrations/{self.handle}/reconcile?wait=true", {"auto_heal": True})
 
 
 Story = Callable[[Place], Iterator[None]]

@@ -67,6 +67,23 @@ def records_not_shown(place: Place) -> Iterator[None]:
     assert place.links() == []
 
 
+def run_stopped(place: Place) -> Iterator[None]:
+    place.linked()
+    names = [place.names["INC"], *(place.declare(f"Closed by script {number}") for number in range(10))]
+    until(lambda: all(link["state"] == "active" for link in place.links()) and len(place.links()) == 11, "11 links")
+    for link in place.links():
+        closed = {"state": "7", "close_code": "Solution provided", "close_notes": "all of them"}
+        body = {"fields": closed, "as_user": "admin", "rules": False}
+        place.control("POST", f"/incidents/{link['external_id']}/edit", body)
+    place.reconcile()
+    place.becomes("degraded", "it would close 11 of 11 links")
+    assert place.incident()["status"] == "open"
+    yield
+    yield
+    place.names["INC"] = names[0]
+    assert place.incident()["status"] == "closed"
+
+
 def links_are_parked(place: Place) -> Iterator[None]:
     place.linked()
     place.agent_writes(description="from an agent")
@@ -199,6 +216,7 @@ STATES: Final[dict[str, Story]] = {
     "Degraded: dead letters": dead_letters,
     "Degraded: conflicts wait for a person": conflicts_wait,
     "Degraded: linked records are not shown": records_not_shown,
+    "Degraded: a reconcile run was stopped": run_stopped,
     "Degraded: links are parked": links_are_parked,
     "Degraded: polls do not get through": polls_do_not_get_through,
     "Degraded: a value has no mapping": value_without_mapping,

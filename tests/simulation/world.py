@@ -16,6 +16,8 @@ import trio
 
 from syncd.core.events import Record
 from syncd.core.model import Settings
+from syncd.core.reconciling import WantedRun
+from syncd.core.run import Mode, Run
 from syncd.core.state import State
 from syncd.credentials import MasterKey, Secret
 from syncd.edges.api.access import Access
@@ -23,7 +25,7 @@ from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.gate import Gate
 from syncd.edges.api.peers import LocalUsers
-from syncd.errors import JournalFailed
+from syncd.errors import Busy, JournalFailed
 from syncd.house import House
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
@@ -313,7 +315,13 @@ class World:
         """Requests so far that change something in ServiceNow."""
         return sum(self.instance.counts[method] for method in ("POST", "PATCH", "PUT", "DELETE"))
 
-    async def reconcile(self) -> None:
-        """A reconcile run, to its end."""
+    async def reconcile(self, mode: Mode = "heal", *, forced: bool = False) -> Run:
+        """A reconcile run, to its end; ``Busy`` when the instance could not be asked."""
         assert self.house is not None
-        await self.house.roster.reconcile(self.integration_id)
+        roster, name = self.house.roster, self.integration_id
+        begun = await roster.reconcile(name, WantedRun(mode, forced), by="tester", trace="run", source=None)
+        await roster.run_ended(name, begun.id)
+        run = self.state.runs[name][begun.id]
+        if run.stopped_by == "instance" or run.status == "interrupted":
+            raise Busy(run.reason)
+        return run

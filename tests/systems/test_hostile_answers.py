@@ -20,7 +20,7 @@ from syncd.errors import ExternalFailed, ExternalUnreadable
 from syncd.net import SystemNet
 from syncd.seams import SystemClock
 from syncd.systems.exchange import READ_S_MAX, WRITE_S_MAX
-from syncd.systems.servicenow import ANSWER_BYTES_MAX, RECORD_BYTES_MAX, ServiceNow
+from syncd.systems.servicenow import PAGE_BYTES_MAX, RECORD_BYTES_MAX, ServiceNow
 from syncd.systems.signin import Credentials
 from tests.network import NO_TLS, MemoryNetwork, answer, names, request_in
 
@@ -269,7 +269,7 @@ async def test_a_flood_of_tiny_chunks_leaves_others_their_turn(
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("ids", "most"), [(IDS[:1], RECORD_BYTES_MAX), (IDS[:2], ANSWER_BYTES_MAX)])
+@pytest.mark.parametrize(("ids", "most"), [(IDS[:1], RECORD_BYTES_MAX), (IDS[:2], PAGE_BYTES_MAX)])
 async def test_one_record_may_be_as_large_as_a_record_and_a_list_as_a_list(
     autojump_clock: MockClock, nursery: trio.Nursery, ids: list[str], most: int
 ) -> None:

@@ -19,19 +19,25 @@ from syncd.actors.doorbell import Doorbell
 from syncd.actors.guard import Guard
 from syncd.actors.intake import run_intake
 from syncd.actors.poller import Poller
-from syncd.actors.ports import External, Journal, ReconcileResult
+from syncd.actors.ports import External, Journal, Progress
 from syncd.actors.prober import run_prober
 from syncd.actors.reading import Reader
 from syncd.actors.reconciler import Reconciler
 from syncd.actors.router import run_router
 from syncd.actors.sender import Sender
 from syncd.actors.supervisor import RestartPolicy, supervise
+from syncd.core import reconciling
+from syncd.core.drift import Downtime
 from syncd.core.events import Source
 from syncd.core.model import Integration
+from syncd.core.reconciling import WantedRun
+from syncd.core.run import Run
 from syncd.core.status import Health
+from syncd.errors import Busy, ExternalFailed
 from syncd.seams import Clock, Ids
 
 POLICY: Final = RestartPolicy()
+RETRY_AFTER_S: Final = 5
 
 
 class RunningIntegration:
@@ -45,8 +51,9 @@ class RunningIntegration:
         clock: Clock,
         ids: Ids,
         restarts: Counter[str],
+        down: Downtime | None = None,
     ) -> None:
-        """``restarts``: counted on in it, by actor."""
+        """``restarts``: counted on in it, by actor. ``down``: when the daemon was last not there."""
         self._restarts = restarts
         self._id = integration.id
         self._journal = journal
@@ -59,11 +66,14 @@ class RunningIntegration:
         self._external = external
         self._intake_bell, self._router_bell = Doorbell(), Doorbell()
         self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
+        self._reconciler_bell = Doorbell()
         guard = Guard(integration.id, by, journal, external)
         self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit, external.paced)
         self._containment = Containment(by, journal)
         self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
-        self._reconciler = Reconciler(self._reader, clock, ids)
+        self._reconciler = Reconciler(
+            integration.id, by, journal, self._reader, clock, ids, self._reconciler_bell, down
+        )
         self._poller = Poller(integration.id, by, integration.settings, journal, external, self._reader, clock, ids)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
 
@@ -78,6 +88,8 @@ class RunningIntegration:
             self._sender_bell.ring()
         if state.dead_letters:
             self._letters_bell.ring()
+        if reconciling.running(state, self._id) is not None or self._id in state.schedules:
+            self._reconciler_bell.ring()
 
     async def run(self) -> None:
         """Run until cancelled; ``ActorGaveUp`` when one of the actors fails too often."""
@@ -101,9 +113,29 @@ class RunningIntegration:
     def _count_restart(self, actor: str) -> None:
         self._restarts[actor] += 1
 
-    async def reconcile(self) -> ReconcileResult:
-        """Sweep over all links now."""
-        return await self._reconciler.reconcile()
+    async def reconcile(self, wanted: WantedRun, *, by: str, trace: str, source: Source | None) -> Run:
+        """Put a run on record, to be made now."""
+        try:
+            self._breaker.check()  # a person waits: say at once that the instance is being left alone
+        except ExternalFailed as error:
+            raise Busy(
+                f"no run can begin: {error}",
+                hint="im integration sync-status says how the instance does",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
+        decide = reconciling.start(self._id, wanted, "manual")
+        run = await self._journal.transact(decide, by=by, trace=trace, source=source)
+        self._reconciler_bell.ring()
+        return run
+
+    def stop_run(self, run_id: str, *, by: str) -> None:
+        """Have a run end where it stands."""
+        self._reconciler.stop(run_id, by)
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the run that goes on is."""
+        return self._reconciler.progress
 
     async def link(self, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None) -> None:
         """Join an incident and a record that a person named."""
@@ -112,9 +144,9 @@ class RunningIntegration:
     @property
     def health(self) -> Health:
         """How the connection does, since this integration was started."""
-        breaker, last, external = self._breaker, self._reconciler.last, self._external
+        breaker, external = self._breaker, self._external
         clock_offset_s = self._clock.now_s() - trio.current_time()
-        failure, linked = breaker.last_failure, self._journal.state.link_of_record
+        failure = breaker.last_failure
         return Health(
             halted=str(failure) if failure is not None and breaker.state == "paused" else "",
             way_out=failure.hint if failure is not None else "",
@@ -124,8 +156,8 @@ class RunningIntegration:
             throttled=breaker.throttled,
             errors=breaker.errors,
             remaining_budget=external.remaining_budget,
-            last_reconcile_at_s=last.finished_at_s if last is not None else None,
-            missing=sum((self._id, name) in linked for name in last.missing) if last is not None else 0,
+            last_reconcile_at_s=self._reconciler.last_at_s,
+            braked=self._reconciler.trouble,
             query_faults=tuple(self._reader.query_faults or ()),
             outcomes=dict(breaker.outcomes),
             latency=external.latency,

@@ -82,6 +82,10 @@ def _told(event: e.Event) -> Told:
             letter = event.letter
             told = {"entry": letter.id, "changed": ",".join(letter.fields), **_failed(letter.error)}
             return logging.WARNING, "dead letter", told
+        case e.RunEnded():
+            run: dict[str, object] = {"run": event.run_id, "status": event.status, "drifts": sum(event.found.values())}
+            loud = logging.WARNING if event.status in ("stopped", "interrupted") else logging.INFO
+            return loud, "reconcile run ended", {**run, **({"reason": event.reason} if event.reason else {})}
         case _:
             return _step(event)
 
@@ -117,6 +121,9 @@ def _step(event: e.Event) -> Told:
         case e.SendStarted():
             attempt = event.attempt
             return logging.DEBUG, "being sent", {"kind": attempt.kind, "changed": ",".join(attempt.sent)}
+        case e.RunStarted():
+            run = event.run
+            return logging.DEBUG, "reconcile run started", {"run": run.id, "mode": run.mode, "trigger": run.trigger}
         case e.DeadLetterRetried():
             return logging.DEBUG, "dead letter tried again", {"entry": event.letter_id}
         case e.ConflictSettled():

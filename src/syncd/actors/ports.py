@@ -14,7 +14,9 @@ from syncd.core.groups import Group
 from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Note, Observation, Page, SeenNote
 from syncd.core.people import Person
+from syncd.core.reconciling import WantedRun
 from syncd.core.requests import Declared, NewIncident, NewNote
+from syncd.core.run import Run
 from syncd.core.sending import Offset
 from syncd.core.state import State
 from syncd.core.status import Health
@@ -143,7 +145,15 @@ class External(Protocol):
         ...
 
     async def read(self, external_ids: Sequence[str]) -> list[Observation]:
-        """The records that are shown of these, at most 50."""
+        """The records that are shown of these, at most 200."""
+        ...
+
+    async def ours(self, prefix: str, after: str) -> list[Observation]:
+        """One page of records whose correlation id begins with ``prefix``, by id behind ``after``, without values."""
+        ...
+
+    async def shows_any(self) -> bool:
+        """Whether our account is shown any record at all."""
         ...
 
     async def passing(self, external_ids: Sequence[str], import_query: str) -> frozenset[str]:
@@ -230,21 +240,36 @@ class Examination(Protocol):
         ...
 
 
-class ReconcileResult(Struct, frozen=True):
-    """What one pass over an integration's links and new records found. Times are Unix seconds."""
+class Progress(Struct, frozen=True):
+    """How far the run that goes on is: so many of the links have been compared."""
 
+    run_id: str
     checked: int
-    observed: int
-    started_at_s: float
-    finished_at_s: float
-    missing: frozenset[str] = frozenset()
+    total: int
 
 
 class Integrations(Protocol):
     """The running integrations, by id."""
 
-    async def reconcile(self, integration_id: str) -> ReconcileResult:
-        """Read both sides and heal, now; ``Busy`` when it cannot start, ``WrongState`` when it is not running."""
+    async def reconcile(
+        self, integration_id: str, wanted: WantedRun, *, by: str, trace: str, source: Source | None
+    ) -> Run:
+        """Begin a run; returns when it is on record. ``Busy`` when the instance is left alone at the moment,
+
+        ``WrongState`` when another run goes on, or the integration is not running.
+        """
+        ...
+
+    async def run_ended(self, integration_id: str, run_id: str) -> None:
+        """Return when a run is over."""
+        ...
+
+    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+        """Have a run end where it stands; ``WrongState`` when it does not go on."""
+        ...
+
+    def progress(self, integration_id: str) -> Progress | None:
+        """How far the run that goes on is; None when none does. Never waits."""
         ...
 
     async def link(

@@ -25,14 +25,14 @@ from syncd.core.hints import (
     noted_since_s,
     part_of,
     settle_read,
-    swept,
     to_be_noted,
     unlinked,
 )
 from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
-from syncd.core.parking import release
+from syncd.core.paging import IDS_A_PAGE
+from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
-from syncd.seams import Clock, Ids
+from syncd.seams import Ids
 
 T = TypeVar("T")
 log: Final = logging.getLogger("syncd.actors")
@@ -41,15 +41,9 @@ LATE_COMMIT_S: Final = 300.0  # a record may appear with a creation stamp this o
 PAGES_MAX: Final = 10_000
 OFFSET_ERROR_S_MAX: Final = 1.0
 NO_TRACES: Final[Mapping[str, str]] = MappingProxyType({})
+OURS_A_PAGE: Final = 2500  # a page that holds less is the last
+URL_TOO_LONG: Final = (414, 431)
 SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
-
-
-class Swept(Struct, frozen=True):
-    """A finished sweep: links read, records that showed something new, and the linked records that were not shown."""
-
-    checked: int
-    observed: int
-    missing: frozenset[str] = frozenset()
 
 
 class Fed(Struct, frozen=True):
@@ -81,14 +75,30 @@ class Reader:
         self._journal = journal
         self._external = external
         self._ids = ids
+        self._ids_max = IDS_A_PAGE
         self.containment = containment
         self.breaker = breaker
         self.query_faults: list[str] | None = None  # None: not tried yet
 
     async def rows(self, external_ids: Sequence[str], traces: Mapping[str, str] = NO_TRACES) -> list[Observation]:
-        """The records that are shown of these ids, at most 50. ``traces``: by record, the change that it is about."""
-        read = self._external.read
-        return await self._by_halves(lambda ids: traced(_of(traces, ids), "GET", partial(read, ids)), external_ids)
+        """The records that are shown of these ids. ``traces``: by record, the change that it is about."""
+        shown: list[Observation] = []
+        left = list(external_ids)
+
+        async def read(ids: Sequence[str]) -> list[Observation]:
+            return await traced(_of(traces, ids), "GET", partial(self._external.read, ids))
+
+        while left:
+            page, left = left[: self._ids_max], left[self._ids_max :]
+            try:
+                shown += await self.ask(partial(read, page))
+            except ExternalUnreadable as error:
+                if error.status in URL_TOO_LONG and self._ids_max > HINTS_A_READ:
+                    self._ids_max = HINTS_A_READ  # something on the way takes no such long URLs
+                    left = page + left
+                else:
+                    shown += await self._halves(read, page, error)
+        return shown
 
     async def _by_halves(self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str]) -> list[T]:
         """What is shown of these records.
@@ -99,11 +109,21 @@ class Reader:
         try:
             return await self.ask(lambda: ask(ids))
         except ExternalUnreadable as error:
-            if len(ids) == 1:
-                log.warning("a record cannot be read", extra={"record": ids[0], "reason": error.message})
-                return []
+            return await self._halves(ask, ids, error)
+
+    async def _halves(
+        self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str], error: ExternalUnreadable
+    ) -> list[T]:
+        if len(ids) == 1:
+            log.warning("a record cannot be read", extra={"record": ids[0], "reason": error.message})
+            return []
         half = len(ids) // 2
         return [*await self._by_halves(ask, ids[:half]), *await self._by_halves(ask, ids[half:])]
+
+    @property
+    def offset(self) -> Offset:
+        """The instance's clock minus ours, as measured so far."""
+        return self._external.offset
 
     def pause_s(self, failures: int) -> float:
         """How long to wait after so many failed reads in a row; no longer than an instance may be left unprobed."""
@@ -134,43 +154,23 @@ class Reader:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
         rows = await self.rows([hint.external_id for hint in hints], {hint.external_id: hint.trace for hint in hints})
-        await self._feed(asked, tuple(hints), rows, trace=hints[0].trace)
+        await self.feed(asked, tuple(hints), rows, trace=hints[0].trace)
 
-    async def sweep(self, clock: Clock, trace: str) -> Swept:
-        """Read every link's record, then look for records created since the last sweep. Heals through the merge."""
-        integration = self._journal.state.integrations.get(self._integration_id)
-        if integration is None:
-            return Swept(0, 0)
-        begun_s = clock.now_s()
-        names = [link.external_id for link in self._journal.state.links_under(integration.id) if link.external_id]
-        observed, shown = 0, set[str]()
-        for start in range(0, len(names), HINTS_A_READ):
-            page = names[start : start + HINTS_A_READ]
-            asked = self._journal.state.position
-            rows = await self.rows(page)
-            shown.update(seen.external_id for seen in rows)
-            observed += await self._feed(asked, (), rows, trace=trace)
-        found = await self._look_for_new(integration, trace)
-        if found is not None:
-            observed += found
-            upto_s = begun_s + self._external.offset.s
-            await self._journal.transact(
-                lambda state, _: swept(state, integration.id, upto_s), by=self._by, trace=trace
-            )
-        await self._journal.transact(lambda state, _: release(state, integration.id), by=self._by, trace=trace)
-        return Swept(len(names), observed, frozenset(names) - shown)
+    async def walk_new(
+        self, integration: Integration, on_page: Callable[[int, list[Observation]], Awaitable[None]]
+    ) -> bool:
+        """Walk through records created since the last sweep; False when new ones are not wanted, and stay unlooked.
 
-    async def _look_for_new(self, integration: Integration, trace: str) -> int | None:
-        """Walk through records created since the last sweep; None when new ones are not wanted, and stay unlooked."""
+        ``on_page`` is given the position at which a page was asked for, and its rows.
+        """
         if integration.first_enabled_at_s is None or not (
             integration.settings.reads and integration.settings.create_platform
         ):
-            return None
+            return False
         if await self.find_query_faults():
-            return None  # what such a query gives is any records, in any order: some would be missed, unnoticed
+            return False  # what such a query gives is any records, in any order: some would be missed, unnoticed
         since_s = self._new_since_s(integration)
         cursor = Cursor(since_s)
-        observed = 0
         for _ in range(PAGES_MAX):
             asked, page = self._journal.state.position, cursor
             rows = await self.ask(lambda page=page: self._external.created_after(page))  # type: ignore[misc]
@@ -180,9 +180,27 @@ class Reader:
                 continue
             if not rows:
                 break
-            observed += await self._feed(asked, (), rows, trace=trace)
+            await on_page(asked, rows)
             cursor = Cursor(rows[-1].created_at_s or cursor.at_s, rows[-1].external_id)
-        return observed
+        return True
+
+    async def ours(self, prefix: str) -> list[Observation]:
+        """The records that carry a correlation id with this prefix, without values; none where no search is sure."""
+        found: list[Observation] = []
+        if await self.find_query_faults():
+            return found
+        after = "0"
+        for _ in range(PAGES_MAX):
+            page = await self.ask(lambda after=after: self._external.ours(prefix, after))  # type: ignore[misc]
+            found += page
+            if len(page) < OURS_A_PAGE:
+                break
+            after = page[-1].external_id
+        return found
+
+    async def shows_any(self) -> bool:
+        """Whether our account is shown any record at all."""
+        return await self.ask(self._external.shows_any)
 
     async def find_query_faults(self) -> list[str]:
         """Which queries the instance does not keep to; asked until it is none."""
@@ -218,17 +236,24 @@ class Reader:
             )
         return frozenset(noted), tuple(notes)
 
-    async def _feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> int:
-        fed = await self.feed(asked, hints, rows, trace=trace)
-        if fed.failure is not None and not hints:
-            raise fed.failure  # a sweep is not done while a new record may have been left out
-        return fed.observed
-
-    async def feed(self, asked: int, hints: tuple[Hint, ...], rows: list[Observation], *, trace: str) -> Fed:
+    async def feed(self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str) -> Fed:
         """Bring what records show into State. ``asked``: the journal's position when the request left."""
+        read, failure = await self._gathered(asked, hints, rows, trace)
+        return Fed(await self.settle(read, trace), failure, read.unsure)
+
+    async def gathered(self, asked: int, rows: Sequence[Observation], trace: str) -> Read:
+        """What was read, with what must be known beside it: which strangers are wanted, and the new notes."""
+        read, failure = await self._gathered(asked, (), rows, trace)
+        if failure is not None:
+            raise failure  # a sweep is not done while a new record may have been left out
+        return read
+
+    async def _gathered(
+        self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], trace: str
+    ) -> tuple[Read, ExternalFailed | None]:
         integration = self._journal.state.integrations.get(self._integration_id)
-        if integration is None:
-            return Fed(0)  # deleted while the answer was on its way; whoever runs us is about to be stopped
+        if integration is None:  # deleted while the answer was on its way; whoever runs us is about to be stopped
+            return Read(asked, hints, (), frozenset(), (), self._external.offset), None
         strangers = [seen.external_id for seen in unlinked(self._journal.state, integration.id, rows)]
         query = integration.settings.import_query
         wanted, unsure, failure = frozenset(strangers), frozenset[str](), None
@@ -245,9 +270,9 @@ class Reader:
         read = Read(
             asked, hints, tuple(rows), wanted, words, self._external.offset, unsure, noted, notes, traces=traces
         )
-        return Fed(await self._settle(read, trace), failure, unsure)
+        return read, failure
 
-    async def _settle(self, read: Read, trace: str) -> int:
+    async def settle(self, read: Read, trace: str) -> int:
         """Feed a read into State. Records that crash this are left out, as if they were hidden, and read again."""
         observed = 0
 

@@ -14,10 +14,12 @@ from msgspec import Struct
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.integration import RunningIntegration
-from syncd.actors.ports import Examination, Journal, ReconcileResult
+from syncd.actors.ports import Examination, Journal, Progress
 from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
 from syncd.core.model import Integration, SealedSecret, Settings
+from syncd.core.reconciling import WantedRun
+from syncd.core.run import Run
 from syncd.core.status import Health
 from syncd.errors import JournalFailed, SyncdError, WrongState
 
@@ -111,9 +113,31 @@ class Roster:
         finally:
             running.ended.set()
 
-    async def reconcile(self, integration_id: str) -> ReconcileResult:
-        """Sweep over an integration's links now; ``WrongState`` when it is not running."""
-        return await self._actors(integration_id).reconcile()
+    async def reconcile(
+        self, integration_id: str, wanted: WantedRun, *, by: str, trace: str, source: Source | None
+    ) -> Run:
+        """Begin a run over an integration's links; ``WrongState`` when it is not running."""
+        return await self._actors(integration_id).reconcile(wanted, by=by, trace=trace, source=source)
+
+    async def run_ended(self, integration_id: str, run_id: str) -> None:
+        """Return when a run is over, and that is on disk."""
+        heard = Doorbell()
+        unsubscribe = self._journal.subscribe(lambda _: heard.ring())
+        try:
+            while (run := self._journal.state.runs.get(integration_id, {}).get(run_id)) and run.status == "running":
+                await heard.wait()
+        finally:
+            unsubscribe()
+        await self._journal.settled()
+
+    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+        """Have a run end where it stands."""
+        self._actors(integration_id).stop_run(run_id, by=by)
+
+    def progress(self, integration_id: str) -> Progress | None:
+        """How far the run that goes on is."""
+        running = self._running.get(integration_id)
+        return running.actors.progress if running is not None and running.actors is not None else None
 
     async def link(
         self, integration_id: str, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None

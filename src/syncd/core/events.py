@@ -31,6 +31,7 @@ from syncd.core.model import (
 )
 from syncd.core.model import SealedSecret as Sealed
 from syncd.core.reasons import Settling
+from syncd.core.run import Drift, Run, RunStatus, Schedule, StoppedBy
 
 T = TypeVar("T")
 
@@ -205,6 +206,50 @@ class Polled(Struct, frozen=True, tag=True):
     upto_s: float
 
 
+class RunStarted(Struct, frozen=True, tag=True):
+    """A reconcile run is to be made; it goes on until its ``RunEnded``."""
+
+    run: Run
+
+
+class RunPlanned(Struct, frozen=True, tag=True):
+    """What a run has found; healing, if it heals, comes after this. ``found``: how many of each cause."""
+
+    integration_id: str
+    run_id: str
+    checked: int
+    drifts: tuple[Drift, ...]
+    found: dict[str, int]
+
+
+class RunEnded(Struct, frozen=True, tag=True):
+    """The run is over. ``drifts`` None: as they were planned. ``checked`` None as well."""
+
+    integration_id: str
+    run_id: str
+    status: RunStatus
+    reason: str = ""
+    stopped_by: StoppedBy = ""
+    checked: int | None = None
+    drifts: tuple[Drift, ...] | None = None
+    found: dict[str, int] = {}
+
+
+class ScheduleSet(Struct, frozen=True, tag=True):
+    """When reconcile runs begin by themselves, from now on."""
+
+    integration_id: str
+    schedule: Schedule
+
+
+class DuplicateSetAside(Struct, frozen=True, tag=True):
+    """A record that carries our correlation id beside the one that is linked: known, and left alone."""
+
+    integration_id: str
+    external_id: str
+    incident_id: str
+
+
 class LinkOpened(Struct, frozen=True, tag=True):
     """An incident is to have a record under this integration."""
 
@@ -234,11 +279,15 @@ class LinkRemoved(Struct, frozen=True, tag=True):
 
 
 class LinkParked(Struct, frozen=True, tag=True):
-    """It is left alone until something about it is new: we failed on it twice, or its record is closed there."""
+    """It is left alone until something about it is new: we failed on it twice, its record is closed there, or gone.
+
+    ``gone_there``: twice not shown; deleted and hidden look the same.
+    """
 
     link_id: str
     reason: str
     closed_there: bool = False
+    gone_there: bool = False
 
 
 class LinkReleased(Struct, frozen=True, tag=True):
@@ -416,6 +465,11 @@ Event: TypeAlias = (
     | HintsPostponed
     | Swept
     | Polled
+    | RunStarted
+    | RunPlanned
+    | RunEnded
+    | ScheduleSet
+    | DuplicateSetAside
     | LinkOpened
     | LinkJoined
     | LinkRemoved

@@ -1,8 +1,8 @@
 """The fold: ``evolve(state, record)`` is the only code that changes State.
 
 Start-up, replay, tests and the live daemon run it alike: no clock, no randomness, no input or output in it. What links
-do is in ``fold_links.py``, what dead letters and work notes do in ``fold_letters.py`` and ``fold_notes.py``; how long
-things took is measured in ``fold_lag.py``.
+do is in ``fold_links.py``, what dead letters, work notes and runs do in ``fold_letters.py``, ``fold_notes.py`` and
+``fold_runs.py``; how long things took is measured in ``fold_lag.py``.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_lag, fold_letters, fold_links, fold_mapping, fold_notes
+from syncd.core import fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
@@ -181,6 +181,9 @@ def _integration_deleted(state: State, record: e.Record, event: e.IntegrationDel
         state.seen,
         state.retry_lines,
         state.lags,
+        state.runs,
+        state.schedules,
+        state.set_aside,
     ):
         queues.pop(gone, None)
     del state.integrations[gone]
@@ -289,6 +292,11 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.HintsPostponed: _hints_postponed,
     e.Swept: _swept,
     e.Polled: _polled,
+    e.RunStarted: fold_runs.run_started,
+    e.RunPlanned: fold_runs.run_planned,
+    e.RunEnded: fold_runs.run_ended,
+    e.ScheduleSet: fold_runs.schedule_set,
+    e.DuplicateSetAside: fold_runs.duplicate_set_aside,
     e.LinkOpened: fold_links.link_opened,
     e.LinkJoined: fold_links.link_joined,
     e.LinkRemoved: fold_links.link_removed,

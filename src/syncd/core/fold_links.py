@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core import links
 from syncd.core.lens import lens_of
-from syncd.core.model import DeadLetter, Link, Note, NoteEntry, OutboxEntry, Stamp
+from syncd.core.model import DeadLetter, Link, LinkState, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.outbox import next_entries
 from syncd.core.queues import Line, Outbox
 from syncd.core.state import State
@@ -75,7 +75,8 @@ def wake(state: State, record: e.Record, name: str) -> None:
 
 
 def _released(link: Link) -> Link:
-    return replace(link, state="active" if link.external_id else "pending", reason="", closed_there=False)
+    state: LinkState = "active" if link.external_id else "pending"
+    return replace(link, state=state, reason="", closed_there=False, gone_there=False)
 
 
 def drop_link(state: State, link: Link, why: str) -> None:
@@ -193,7 +194,16 @@ def link_parked(state: State, record: e.Record, event: e.LinkParked) -> None:
     if event.closed_there:
         link = replace(link, in_flight=None)  # it was refused: it will not land late
     link = links.after_cleared(link)
-    put_link(state, replace(link, state="parked", reason=event.reason, closed_there=event.closed_there))
+    put_link(
+        state,
+        replace(
+            link,
+            state="parked",
+            reason=event.reason,
+            closed_there=event.closed_there,
+            gone_there=event.gone_there,
+        ),
+    )
     state.dirty.get(link.integration_id, {}).pop(link.id, None)
     mark(state, record, link.incident_id)
 

@@ -23,6 +23,7 @@ from syncd.core.events import (
     IncidentDeclared,
     InstancePinned,
     LinkJoined,
+    LinkReleased,
     NoteAdded,
     Observed,
     Swept,
@@ -40,6 +41,7 @@ from syncd.core.model import (
     Severity,
     Status,
 )
+from syncd.core.parking import gone
 from syncd.core.rule import rule_seen
 from syncd.core.sending import (
     CORRELATION_PREFIX,
@@ -57,6 +59,7 @@ from syncd.errors import Exists, Forbidden, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
+DELETED_LOOKS: Final = 2  # a record that is said to be deleted, and is not shown, is looked for once more
 NEW_SINCE_SLACK_S: Final = 2.0
 
 
@@ -170,7 +173,8 @@ class Read(Struct, frozen=True):
     that were shown. ``wanted``: ids of unlinked records that pass the integration's import query, ``unsure``: those
     for which that could not be found out. ``ids``: words for new incidents, one for each row at least. ``noted``: the
     records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
-    them. ``traces``: by record, the id of its change; empty: all are one.
+    them. ``traces``: by record, the id of its change; empty: all are one. ``missing``: linked records that this look
+    and one before it did not show.
     """
 
     asked: int
@@ -184,16 +188,24 @@ class Read(Struct, frozen=True):
     notes: tuple[SeenNote, ...] = ()
     crashed: frozenset[str] = frozenset()
     traces: Mapping[str, str] = {}
+    missing: frozenset[str] = frozenset()
 
 
 def part_of(read: Read, records: AbstractSet[str]) -> Read:
     """The read as if only these of its records had been shown; the others are those that we failed on."""
     return replace(
+        only_of(read, records),
+        crashed=frozenset(seen.external_id for seen in read.rows if seen.external_id not in records),
+    )
+
+
+def only_of(read: Read, records: AbstractSet[str]) -> Read:
+    """The read of no more than these of its records."""
+    return replace(
         read,
         rows=tuple(seen for seen in read.rows if seen.external_id in records),
         noted=read.noted & records,
         notes=tuple(note for note in read.notes if note.external_id in records),
-        crashed=frozenset(seen.external_id for seen in read.rows if seen.external_id not in records),
     )
 
 
@@ -256,11 +268,14 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         elif news(lens_of(integration.settings), link, seen):
             events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
             fresh += 1
+        elif link.gone_there:
+            events.append(LinkReleased(link.id))
     taken = worknotes.taken_in(state, integration, _pairs(state, integration_id, events, read), read.notes, read.offset)
     fresh += sum(isinstance(event, NoteAdded) for event in taken)
     events += taken
     shown = {seen.external_id: seen for seen in read.rows}
-    settled, postponed = _hints_after(read, shown, waits, stale, at_s)
+    settled, postponed = _hints_after(state, integration_id, read, shown, waits, stale, at_s)
+    events += gone(state, integration, read.missing | (settled.keys() - shown.keys() - read.crashed))
     if settled:
         events.append(HintsSettled(integration_id, read.asked, settled))
     if postponed:
@@ -292,7 +307,13 @@ def _age(seen: Observation) -> tuple[float, str]:
 
 
 def _hints_after(
-    read: Read, shown: Mapping[str, Observation], waits: set[str], stale: set[str], at_s: float
+    state: State,
+    integration_id: str,
+    read: Read,
+    shown: Mapping[str, Observation],
+    waits: set[str],
+    stale: set[str],
+    at_s: float,
 ) -> tuple[dict[str, int | None], list[Hint]]:
     """Which hints this read settled, and which must be read again."""
     settled: dict[str, int | None] = {}
@@ -307,11 +328,18 @@ def _hints_after(
         )
         if hint.external_id in waits:
             postponed.append(replace(hint, next_at_s=at_s + 1.0))
-        elif behind and not hint.deleted and hint.tries < len(REREAD_AFTER_S):
+        elif behind and hint.tries < _rereads(state, integration_id, hint):
             postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
         else:
             settled[hint.external_id] = count
     return settled, postponed
+
+
+def _rereads(state: State, integration_id: str, hint: Hint) -> int:
+    """How often to read again what shows less than the hint named. A link is parked after two looks at the least."""
+    if not hint.deleted:
+        return len(REREAD_AFTER_S)
+    return DELETED_LOOKS - 1 if (integration_id, hint.external_id) in state.link_of_record else 0
 
 
 def _new_record(

@@ -366,7 +366,8 @@ class Link(Struct, frozen=True):
     """The pair (incident, record) under one integration, with its merge base.
 
     ``in_flight``: an attempt on record whose outcome is not. ``unsettled``: older ones that may still land late.
-    ``closed_there``: parked since its record is closed in ServiceNow and takes no edits.
+    ``closed_there``: parked since its record is closed in ServiceNow and takes no edits; ``gone_there``: since the
+    record is not shown any more.
     ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
     ``observed_at``, ``observed_at_s``: the position and the time at which the picture we have was last confirmed.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
@@ -397,6 +398,7 @@ class Link(Struct, frozen=True):
     notes: tuple[NoteEntry, ...] = ()
     noted_count: int | None = None
     noted_upto_s: float = 0.0
+    gone_there: bool = False
 
 
 class Hint(Struct, frozen=True):

@@ -2,12 +2,17 @@
 
 A parked link is neither merged nor written. It is tried again as soon as anything about it is new: the incident is
 edited, its record shows something new, a person decides something about it, or a sweep has ended. A link whose record
-is closed in ServiceNow is parked as well (``closing.py``); that is no failure, and a sweep does not end it.
+is closed in ServiceNow is parked as well (``closing.py``); that is no failure, and a sweep does not end it. So is one
+whose record was not shown in two looks: it is gone or hidden, which look the same, and the next look that shows it
+ends that.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
-from syncd.core.events import Change, LinkParked, LinkReleased
+from syncd.core.brake import limit
+from syncd.core.events import Change, Event, LinkParked, LinkReleased
+from syncd.core.model import Integration, Link
 from syncd.core.state import State
 
 PARKED_MAX: Final = 10
@@ -19,7 +24,7 @@ def park(state: State, name: str, doing: str, crash: str) -> Change[bool]:
     link = state.links.get(name)
     if link is None or link.state == "parked":
         return Change("", (), result=True)
-    under = [one.state == "parked" and not one.closed_there for one in state.links_under(link.integration_id)]
+    under = [has_failed(one) for one in state.links_under(link.integration_id)]
     if under.count(True) >= max(PARKED_MAX, PARKED_SHARE_MAX * len(under)):
         return Change("", (), result=False)
     settings = state.integrations[link.integration_id].settings
@@ -30,11 +35,32 @@ def park(state: State, name: str, doing: str, crash: str) -> Change[bool]:
     return Change(settings.organization_id, (LinkParked(name, reason),), result=True)
 
 
+def has_failed(link: Link) -> bool:
+    """It is parked since we failed on it."""
+    return link.state == "parked" and not (link.closed_there or link.gone_there)
+
+
+def gone(state: State, integration: Integration, external_ids: Iterable[str]) -> list[Event]:
+    """Park the links of records that were not shown in two looks, unless so many are that it cannot be the records."""
+    names = [state.link_of_record.get((integration.id, one), "") for one in sorted(external_ids)]
+    found = [name for name in names if name and not state.links[name].gone_there]
+    if not found:
+        return []
+    under = [one.gone_there for one in state.links_under(integration.id)]
+    if under.count(True) + len(found) > limit(len(under)):
+        return []
+    reason = (
+        "ServiceNow does not show the record: deleted there, or hidden from our account. It is looked for every five "
+        f"minutes; if it is gone for good: im integration unlink {integration.settings.handle} "
+    )
+    return [LinkParked(name, reason + state.links[name].incident_id, gone_there=True) for name in found]
+
+
 def release(state: State, integration_id: str) -> Change[None]:
     """Try every link of an integration again that was parked after a failure."""
     integration = state.integrations.get(integration_id)
     links = state.links_under(integration_id)
-    parked = [one.id for one in links if one.state == "parked" and not one.closed_there]
+    parked = [one.id for one in links if has_failed(one)]
     if integration is None or not parked:
         return Change("", (), result=None)
     return Change(integration.settings.organization_id, tuple(map(LinkReleased, parked)), result=None)

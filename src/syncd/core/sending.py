@@ -43,6 +43,7 @@ from syncd.core.model import (
     Operation,
     Reroute,
 )
+from syncd.core.parking import gone
 from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import Outcome
@@ -493,12 +494,18 @@ def fail(
 def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Change[None]:
     """The entry could not even be tried: the record could not be read, or looked up.
 
-    An attempt that a crash left behind is as unclear as it was.
+    An attempt that a crash left behind is as unclear as it was. A record that was not shown twice parks its link.
     """
     link = state.links.get(name)
     if link is None or link.outbox is None:
         return NOTHING
-    stream = _stream(state.integrations[link.integration_id])
+    integration = state.integrations[link.integration_id]
+    stream = _stream(integration)
+    before = link.outbox.failure
+    if failure.kind == "gone" and before is not None and before.kind == "gone":
+        parked = gone(state, integration, [link.external_id])
+        if parked:
+            return Change(stream, tuple(parked), result=None)
     return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=link.in_flight is not None),), result=None)
 
 

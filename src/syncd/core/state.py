@@ -23,6 +23,7 @@ from syncd.core.model import (
     Token,
 )
 from syncd.core.queues import Line, Outbox
+from syncd.core.run import Run, Schedule
 
 ANSWERS_KEPT_S = 24 * 3600.0
 WEBHOOKS_REMEMBERED_S = 24 * 3600.0
@@ -34,10 +35,12 @@ class State(Struct, eq=False):
     ``at_s``: the time of that position. ``seen``: keys of webhooks accepted lately, per integration, oldest first.
     ``kept_apart``: the incidents that a person parted a record from. ``waiting``: the pending conflict of a (link,
     field). ``hint_lines``: the hints, those that have been due the longest first. ``retry_lines``: the dead letters
-    that are tried again by themselves, in the order of their times. ``lags``: how far each
-    integration's sides have been behind each other. ``last_number``: the newest number given to a conflict, dead
-    letter or token. Every field becomes a part of a snapshot by its type (``capture.py``): a scalar, a
-    dict, a dict of dicts, of ``Line`` or of ``Outbox``. Fields are only ever added, and all have a default.
+    that are tried again by themselves, in the order of their times. ``lags``: how far each integration's sides have
+    been behind each other. ``runs``: per integration, by id, oldest first. ``set_aside``: records that are copies
+    of ours, per integration, with the incident whose they claim to be. ``last_number``: the newest number given to
+    a conflict, dead letter, token or run. Every field becomes a part of a snapshot by its type (``capture.py``): a
+    scalar, a dict, a dict of dicts, of ``Line`` or of ``Outbox``. Fields are only ever added, and all have a
+    default.
     """
 
     position: int = 0
@@ -64,6 +67,9 @@ class State(Struct, eq=False):
     outbox: dict[str, Outbox] = {}
     unlinked: dict[str, dict[str, str]] = {}
     lags: dict[str, Lags] = {}
+    runs: dict[str, dict[str, Run]] = {}
+    schedules: dict[str, Schedule] = {}
+    set_aside: dict[str, dict[str, str]] = {}
     last_number: int = 0
 
     def integrations_of(self, organization_id: str) -> list[Integration]:

@@ -4,12 +4,13 @@ A view of State and of what the actors and the webhook door count. Every reason 
 of a page that helps (``tests/core/test_status.py``).
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from syncd.core import polling, rule
+from syncd.core import polling, reconciling, rule
 from syncd.core.forecast import Pace, forecast
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lag, Lags
@@ -32,7 +33,7 @@ class Health(Struct, frozen=True, kw_only=True):
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
     ``way_out``: what ends that; empty when it follows from the reason. ``trouble``: what the last request met, empty
     when it went well. ``breaker``: closed, open or paused.
-    ``last_reconcile_at_s``: when the last pass ended. ``missing``: linked records that it was not shown.
+    ``last_reconcile_at_s``: when all links were last read. ``braked``: why the look at the start was not acted upon.
     ``query_faults``: queries that the instance does not keep to.
     ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``budget_resets_in_s``: when an hourly
     rule, if there is one, gives new requests. ``troubles``: what was met lately, the newest first.
@@ -48,7 +49,7 @@ class Health(Struct, frozen=True, kw_only=True):
     errors: int = 0
     remaining_budget: int | None = None
     last_reconcile_at_s: float | None = None
-    missing: int = 0
+    braked: str = ""
     query_faults: tuple[str, ...] = ()
     outcomes: Mapping[str, int] = {}
     latency: Lag = Lag()
@@ -176,14 +177,15 @@ def status(
     letters = sum(one.integration_id == integration.id for one in state.dead_letters.values())
     pending = sum(state.conflicts[one].integration_id == integration.id for one in state.waiting.values())
     queue = _queue(state, integration, counts, tally, at_s)
-    paused, down, degraded = _reasons(integration, tally, counts, queue, letters, pending)
+    paused, down, degraded = _reasons(state, integration, tally, counts, queue, letters, pending)
     lags = state.lags.get(integration.id, Lags())
+    next_at_s = reconciling.next_run_at_s(state, integration.id)
     return StatusView(
         at=rfc3339(at_s),
         integration_id=integration.id,
         handle=integration.settings.handle,
         state="paused" if paused else "down" if down else "degraded" if degraded else "healthy",
-        reasons=[*paused, *down, *degraded, *_remarks(integration, tally, counts.polling)][:REASONS_MAX],
+        reasons=[*paused, *down, *degraded, *_remarks(state, integration, tally, counts.polling)][:REASONS_MAX],
         links={"total": tally.total, **{name: tally.states[name] for name in ("active", "pending", "parked")}},
         queue=queue,
         lag=LagView(spread(lags.inbound.lately(at_s)), spread(lags.outbound.lately(at_s))),
@@ -201,9 +203,17 @@ def status(
             spread(counts.latency.lately(at_s)),
         ),
         last_errors=[_error(one, integration.settings.handle) for one in counts.troubles],
-        last_reconcile=optional_time(counts.last_reconcile_at_s),
-        next_reconcile=None,
+        last_reconcile=optional_time(_last_reconcile_at_s(state, integration, counts)),
+        next_reconcile=optional_time(next_at_s if math.isfinite(next_at_s) else None),
     )
+
+
+def _last_reconcile_at_s(state: State, integration: Integration, counts: Counts) -> float | None:
+    """When all links were last compared to the end, by a run or at the start."""
+    runs = state.runs.get(integration.id, {}).values()
+    ended = [run.finished_at_s for run in runs if run.status == "finished" and run.finished_at_s is not None]
+    known_s = counts.last_reconcile_at_s
+    return max([*ended, *([] if known_s is None else [known_s])], default=None)
 
 
 def spread(seen: Histogram) -> Spread | None:
@@ -245,7 +255,7 @@ def _error(one: Trouble, handle: str) -> ErrorView:
 
 
 def _reasons(
-    integration: Integration, tally: Tally, counts: Counts, queue: Queue, letters: int, pending: int
+    state: State, integration: Integration, tally: Tally, counts: Counts, queue: Queue, letters: int, pending: int
 ) -> tuple[list[str], list[str], list[str]]:
     """Why it is paused, down or degraded, worst first."""
     settings, handle = integration.settings, integration.settings.handle
@@ -287,18 +297,33 @@ def _reasons(
         degraded.append(
             f"{_count(pending, 'conflict')} {waits} for a person; see: im conflict list --integration {handle}"
         )
-    if missing := max(counts.missing, tally.gone):
+    if gone := tally.gone:
         degraded.append(
-            f"{_count(missing, 'linked record')} {'is' if missing == 1 else 'are'} not shown by ServiceNow: deleted "
-            f"there, or hidden from our account; im incident timeline tells of each, im integration unlink {handle} "
-            f"ends a link"
+            f"{_count(gone, 'linked record')} {'is' if gone == 1 else 'are'} not shown by ServiceNow: deleted there, "
+            f"or hidden from our account. Parked until shown again; which: im integration links {handle}"
         )
     if tally.parked:
         degraded.append(f"{_count(tally.parked, 'link')} parked; see: im integration links {handle}")
+    degraded += _stopped(state, integration, counts)
     if (queue.oldest_age_s or 0.0) >= BACKLOG_S and tally.waiting > tally.retrying and not (paused or down):
         degraded.append(_backlog(queue))
     degraded += _unmapped(tally)
     return paused, down, degraded
+
+
+def _stopped(state: State, integration: Integration, counts: Counts) -> Iterator[str]:
+    """What the brake, or an instance that answers wrongly, has kept from being done."""
+    handle, last = integration.settings.handle, reconciling.last_ended(state, integration.id)
+    if last is not None and last.status == "stopped" and last.stopped_by != "person":
+        way_out = f"see: im integration reconcile history {handle}"
+        if last.stopped_by == "brake":
+            way_out = f"to do it all the same: im integration reconcile {handle} --auto-heal --force"
+        yield f"{last.id} stopped: {last.reason}; {way_out}"
+    if counts.braked:
+        yield (
+            f"what changed while we were not there was not taken over: {counts.braked}; see `--dry-run`, and to do it "
+            f"all the same: im integration reconcile {handle} --auto-heal --force"
+        )
 
 
 def _signing_in(integration: Integration) -> str:
@@ -311,7 +336,7 @@ def _signing_in(integration: Integration) -> str:
     return f"im integration configure {integration.settings.handle} {flags}"
 
 
-def _remarks(integration: Integration, tally: Tally, polls: Polling | None) -> Iterator[str]:
+def _remarks(state: State, integration: Integration, tally: Tally, polls: Polling | None) -> Iterator[str]:
     """What is worth knowing and no trouble."""
     if tally.shut:
         yield (
@@ -324,6 +349,12 @@ def _remarks(integration: Integration, tally: Tally, polls: Polling | None) -> I
             'its auto-close will; see docs/sync.md, "Closing"'
         )
     yield from polling.remarks(polls)
+    if copies := len(state.set_aside.get(integration.id, {})):
+        verb = "carries" if copies == 1 else "carry"
+        yield (
+            f"{_count(copies, 'record')} {verb} the correlation id of another one, as copies do: left alone; "
+            f"found by: im integration reconcile history {integration.settings.handle}"
+        )
     yield from rule.remarks(integration)
 
 

@@ -12,12 +12,13 @@ from syncd.core import closing
 from syncd.core.lens import Lens
 from syncd.core.model import Link
 from syncd.core.outbox import entries_of
+from syncd.core.parking import has_failed
 
 
 class Tally(Struct):
     """``waiting``: what is to be written, notes and fields each on their own; the oldest since ``oldest_since_s``.
 
-    ``retrying``: entries whose last attempt failed. ``gone``: linked records that the last write did not find.
+    ``retrying``: entries whose last attempt failed. ``gone``: linked records that are not shown any more.
     ``parked``: links that wait for a person; ``shut``: those that only wait for a closed record.
     ``unmapped``: values without a mapping, with an incident to look at each. ``unread``: columns that are not shown.
     """
@@ -48,7 +49,8 @@ class Tally(Struct):
             self.inflight += 1
         if link.state == "parked":
             self.shut += link.closed_there
-            self.parked += not link.closed_there
+            self.gone += link.gone_there
+            self.parked += has_failed(link)
         if "status" in link.base and closing.waits_for_autoclose(link):
             self.awaits_autoclose += 1
         if link.observed is not None:
@@ -61,8 +63,6 @@ class Tally(Struct):
             if self.oldest_since_s is None or entry.since_s < self.oldest_since_s:
                 self.oldest_since_s = entry.since_s
         self.inflight += sum(note.in_flight is not None for note in link.notes)
-        failure = link.outbox.failure if link.outbox is not None else None
-        self.gone += failure is not None and failure.kind == "gone"
 
     def _add_shown(self, link: Link, columns: Mapping[str, str]) -> None:
         for name, one in self.lens.lenses.items():

@@ -140,7 +140,29 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
                 told |= {"sys_mod_count": hint.mod_count, "deleted": hint.deleted}
             yield "sync.hinted", told
         case _:
+            yield from _told_of_runs(event)
             yield from _told_of_daemon(event)
+
+
+def _told_of_runs(event: e.Event) -> Iterator[Found]:
+    match event:
+        case e.RunStarted():
+            run = event.run
+            yield "integration.run_started", {"id": run.id, "mode": run.mode, "trigger": run.trigger}
+        case e.RunPlanned():
+            yield "integration.run_planned", {"id": event.run_id, "checked": event.checked, "causes": {**event.found}}
+        case e.RunEnded():
+            yield "integration.run_ended", {"id": event.run_id, "status": event.status, "reason": event.reason}
+        case e.ScheduleSet():
+            plan = event.schedule
+            told: dict[str, Json] = {
+                "interval": plan.interval,
+                "auto_heal": plan.auto_heal,
+                "enabled": plan.enabled,
+            }
+            yield "integration.reconcile_schedule_set", told
+        case e.DuplicateSetAside():
+            yield "sync.duplicate_set_aside", {"external_id": event.external_id}
 
 
 def _told_of_daemon(event: e.Event) -> Iterator[Found]:

@@ -109,6 +109,8 @@ def _concerned(event: e.Event) -> tuple[str, str]:
             link_id = event.letter.link_id
         case e.IntegrationConfigured():
             return "", event.integration.id
+        case e.RunStarted():
+            return "", event.run.integration_id
         case _:
             # A link's name is ``<integration>/<incident>``, so it can be read when the link is long gone.
             link_id = getattr(event, "link_id", "")

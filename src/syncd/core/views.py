@@ -204,22 +204,6 @@ class NewTokenView(TokenView, frozen=True):
     token: str
 
 
-class RunView(Struct, frozen=True, kw_only=True):
-    """A run over all links. `observed`: how many records showed something new."""
-
-    id: str
-    integration_id: str
-    mode: str
-    trigger: str
-    status: str
-    reason: str
-    started_at: Time
-    finished_at: Time
-    checked: int
-    observed: int
-    drifts: list[dict[str, str]]
-
-
 class HealthView(Struct, frozen=True):
     """That the daemon is there, and its time."""
 

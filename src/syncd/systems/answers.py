@@ -164,7 +164,9 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
             outcome = "unavailable"
         case _:
             outcome = "ambiguous" if writes else "unavailable"
-    raise ExternalFailed(
+    is_too_long = status in (414, 431) and not writes  # a shorter list of ids fits
+    failed = ExternalUnreadable if is_too_long else ExternalFailed
+    raise failed(
         outcome,
         message or f"HTTP {status}",
         status=status,

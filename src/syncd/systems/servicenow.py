@@ -41,7 +41,9 @@ from syncd.systems.signin import Credentials, SignIn
 from syncd.systems.walks import SYSTEM_COLUMNS, Walks, keys_of, widened
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
+OURS_A_PAGE: Final = 2500
 TABLES: Final = "/api/now/v2/table"
 TABLE: Final = f"{TABLES}/incident"
 TOKEN_PATH: Final = "/oauth_token.do"  # noqa: S105 an address
@@ -108,9 +110,10 @@ class ServiceNow:
         await self._transport.aclose()
 
     async def read(self, external_ids: Sequence[str]) -> list[Observation]:
-        """The records that are shown of these (at most 50); a missing one is gone or hidden, which look the same."""
+        """The records that are shown of these (at most 200); a missing one is gone or hidden, which look the same."""
         wanted = frozenset(external_ids)
-        shown = await self._list(f"sys_idIN{','.join(external_ids)}", len(external_ids))
+        query = f"sys_idIN{','.join(external_ids)}"
+        shown = await self._list(query, len(external_ids), bytes_max=PAGE_BYTES_MAX)
         if any(seen.external_id not in wanted for seen in shown):
             raise widened("sys_id")
         return shown
@@ -146,6 +149,26 @@ class ServiceNow:
         Their table is hidden from many accounts, which looks like no notes.
         """
         return await self._notes.of_any_since(since_s)
+
+    async def ours(self, prefix: str, after: str) -> list[Observation]:
+        """One page of records whose correlation id begins with ``prefix``, by id behind ``after``: ids and no values.
+
+        A page that is not full is the last.
+        """
+        query = f"correlation_idSTARTSWITH{prefix}^sys_id>{after}^ORDERBYsys_id"
+        parameters = _list_parameters(query, ("sys_id", "number", "correlation_id"), OURS_A_PAGE)
+        rows = await self._exchange("GET", TABLE, parameters, None, ANSWER_BYTES_MAX)
+        shown = [seen for row in rows if (seen := observation(row, ())) is not None]
+        ids = [seen.external_id for seen in shown]
+        if any(one <= after for one in ids) or ids != sorted(ids):
+            raise widened("sys_id")
+        if any(not seen.correlation_id.casefold().startswith(prefix.casefold()) for seen in shown):
+            raise widened("correlation_id")
+        return shown
+
+    async def shows_any(self) -> bool:
+        """Whether our account is shown any incident at all, of the newest."""
+        return bool(await self._list("ORDERBYDESCsys_created_on", ORDER_ROWS))
 
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to."""
@@ -245,9 +268,9 @@ class ServiceNow:
     async def _rows(self, table: str, query: str, columns: Sequence[str], limit: int) -> list[Row]:
         return await self._exchange("GET", table, _list_parameters(query, columns, limit), None, RECORD_BYTES_MAX)
 
-    async def _list(self, query: str, limit: int) -> list[Observation]:
+    async def _list(self, query: str, limit: int, bytes_max: int = ANSWER_BYTES_MAX) -> list[Observation]:
         parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *self._columns), limit)
-        bytes_max = RECORD_BYTES_MAX if limit == 1 else ANSWER_BYTES_MAX
+        bytes_max = RECORD_BYTES_MAX if limit == 1 else bytes_max
         rows = await self._exchange("GET", TABLE, parameters, None, bytes_max)
         return [seen for row in rows if (seen := observation(row, self._columns)) is not None]
 
@@ -284,7 +307,8 @@ class ServiceNow:
 
         It is made once more when its token was refused, or its session had lost its roles: then nothing was done.
         """
-        target = f"{self._base_url}{path}?{httpx.QueryParams(parameters)}"
+        query = str(httpx.QueryParams(parameters)).replace("%2C", ",")  # a comma may stand there, and lists are long
+        target = f"{self._base_url}{path}?{query}"
         content = None if body is None else msgspec.json.encode(body)
         kind = None if body is None else "application/json"
         writes = body is not None

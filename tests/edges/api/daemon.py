@@ -13,10 +13,14 @@ import httpx
 import msgspec
 import trio
 
-from syncd.actors.ports import ReconcileResult
+from syncd.actors.ports import Progress
+from syncd.core import reconciling
+from syncd.core.drift import Finding
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.examination import Step
 from syncd.core.model import Observation
+from syncd.core.reconciling import WantedRun
+from syncd.core.run import Drift, Run
 from syncd.core.state import State, link_id
 from syncd.core.status import Health
 from syncd.credentials import MasterKey, Secret
@@ -25,7 +29,7 @@ from syncd.edges.api.app import Api, build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.listeners import Peer
-from syncd.errors import SyncdError
+from syncd.errors import SyncdError, WrongState
 from syncd.journal.writer import Journal
 from syncd.seams import Disk, Ids, Work
 from syncd.systems import platform
@@ -96,8 +100,13 @@ class FakeExamination:
         self.is_closed = True
 
 
+DRIFT = Drift("INC-0", "r1", "title", "ours", "theirs", "ours", "missed-webhook", "take it over", base_external="ours")
+
+
 class FakeIntegrations:
-    """Runs end at once; ``failure`` is raised instead, ``health_now`` is what is known.
+    """Runs find ``DRIFT`` and end at once, or when stopped if they are ``endless``; ``failure`` is raised instead.
+
+    ``health_now`` is what is known.
 
     ``link`` joins a pair as if ServiceNow had shown an empty record.
     """
@@ -105,17 +114,41 @@ class FakeIntegrations:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.reconciled: list[str] = []
+        self.endless = False
+        self.run: Run | None = None
         self.failure: SyncdError | None = None
         self.health_now = Health()
         self.steps = [Step("reach", "ok", "there"), Step("clock", "warning", "3 s off", "set it")]
         self.examination = FakeExamination([])
 
-    async def reconcile(self, integration_id: str) -> ReconcileResult:
-        await trio.lowlevel.checkpoint()
+    async def reconcile(
+        self, integration_id: str, wanted: WantedRun, *, by: str, trace: str, source: Source | None
+    ) -> Run:
         if self.failure is not None:
             raise self.failure
+        decide = reconciling.start(integration_id, wanted, "manual")
+        run = self.run = await self._journal.transact(decide, by=by, trace=trace, source=source)
         self.reconciled.append(integration_id)
-        return ReconcileResult(3, 1, AT_S, AT_S + 2)
+        if not self.endless:
+            found = [Finding(DRIFT, "r1")]
+            end = reconciling.end(run, "finished", checked=3, findings=found, fed=wanted.mode == "heal")
+            await self._journal.transact(end, by=by, trace=trace)
+        return run
+
+    async def run_ended(self, integration_id: str, run_id: str) -> None:
+        while self._journal.state.runs[integration_id][run_id].status == "running":
+            await trio.sleep(0.01)
+            if self.run is not None and not self.endless:
+                end = reconciling.end(self.run, "stopped", "stopped by root", stopped_by="person")
+                await self._journal.transact(end, by="root", trace="")
+
+    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+        if self.run is None or self.run.id != run_id or not self.endless:
+            raise WrongState(f"{run_id} does not go on")
+        self.endless = False
+
+    def progress(self, integration_id: str) -> Progress | None:
+        return Progress(self.run.id, 2, 3) if self.run is not None and self.endless else None
 
     async def link(
         self,

@@ -430,32 +430,6 @@ async def test_rotation_shows_the_new_secret_once_and_says_how_long_the_old_one_
         assert (await daemon.socket.post(path, json={"grace": "soon"})).status_code == 422
 
 
-async def test_reconcile_answers_with_the_run() -> None:
-    async with running() as daemon:
-        made = await daemon.configure()
-        path = f"{PATH}/{made['handle']}/reconcile"
-        answer = await daemon.socket.post(path, json={"dry_run": False, "auto_heal": True}, params={"wait": "true"})
-        assert answer.status_code == 200
-        run = answer.json()
-        assert run == run | {
-            "integration_id": made["id"],
-            "mode": "heal",
-            "trigger": "manual",
-            "status": "finished",
-            "checked": 3,
-            "observed": 1,
-            "drifts": [],
-            "started_at": "2026-09-21T14:13:20.000000Z",
-            "finished_at": "2026-09-21T14:13:22.000000Z",
-        }
-        assert (await daemon.socket.post(path, json={"auto_heal": True})).status_code == 202
-        assert daemon.integrations.reconciled == [made["id"]] * 2
-        for body, field in (({"dry_run": True}, "dry_run"), ({}, "auto_heal"), ({"x": 1}, "x")):
-            refused = await daemon.socket.post(path, json=body)
-            assert refused.status_code == 422
-            assert field in fault_paths(refused)
-
-
 async def test_a_run_that_cannot_be_says_why() -> None:
     async with running() as daemon:
         made = await daemon.configure()
@@ -484,8 +458,6 @@ async def test_an_unexpected_error_is_a_500_that_names_its_trace_and_nothing_els
     ("method", "rest"),
     [
         ("POST", "/import"),
-        ("GET", "/reconcile/history"),
-        ("POST", "/reconcile/schedule"),
     ],
 )
 async def test_a_path_of_another_version_is_refused_by_name(method: str, rest: str) -> None:

@@ -256,21 +256,52 @@ TOKEN: dict[str, Json] = {
 }
 
 
-def run_of(*, checked: int = 42, observed: int = 0, status: str = "finished") -> dict[str, Json]:
-    """A reconcile run."""
+def run_of(**told: Json) -> dict[str, Json]:
+    """A reconcile run, over and without drift unless ``told`` otherwise."""
     return {
         "id": "run-17",
         "integration_id": "int_1",
         "mode": "heal",
         "trigger": "manual",
-        "status": status,
-        "reason": None,
+        "status": "finished",
+        "reason": "",
         "started_at": "2026-11-24T09:14:00Z",
         "finished_at": "2026-11-24T09:14:01Z",
-        "checked": checked,
-        "observed": observed,
+        "checked": 42,
+        "links": None,
+        "found": 0,
+        "causes": {},
         "drifts": [],
+        "left_out": 0,
+        **told,
     }
+
+
+def drift_of(**told: Json) -> dict[str, Json]:
+    """A drift, not healed unless ``told`` otherwise."""
+    return {
+        "incident_id": "INC-1",
+        "external_id": "a" * 32,
+        "field": "title",
+        "platform": "Checkout is down",
+        "external": "Checkout is slow",
+        "base": "Checkout is down",
+        "base_external": "Checkout is down",
+        "cause": "missed-webhook",
+        "action": "take over ServiceNow's value",
+        "healed": False,
+        **told,
+    }
+
+
+SCHEDULE: dict[str, Json] = {
+    "integration_id": "int_1",
+    "interval": "1h",
+    "auto_heal": True,
+    "enabled": True,
+    "set_at": "2026-11-24T09:00:00Z",
+    "next_run_at": "2026-11-24T09:24:06Z",
+}
 
 
 def rule_of(field: str, rule: Json, *, default: bool = False, effect: str | None = None) -> dict[str, Json]:
@@ -430,7 +461,11 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ("POST", "/api/v1/integrations/prod-snow/webhook-secret/rotate"): Canned(
         body={"webhook_secret": "wh-new", "previous_valid_until": "2026-11-25T09:14:06Z"}
     ),
-    ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(body=run_of()),
+    ("POST", "/api/v1/integrations/prod-snow/reconcile"): Canned(202, run_of(status="running", finished_at=None)),
+    ("GET", "/api/v1/integrations/prod-snow/reconcile/history"): Canned(body=[run_of()]),
+    ("GET", "/api/v1/integrations/prod-snow/reconcile/history/run-17"): Canned(body=run_of()),
+    ("GET", "/api/v1/integrations/prod-snow/reconcile/schedule"): Canned(body=SCHEDULE),
+    ("POST", "/api/v1/integrations/prod-snow/reconcile/schedule"): Canned(body=SCHEDULE),
     ("GET", "/api/v1/integrations/prod-snow/dlq"): Canned(body=[DEAD_LETTER]),
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
     ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body={"queued": 1, "entries": ["entry-17"]}),

@@ -133,7 +133,27 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ),
     (
         "integration reconcile prod-snow --auto-heal",
-        [("POST", f"{SNOW}/reconcile", {"wait": "true"}, {"auto_heal": True})],
+        [
+            ("POST", f"{SNOW}/reconcile", {}, {"dry_run": False, "auto_heal": True, "force": False}),
+            ("GET", f"{SNOW}/reconcile/history/run-17", {}, None),
+        ],
+    ),
+    (
+        "integration reconcile history prod-snow",
+        [("GET", f"{SNOW}/reconcile/history", {"limit": "20"}, None)],
+    ),
+    (
+        "integration reconcile history prod-snow run-17",
+        [("GET", f"{SNOW}/reconcile/history/run-17", {}, None)],
+    ),
+    ("integration reconcile schedule prod-snow", [("GET", f"{SNOW}/reconcile/schedule", {}, None)]),
+    (
+        "integration reconcile schedule prod-snow --interval 1h --auto-heal",
+        [("POST", f"{SNOW}/reconcile/schedule", {}, {"interval": "1h", "auto_heal": True})],
+    ),
+    (
+        "integration reconcile schedule prod-snow --no-enabled",
+        [("POST", f"{SNOW}/reconcile/schedule", {}, {"enabled": False})],
     ),
     (
         "integration link prod-snow INC-1 " + "a" * 32,
@@ -297,8 +317,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
 
 NOT_IN_THIS_VERSION = [
     "integration import",
-    "integration reconcile history",
-    "integration reconcile schedule",
     "journal replay",
     "journal repair",
 ]

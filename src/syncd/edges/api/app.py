@@ -32,6 +32,7 @@ from syncd.edges.api import (
     links,
     metrics,
     ownership,
+    reconcile,
     tokens,
 )
 from syncd.edges.api.access import Call, check_scope
@@ -51,7 +52,7 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
-_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/(import|reconcile/(history(/[^/]+)?|schedule)))")
+_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/import)")
 
 TOPIC: Final = "The daemon"
 HEALTH: Final = Description(topic=TOPIC, summary="Tell that the daemon is there", answers=(Answer(HealthView),))
@@ -126,6 +127,7 @@ def build_quart(desk: Desk) -> QuartTrio:
         field_mapping,
         links,
         ownership,
+        reconcile,
         conflicts,
         dead_letters,
         tokens,

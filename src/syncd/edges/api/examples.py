@@ -174,3 +174,32 @@ DEAD_LETTER: Final = {
     "note_id": None,
     "would_send": {"state": "6", "close_code": "Solution provided"},
 }
+RUN: Final = {
+    "id": "run-17",
+    "integration_id": "int_4f1c9a",
+    "mode": "heal",
+    "trigger": "manual",
+    "status": "finished",
+    "reason": "",
+    "started_at": _AT,
+    "finished_at": _LATER,
+    "checked": 42,
+    "links": None,
+    "found": 1,
+    "causes": {"missed-webhook": 1},
+    "drifts": [
+        {
+            "incident_id": _INCIDENT_ID,
+            "external_id": _SYS_ID,
+            "field": "title",
+            "platform": "Checkout latency",
+            "external": "Checkout is slow",
+            "base": "Checkout latency",
+            "base_external": "Checkout latency",
+            "cause": "missed-webhook",
+            "action": "take over ServiceNow's value",
+            "healed": True,
+        }
+    ],
+    "left_out": 0,
+}

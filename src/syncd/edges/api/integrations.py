@@ -1,4 +1,4 @@
-"""The routes of integrations: create, list, read, change, delete, status, webhook script and secret, reconcile.
+"""The routes of integrations: create, list, read, change, delete, status, webhook script and secret.
 
 Secrets of a request are sealed here, before a decision sees them; the only one that leaves is a webhook secret, once.
 """
@@ -21,15 +21,14 @@ from syncd.core.registry import WEBHOOK_SECRET, SealedSecrets
 from syncd.core.rule import RULE_VERSION
 from syncd.core.settings import WantedSecrets
 from syncd.edges.api import examples
-from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, one_of, paged, wanted_page
+from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, paged, wanted_page
 from syncd.edges.api.description import LOCATION, TEXT, Answer, Description, Parameter
-from syncd.edges.api.desk import DURABLE_S_MAX, RETRY_AFTER_S, Desk
+from syncd.edges.api.desk import DURABLE_S_MAX, Desk
 from syncd.edges.api.figures import figures_of
 from syncd.edges.api.routes import Routes
 from syncd.edges.api.webhook_script import ScriptView, webhook_script
-from syncd.errors import Busy, Exists, WrongState
+from syncd.errors import Busy, Exists
 
-RECONCILE_S_MAX: Final = 300.0
 SECRET_BYTES: Final = 32
 
 
@@ -40,7 +39,6 @@ FILTERS: Final = (
     Parameter("org", "Of this organization.", TEXT),
     Parameter("type", "Of this type, such as `servicenow`.", TEXT),
 )
-WAIT: Final = Parameter("wait", "`true`: the answer is 200 instead of 202.", one_of(("true", "false")))
 
 
 def read_grace(body: Fields) -> float:
@@ -48,20 +46,6 @@ def read_grace(body: Fields) -> float:
     grace = body.duration("grace")
     body.done("the rotation")
     return registry.GRACE_S if isinstance(grace, UnsetType) else duration_s(grace)
-
-
-def check_heals(body: Fields) -> None:
-    """Only runs that heal exist so far; ``Invalid`` for any other."""
-    not_yet = "is not in this version of syncd; send false, or leave it out"
-    for name in ("dry_run", "force"):
-        asked = body.raw(name, {"type": "boolean", "const": False, "description": "Not in this version."})
-        if asked is not False and not isinstance(asked, UnsetType):
-            body.fault(name, not_yet)
-    only = "runs that only report are not in this version of syncd"
-    heals = body.raw("auto_heal", {"type": "boolean", "const": True}, missing=f"send true: {only}")
-    if heals is not True and not isinstance(heals, UnsetType):
-        body.fault("auto_heal", f"must be true: {only}")
-    body.done("the run")
 
 
 LIST: Final = Description(
@@ -122,16 +106,6 @@ ROTATE: Final = Description(
     takes=read_grace,
     example={"grace": "24h"},
     answers=(Answer(views.RotatedView),),
-)
-RECONCILE: Final = Description(
-    topic=TOPIC,
-    summary="Compare all links now, and heal what differs",
-    notes="The answer comes when the run is over, within 5 minutes. Only runs that heal are in this version.",
-    takes=check_heals,
-    example={"auto_heal": True},
-    query=(WAIT,),
-    answers=(Answer(views.RunView), Answer(views.RunView, 202)),
-    refuses=(WrongState,),
 )
 
 
@@ -200,33 +174,6 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         ends_s = await desk.change(registry.rotate(one.id, sealed, grace_s=grace_s))
         return answer(views.RotatedView(secret, views.rfc3339(ends_s)))
 
-    async def reconcile(integration: str) -> Response:
-        waits = filters(WAIT).get("wait") == "true"
-        check_heals(await body())
-        one = finding.integration(desk.state, integration)
-        await desk.settled()
-        with trio.move_on_after(RECONCILE_S_MAX):
-            done = await desk.integrations.reconcile(one.id)
-            run = views.RunView(
-                id=f"run-{desk.ids.word()}",
-                integration_id=one.id,
-                mode="heal",
-                trigger="manual",
-                status="finished",
-                reason="",
-                started_at=views.rfc3339(done.started_at_s),
-                finished_at=views.rfc3339(done.finished_at_s),
-                checked=done.checked,
-                observed=done.observed,
-                drifts=[],
-            )
-            return answer(run, 200 if waits else 202)
-        raise Busy(
-            f"the run did not end within {RECONCILE_S_MAX:g} s",
-            hint="what it found so far is kept; run it again when the instance answers faster",
-            retry_after_s=RETRY_AFTER_S,
-        )
-
     routes.add("POST", BASE, "admin", create, CREATE)
     routes.add("GET", BASE, "read", find, LIST)
     routes.add("GET", ONE, "read", show, SHOW)
@@ -235,7 +182,6 @@ def add_routes(routes: Routes, desk: Desk) -> None:
     routes.add("GET", f"{ONE}/sync-status", "read", show_status, STATUS)
     routes.add("GET", f"{ONE}/webhook-script", "read", show_script, SCRIPT)
     routes.add("POST", f"{ONE}/webhook-secret/rotate", "admin", rotate, ROTATE)
-    routes.add("POST", f"{ONE}/reconcile", "operate", reconcile, RECONCILE)
 
 
 def new_secret(desk: Desk) -> str:

@@ -37,6 +37,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "integration": "The integration's id, handle, or name if it is unique.",
     "conflict_id": "The conflict's id, such as conflict-17.",
     "letter_id": "The dead letter's id, such as entry-17.",
+    "run": "The run's id, such as run-17.",
     "token_id": "The token's id.",
 }
 _RETRY_AFTER: Final = Parameter("Retry-After", "Seconds to wait.", {"type": "string", "pattern": "^[0-9]+$"})

@@ -140,14 +140,47 @@ class Delivery(Struct):
     error: "DeliveryError | None" = None
 
 
+class Drift(Struct):
+    """One difference that a run found."""
+
+    incident_id: str | None = None
+    external_id: str | None = None
+    field: str = ""
+    platform: str | None = None
+    external: str | None = None
+    base: str | None = None
+    base_external: str | None = None
+    cause: str = ""
+    action: str = ""
+    healed: bool = False
+
+
 class Run(Struct):
-    """A reconcile run. ``observed``: records that showed something new."""
+    """A reconcile run; ``links``: how many are to be compared, while it goes on."""
 
     id: str
+    mode: str = ""
+    trigger: str = ""
     status: str = ""
     reason: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
     checked: int = 0
-    observed: int = 0
+    links: int | None = None
+    found: int = 0
+    causes: dict[str, int] = {}
+    drifts: list[Drift] = []
+    left_out: int = 0
+
+
+class Schedule(Struct):
+    """When runs begin by themselves."""
+
+    interval: str = ""
+    auto_heal: bool = False
+    enabled: bool = False
+    set_at: str | None = None
+    next_run_at: str | None = None
 
 
 class DeliveryError(Struct):
