@@ -109,8 +109,7 @@ class _Given(Struct, frozen=True):
     folder: Path = Path()
 
     def bad(self, why: str, way_out: str) -> BadConfig:
-        shown = "***" if "@" in str(self.value) else repr(self.value)  # what stands before an @ may be a password
-        return BadConfig(f"{self.key} = {shown} ({self.source}): {why}", hint=way_out)
+        return BadConfig(f"{self.key} = {_shown(self.value)} ({self.source}): {why}", hint=way_out)
 
     def text(self) -> str:
         if not isinstance(self.value, str | Path):
@@ -119,6 +118,10 @@ class _Given(Struct, frozen=True):
         if not text or "\0" in text:
             raise self.bad("is empty or has a NUL in it", f"give {self.key} a value, or remove it to get the default")
         return text
+
+
+def _shown(value: object) -> str:
+    return "***" if "@" in str(value) else repr(value)  # what stands before an @ may be a password
 
 
 def read_config(
@@ -245,7 +248,7 @@ def _listen(given: _Given) -> Listen:
     if not (colon and host and port.isascii() and port.isdigit() and len(port) <= len(str(_PORT_MAX))):
         raise given.bad("is not host:port", way_out)
     if bracketed != (":" in host) or not _is_host(host):
-        raise given.bad(f"{host!r} is no host", way_out)
+        raise given.bad(f"{_shown(host)} is no host", way_out)
     if int(port) > _PORT_MAX:
         raise given.bad(f"port {port} is above {_PORT_MAX}", way_out)
     return Listen(host.lower(), int(port))
@@ -275,7 +278,7 @@ def _hosts(given: _Given) -> tuple[str, ...]:
     for host in hosts:
         if not _is_host(host):
             raise given.bad(
-                f"{host!r} is no host", "give host names or addresses without scheme, port, path or wildcard"
+                f"{_shown(host)} is no host", "give host names or addresses without scheme, port, path or wildcard"
             )
     return hosts
 

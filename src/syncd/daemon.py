@@ -66,7 +66,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
     await work.run(_make_folder, config.state_dir, "state_dir", 0o700)
     manager.tell("STATUS=Reading the journal")
     house = await House.open(config.state_dir, seams, master_key, partial(_tell_progress, manager))
-    _log_start(config, house)
+    _log_start(config, house, sockets)
     # 3. The doors, opened last and closed first.
     stop = trio.Event()
 
@@ -93,14 +93,16 @@ def _take_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _log_start(config: Config, house: House) -> None:
+def _log_start(config: Config, house: House, sockets: Sequence[socket.socket]) -> None:
     state = house.journal.state
+    ports = ["{}:{}".format(*one.getsockname()) for one in sockets if one.family != socket.AF_UNIX]
+    paths = [one.getsockname() for one in sockets if one.family == socket.AF_UNIX]
     told = {
         "position": state.position,
         "incidents": len(state.incidents),
         "integrations": len(state.integrations),
-        "listen": config.listen.url,
-        "socket": str(config.socket),
+        "listen": ", ".join(ports) or config.listen.url,
+        "socket": ", ".join(paths) or str(config.socket),
     }
     log.info("started", extra=told)
     if (recovered := house.journal.recovered) is not None:

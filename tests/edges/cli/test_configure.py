@@ -54,6 +54,17 @@ def test_the_command_of_the_product_page_creates(im: Run, socket_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("flag", ["--password", "--client-secret", "--api-key", "--webhook-secret"])
+def test_a_secret_on_the_command_line_is_taken_with_a_warning_that_does_not_repeat_it(
+    im: Run, daemon: FakeDaemon, flag: str
+) -> None:
+    outcome = configure(im, daemon, "prod-snow", flag, "tell-tale-4711")
+    assert outcome.code == 0
+    assert f"{flag} is seen by others in ps" in outcome.err
+    assert f"prefer {flag}-file" in outcome.err
+    assert "tell-tale" not in outcome.err + outcome.out
+
+
 def test_every_setting_has_a_flag(im: Run, socket_path: Path) -> None:
     with FakeDaemon(nothing_there, socket_path) as daemon:
         line = "prod-snow --name N --base-url http://127.0.0.1:1 --webhook-secret -s --conflict-strategy manual-review"

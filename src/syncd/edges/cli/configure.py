@@ -113,6 +113,13 @@ class Account:
         secret = self._secret(session, "--webhook-secret", self.webhook_secret, self.webhook_secret_file)
         return body if secret is None else {**body, "webhook_secret": secret}
 
+    def warn(self, session: Session) -> None:
+        """Say which secrets stood on the command line."""
+        for name in ("password", "api_key", "client_secret", "webhook_secret"):
+            flag = f"--{name.replace('_', '-')}"
+            if getattr(self, name) is not None:
+                session.remark(f"{flag} is seen by others in ps, and stays in the shell's history; prefer {flag}-file")
+
     @staticmethod
     def _check_once(what: str, bare: str | None, file: str | None, flags: str) -> None:
         if bare is not None or file is not None:
@@ -162,7 +169,10 @@ def configure(
     if not body:
         raise WrongUsage("nothing to change", hint="give a setting, such as --enabled or --conflict-strategy")
     present = _by_reference(session, handle, wanted) if handle is not None else _by_name(session, wanted)
-    return _create(session, handle, body) if present is None else _change(session, present, body)
+    code = _create(session, handle, body) if present is None else _change(session, present, body)
+    if account is not None:
+        account.warn(session)  # at the end, since an error is to be one line
+    return code
 
 
 def _by_reference(session: Session, handle: str, wanted: Settings) -> Integration | None:
