@@ -10,6 +10,7 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.reading import Reader
 from syncd.actors.survey import Survey
+from syncd.core.importing import Candidates
 from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Hint, Observation, Page, SeenNote
 from syncd.core.people import Person
@@ -259,6 +260,9 @@ class DeletedMeanwhile:
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         await self._delete()
         return [Observation("f" * 32, {"short_description": "new"})] if not cursor.external_id else []
+
+    async def matching(self, query: str, after: str) -> Candidates:
+        raise AssertionError("a sweep imports nothing")
 
     async def changed_after(self, cursor: Cursor) -> Page:
         raise AssertionError("a sweep does not poll")

@@ -61,6 +61,7 @@ LINES = [
     "integration reconcile schedule prod --interval 1h --auto-heal",
     "integration reconcile schedule prod",
     "integration reconcile schedule prod --no-enabled",
+    "integration import prod --query 'active=true^priority<3' --dry-run",
     "integration field-ownership set prod severity --owner platform --priority 10",
     "integration field-ownership set prod work_notes --owner external --priority 5 --exclusive",
     "integration field-ownership list prod",
@@ -110,6 +111,8 @@ REFUSED = [
     "integration reconcile prod --force",
     "integration reconcile history prod run-99",
     "integration reconcile schedule other",
+    "integration import none --query active=true",
+    "integration import prod --query opened_atONToday",
     "integration dlq none",
     "integration dlq-retry prod entry-99",
     "integration dlq-discard prod entry-99",
@@ -122,7 +125,6 @@ REFUSED = [
     "token revoke none",
 ]
 NOT_YET = [
-    "integration import prod",
     "journal replay",
 ]
 WRONG = [
@@ -133,6 +135,7 @@ WRONG = [
     "incident update",
     "declare --title T",
     "integration get",
+    "integration import prod",
     "integration reconcile prod --nonsense",
     "integration dlq-retry prod",
     "conflict resolve conflict-1",

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import httpx
-import pytest
 
 from syncd.errors import Busy
 from tests.core.picture import INC, SYS_ID
@@ -80,6 +79,11 @@ DONE = [
     Row("GET", f"{PROD}/reconcile/history/run-5", None, 200),
     Row("POST", f"{PROD}/reconcile/schedule", {"interval": "1h", "auto_heal": True, "enabled": True}, 200),
     Row("GET", f"{PROD}/reconcile/schedule", None, 200),
+    Row("POST", f"{PROD}/import", {"query": "active=true", "dry_run": True}, 200),
+    Row("POST", f"{PROD}/import", {"query": "active=true"}, 202),
+    Row("POST", f"{PROD}/import?wait=true", {"query": "active=true"}, 200),
+    Row("GET", f"{PROD}/import", None, 200),
+    Row("POST", f"{PROD}/import/stop", None, 200),
     Row("POST", f"{PROD}/reconcile?wait=true", {"auto_heal": True, "dry_run": False, "force": False}, 200),
     Row("GET", f"{PROD}/field-ownership", None, 200),
     Row("PUT", f"{PROD}/field-ownership/severity", {"owner": "platform", "priority": 10}, 200),
@@ -119,6 +123,9 @@ REFUSED = [
     Row("DELETE", f"{INTEGRATIONS}/none", None, 404),
     Row("POST", f"{INTEGRATIONS}/none/webhook-secret/rotate", None, 404),
     Row("POST", f"{INTEGRATIONS}/none/reconcile", {"auto_heal": True}, 404),
+    Row("POST", f"{INTEGRATIONS}/none/import", {"query": "active=true"}, 404),
+    Row("GET", f"{SPARE}/import", None, 404),
+    Row("POST", f"{SPARE}/import/stop", None, 404),
     Row("POST", f"{INTEGRATIONS}/none/links", {"incident_id": INC, "external_id": SYS_ID}, 404),
     Row("POST", f"{PROD}/links", {"incident_id": "INC-NONE", "external_id": SYS_ID}, 404),
     Row("DELETE", f"{PROD}/links/INC-NONE", None, 404),
@@ -157,6 +164,8 @@ REFUSED = [
     Row("PATCH", PROD, {"id": "x"}, 422),
     Row("POST", f"{PROD}/webhook-secret/rotate", {"x": 1}, 422),
     Row("POST", f"{PROD}/reconcile", {"auto_heal": True, "x": 1}, 422),
+    Row("POST", f"{PROD}/import", {"query": "active=true", "x": 1}, 422),
+    *(Row("POST", f"{PROD}/import", {"query": query}, 422) for query in ("", "opened_atONToday", "^NQactive=true", 1)),
     Row("POST", f"{PROD}/links", {"incident_id": INC, "external_id": SYS_ID, "x": 1}, 422),
     *(Row("POST", f"{PROD}/dlq/{rest}", {"x": 1}, 422) for rest in ("retry", "entry-2/retry", "entry-2/discard")),
     Row("POST", f"{CONFLICTS}/conflict-1/resolve", {"use": "platform", "x": 1}, 422),
@@ -209,10 +218,6 @@ REFUSED = [
     Row("GET", f"{SPARE}/reconcile/schedule", None, 404),
     Row("GET", f"{PROD}/reconcile/history/run-99", None, 404),
     Row("POST", f"{PROD}/reconcile/history/run-99/stop", None, 404),
-]
-
-NOT_YET = [
-    ("POST", f"{PROD}/import"),
 ]
 
 
@@ -317,16 +322,6 @@ async def test_an_unknown_key_is_named() -> None:
     assert [fault["path"] for fault in body.json()["errors"]] == ["titel"]
     assert [fault["path"] for fault in query.json()["errors"]] == ["colour"]
     assert [fault["path"] for fault in nested.json()["errors"]] == ["credentials.user"]
-
-
-@pytest.mark.parametrize(("method", "path"), NOT_YET)
-async def test_a_path_of_a_later_version_is_refused_by_name(method: str, path: str) -> None:
-    async with running() as daemon:
-        await pictured(daemon)
-        answer = await daemon.socket.request(method, path)
-        assert answer.status_code == 404
-        assert "is not in this version of syncd" in answer.json()["detail"]
-        assert (await daemon.http.request(method, path)).status_code == 401
 
 
 async def test_who_may_not_call_hears_401_403_or_421() -> None:

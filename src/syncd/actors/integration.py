@@ -17,6 +17,7 @@ from syncd.actors.containment import Containment
 from syncd.actors.dead_letters import run_dead_letters
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.guard import Guard
+from syncd.actors.importer import Importer
 from syncd.actors.intake import run_intake
 from syncd.actors.poller import Poller
 from syncd.actors.ports import External, Journal, Progress
@@ -66,7 +67,7 @@ class RunningIntegration:
         self._external = external
         self._intake_bell, self._router_bell = Doorbell(), Doorbell()
         self._sender_bell, self._letters_bell = Doorbell(), Doorbell()
-        self._reconciler_bell = Doorbell()
+        self._reconciler_bell, self._import_bell = Doorbell(), Doorbell()
         guard = Guard(integration.id, by, journal, external)
         self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit, external.paced)
         self._containment = Containment(by, journal)
@@ -75,6 +76,7 @@ class RunningIntegration:
             integration.id, by, journal, self._reader, clock, ids, self._reconciler_bell, down
         )
         self._poller = Poller(integration.id, by, integration.settings, journal, external, self._reader, clock, ids)
+        self.importer = Importer(integration.id, by, journal, external, self._reader, clock, ids, self._import_bell)
         self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
 
     def ring(self) -> None:
@@ -90,6 +92,9 @@ class RunningIntegration:
             self._letters_bell.ring()
         if reconciling.running(state, self._id) is not None or self._id in state.schedules:
             self._reconciler_bell.ring()
+        one = state.integrations.get(self._id)
+        if one is not None and one.importing is not None and one.importing.status == "running":
+            self._import_bell.ring()
 
     async def run(self) -> None:
         """Run until cancelled; ``ActorGaveUp`` when one of the actors fails too often."""
@@ -99,6 +104,7 @@ class RunningIntegration:
             "sender": self._sender.run,
             "reconciler": self._reconciler.run,
             "poller": self._poller.run,
+            "importer": self.importer.run,
             "dead letters": lambda: run_dead_letters(
                 self._id, self._by, self._journal, self._clock, self._ids, self._letters_bell
             ),

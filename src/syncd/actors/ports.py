@@ -11,8 +11,9 @@ from msgspec import Struct
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.groups import Group
+from syncd.core.importing import Candidates
 from syncd.core.lag import Lag
-from syncd.core.model import Cursor, Note, Observation, Page, SeenNote
+from syncd.core.model import Cursor, ImportRun, Note, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.reconciling import WantedRun
 from syncd.core.requests import Declared, NewIncident, NewNote
@@ -168,6 +169,10 @@ class External(Protocol):
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
         ...
 
+    async def matching(self, query: str, after: str) -> Candidates:
+        """One page of the records that match an encoded query, by id, after this one."""
+        ...
+
     async def changed_after(self, cursor: Cursor) -> Page:
         """One page of records changed after ``cursor``, the longest unchanged first."""
         ...
@@ -280,6 +285,18 @@ class Integrations(Protocol):
         ``Unknown`` when ServiceNow does not show the record, ``Exists`` when one of the two was linked meanwhile,
         ``Busy`` when it cannot be read now, ``WrongState`` when the integration is not running.
         """
+        ...
+
+    def check_runs(self, integration_id: str) -> None:
+        """``WrongState`` when the integration is not running."""
+        ...
+
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+        """Look what an import would bring in, and change nothing; ``Busy``, ``WrongState`` as for ``link``."""
+        ...
+
+    async def import_over(self, integration_id: str) -> None:
+        """Returns when no import of this integration is under way; ``WrongState`` when it is not running."""
         ...
 
     def examine(self, integration_id: str, *, writes: bool) -> Examination:

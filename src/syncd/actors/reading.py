@@ -223,18 +223,22 @@ class Reader:
         noted = to_be_noted(state, integration, rows, hints, wanted, self._external.offset)
         if not noted or not integration.settings.reads:
             return frozenset(noted), ()
-        since_s = noted_since_s(state, integration.id, noted) - LATE_COMMIT_S
         traces = {hint.external_id: hint.trace for hint in hints}
+        return frozenset(noted), await self.notes_of(noted, traces)
+
+    async def notes_of(self, external_ids: Sequence[str], traces: Mapping[str, str]) -> tuple[SeenNote, ...]:
+        """The work notes of these records that we have not read yet, and a few more. ``traces``: whose change it is."""
+        since_s = noted_since_s(self._journal.state, self._integration_id, external_ids) - LATE_COMMIT_S
         notes: list[SeenNote] = []
-        for start in range(0, len(noted), HINTS_A_READ):
-            page = noted[start : start + HINTS_A_READ]
+        for start in range(0, len(external_ids), HINTS_A_READ):
+            page = external_ids[start : start + HINTS_A_READ]
             notes += await self._by_halves(
                 lambda ids: traced(
                     _of(traces, ids), "GET", partial(self._external.notes, ids, since_s), columns="work_notes"
                 ),
                 page,
             )
-        return frozenset(noted), tuple(notes)
+        return tuple(notes)
 
     async def feed(self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str) -> Fed:
         """Bring what records show into State. ``asked``: the journal's position when the request left."""

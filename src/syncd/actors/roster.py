@@ -17,7 +17,7 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Examination, Journal, Progress
 from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
-from syncd.core.model import Integration, SealedSecret, Settings
+from syncd.core.model import ImportRun, Integration, SealedSecret, Settings
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run
 from syncd.core.status import Health
@@ -144,6 +144,18 @@ class Roster:
     ) -> None:
         """Join an incident and a record that a person named."""
         await self._actors(integration_id).link(incident_id, external_id, by=by, trace=trace, source=source)
+
+    def check_runs(self, integration_id: str) -> None:
+        """``WrongState`` when it is not running."""
+        self._actors(integration_id)
+
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+        """Look what an import would bring in."""
+        return await self._actors(integration_id).importer.attempt(query, run_id=run_id, by=by)
+
+    async def import_over(self, integration_id: str) -> None:
+        """Return when no import is under way."""
+        await self._actors(integration_id).importer.wait()
 
     def examine(self, integration_id: str, *, writes: bool) -> Examination:
         """A connection test, whatever the integration does at the moment."""

@@ -4,7 +4,7 @@ Events only ever gain optional fields; a changed meaning gets a new tag (docs/jo
 is one transaction: all of its events or none.
 """
 
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -15,8 +15,10 @@ from syncd.core.model import (
     Failure,
     Halves,
     Hint,
+    ImportRun,
     Integration,
     KeptAnswer,
+    LeftOut,
     NoteAttempt,
     Observation,
     OwnershipRule,
@@ -250,6 +252,31 @@ class DuplicateSetAside(Struct, frozen=True, tag=True):
     incident_id: str
 
 
+class ImportStarted(Struct, frozen=True, tag=True):
+    """Existing records are brought in; or an import goes on where it was."""
+
+    integration_id: str
+    run: ImportRun
+
+
+class ImportAdvanced(Struct, frozen=True, tag=True):
+    """The import has looked at the records up to ``cursor``. ``counts``: how many of them, by what came of it."""
+
+    integration_id: str
+    cursor: str
+    counts: dict[str, int]
+    total: int | None = None
+    left: tuple[LeftOut, ...] = ()
+
+
+class ImportEnded(Struct, frozen=True, tag=True):
+    """The import is over: ``finished``, or ``stopped`` for a reason."""
+
+    integration_id: str
+    status: Literal["finished", "stopped"]
+    reason: str = ""
+
+
 class LinkOpened(Struct, frozen=True, tag=True):
     """An incident is to have a record under this integration."""
 
@@ -470,6 +497,9 @@ Event: TypeAlias = (
     | RunEnded
     | ScheduleSet
     | DuplicateSetAside
+    | ImportStarted
+    | ImportAdvanced
+    | ImportEnded
     | LinkOpened
     | LinkJoined
     | LinkRemoved

@@ -11,7 +11,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs
+from syncd.core import fold_import, fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
@@ -297,6 +297,9 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.RunEnded: fold_runs.run_ended,
     e.ScheduleSet: fold_runs.schedule_set,
     e.DuplicateSetAside: fold_runs.duplicate_set_aside,
+    e.ImportStarted: fold_import.started,
+    e.ImportAdvanced: fold_import.advanced,
+    e.ImportEnded: fold_import.ended,
     e.LinkOpened: fold_links.link_opened,
     e.LinkJoined: fold_links.link_joined,
     e.LinkRemoved: fold_links.link_removed,

@@ -174,7 +174,7 @@ class Read(Struct, frozen=True):
     for which that could not be found out. ``ids``: words for new incidents, one for each row at least. ``noted``: the
     records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
     them. ``traces``: by record, the id of its change; empty: all are one. ``missing``: linked records that this look
-    and one before it did not show.
+    and one before it did not show. ``imported``: unlinked records that a person wants in, however old they are.
     """
 
     asked: int
@@ -189,6 +189,7 @@ class Read(Struct, frozen=True):
     crashed: frozenset[str] = frozenset()
     traces: Mapping[str, str] = {}
     missing: frozenset[str] = frozenset()
+    imported: frozenset[str] = frozenset()
 
 
 def part_of(read: Read, records: AbstractSet[str]) -> Read:
@@ -348,7 +349,7 @@ def _new_record(
     """A record without a link: adopted by its own incident, brought in as a new one, or left alone."""
     settings = integration.settings
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
-        own = _claimed(state, integration.id, seen)
+        own = claimed(state, integration.id, seen)
         return [adopt(lens_of(settings), own, seen, read.offset)] if own is not None else []
     if may_be_ours(state, integration, seen):
         waits.add(seen.external_id)  # with its correlation id dropped: wait until that is known
@@ -358,16 +359,17 @@ def _new_record(
         return []  # the same, and it will not be known: a person links it, or says that it is another
     if is_linked_beside(state, integration, seen):
         return []  # its incident is there, and has or gets a record of its own here: a second one would go in circles
-    if not (settings.reads and settings.create_platform and seen.external_id in read.wanted):
+    is_imported = seen.external_id in read.imported
+    if not settings.reads or not (is_imported or (settings.create_platform and seen.external_id in read.wanted)):
         return []
     if seen.external_id in state.kept_apart:
         return []  # a person unlinked it; a second incident for it is not what they asked for
-    if not is_new(integration, seen, read.offset):
+    if not (is_imported or is_new(integration, seen, read.offset)):
         return []
     return bring_in(integration, seen, f"INC-{next(words)}", read.offset)
 
 
-def _claimed(state: State, integration_id: str, seen: Observation) -> Link | None:
+def claimed(state: State, integration_id: str, seen: Observation) -> Link | None:
     """The link without a record that this one was created for."""
     _, _, incident_id = seen.correlation_id.removeprefix(CORRELATION_PREFIX).partition(":")
     link = state.links.get(link_id(integration_id, incident_id))

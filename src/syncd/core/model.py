@@ -177,6 +177,42 @@ class Rule(Struct, frozen=True):
     lacks: tuple[str, ...] = ()
 
 
+class LeftOut(Struct, frozen=True):
+    """A record that an import left where it is, and why."""
+
+    external_id: str
+    external_number: str
+    why: str
+
+
+class ImportRun(Struct, frozen=True, kw_only=True):
+    """An import of existing records. ``cursor``: all records up to this id have been looked at, and are in the counts.
+
+    ``total``: how many matched when it began, those hidden from us included. ``left``: some of those that were left.
+    ``since_s``, ``since_checked``: when it last began or went on, and how far it was then.
+    """
+
+    id: str
+    query: str
+    by: str
+    started_at_s: float
+    status: Literal["running", "finished", "stopped"] = "running"
+    reason: str = ""
+    finished_at_s: float | None = None
+    cursor: str = ""
+    total: int = 0
+    counts: dict[str, int] = {}
+    left: tuple[LeftOut, ...] = ()
+    at_s: float = 0.0
+    since_s: float = 0.0
+    since_checked: int = 0
+
+    @property
+    def checked(self) -> int:
+        """How many records have been looked at."""
+        return sum(self.counts.values())
+
+
 class Integration(Struct, frozen=True):
     """One organization's connection to one ServiceNow instance.
 
@@ -185,6 +221,7 @@ class Integration(Struct, frozen=True):
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     ``polled_upto_s``: up to here, on the instance's clock, polls have seen the changes there (None: they begin anew).
+    ``importing``: the last import, which goes on at the start if it is running.
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
     ``may_close``: as far as is known, our account may close a record; else it resolves, and auto-close does the rest.
@@ -201,6 +238,7 @@ class Integration(Struct, frozen=True):
     drops_correlation: bool = False
     swept_at_s: float | None = None
     polled_upto_s: float | None = None
+    importing: ImportRun | None = None
     ownership: dict[str, OwnershipRule] = {}
     instance: PinnedInstance | None = None
     confirmed_at: int = 0

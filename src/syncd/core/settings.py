@@ -81,7 +81,7 @@ _LATER_WORDS: Final[Mapping[str, str]] = {
     "ORDERBY": "and the order of what we read is ours; leave it out",
     "GROUPBY": "which makes groups of what we read one by one; leave it out",
 }
-_QUERY_FORM: Final[Form] = {
+QUERY_FORM: Final[Form] = {
     "description": "An encoded query that narrows which records of ServiceNow become incidents.",
     **text_form(QUERY_LETTERS_MAX, blank=True),
     "not": {
@@ -235,7 +235,7 @@ def _base_url(body: Fields, allowed_hosts: Collection[str], *, required: bool) -
 
 
 def _import_query(body: Fields) -> str | UnsetType:
-    value = body.word("import_query", _QUERY_FORM, query_fault)
+    value = body.word("import_query", QUERY_FORM, query_fault)
     return value if isinstance(value, UnsetType) else value.strip()
 
 

@@ -18,7 +18,7 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 Found: TypeAlias = tuple[str, dict[str, "Json"]]
 
 # Bookkeeping: what they stand for is told by the events beside them, or is nothing to anybody.
-UNTOLD: Final = (e.AnswerKept, e.HintsSettled, e.HintsPostponed, e.NotesRead, e.NoteNamed, e.Polled)
+UNTOLD: Final = (e.AnswerKept, e.HintsSettled, e.HintsPostponed, e.NotesRead, e.NoteNamed, e.Polled, e.ImportAdvanced)
 
 
 def told(event: e.Event) -> Iterator[Found]:
@@ -133,6 +133,10 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
             yield "integration.deleted", {}
         case e.Swept():
             yield "integration.swept", {"upto": rfc3339(event.upto_s)}
+        case e.ImportStarted():
+            yield "integration.import_started", {"import": event.run.id, "query": event.run.query}
+        case e.ImportEnded():
+            yield "integration.import_ended", {"status": event.status, "reason": event.reason}
         case e.Hinted():
             hint = event.hint
             told = {"external_id": event.external_id, "known_already": hint is None}

@@ -14,7 +14,9 @@ import msgspec
 import trio
 
 from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
+from syncd.core.encoded_query import parse
 from syncd.core.groups import Group
+from syncd.core.importing import Candidates
 from syncd.core.lag import Lag
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Cursor, Observation, Page, SeenNote
@@ -125,10 +127,17 @@ class ServiceNow:
         wanted = frozenset(external_ids)
         among = f"sys_idIN{','.join(external_ids)}"
         groups = [f"{among}^{group}" for group in import_query.split("^NQ")]  # what is common stands in each group
-        shown = await self._list("^NQ".join(groups), len(external_ids))
-        if any(seen.external_id not in wanted for seen in shown):
+        query = parse(import_query)
+        columns = tuple(dict.fromkeys(("sys_id", "number", *query.columns)))
+        parameters = _list_parameters("^NQ".join(groups), columns, len(external_ids))
+        found = await self._exchange("GET", TABLE, parameters, None, ANSWER_BYTES_MAX)
+        rows = [{name: plain(value) for name, value in row.items()} for row in found]
+        if any(row.get("sys_id") not in wanted for row in rows):
             raise widened("sys_id")
-        return frozenset(seen.external_id for seen in shown)
+        for row in rows:
+            if fault := query.fault_of(row):
+                raise ExternalFailed("refused", f"import_query lets nothing in: {fault}")
+        return frozenset(row["sys_id"] for row in rows)
 
     async def with_correlation(self, correlation_id: str) -> list[Observation]:
         """The records that carry this correlation id, compared exactly on our side."""
@@ -138,6 +147,10 @@ class ServiceNow:
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
         return list((await self._walks.by_stamp("sys_created_on", cursor)).rows)
+
+    async def matching(self, query: str, after: str) -> Candidates:
+        """One page of the records that match an encoded query, by id, after this one."""
+        return await self._walks.matching(query, parse(query).columns, after)
 
     async def changed_after(self, cursor: Cursor) -> Page:
         """One page of records changed after ``cursor``, the longest unchanged first."""

@@ -9,9 +9,10 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
+from syncd.core.importing import Candidate, Candidates
 from syncd.core.model import Cursor, Observation, Page
 from syncd.errors import ExternalFailed
-from syncd.systems.answers import Row, observation, stamp_text
+from syncd.systems.answers import Row, observation, plain, stamp_text
 
 RECORDS_A_PAGE: Final = 200
 SYSTEM_COLUMNS: Final = (
@@ -43,23 +44,40 @@ class Walks:
         query = f"{column}>={at}"
         if cursor.external_id:
             query = f"{column}>{at}^NQ{column}={at}^sys_id>{cursor.external_id}"
-        page = await self._first_shown(f"{query}^ORDERBY{column}^ORDERBYsys_id")
+        rows, is_last, _ = await self._first_shown(f"{query}^ORDERBY{column}^ORDERBYsys_id", ())
+        page = Page(tuple(seen for seen, _ in rows), is_last)
         keys = keys_of(page.rows, column)
         # Out of order, the last row is no place to go on from: what lies before it would never be seen.
         if any(key <= after for key in keys) or keys != sorted(keys):
             raise widened(column)
         return page
 
-    async def _first_shown(self, query: str) -> Page:
-        """The first page that shows anything: one whose rows are all hidden from us is not the end."""
-        columns, offset = (*SYSTEM_COLUMNS, *self._columns), 0
+    async def matching(self, query: str, extra: Sequence[str], after: str) -> Candidates:
+        """The records that match an encoded query, by id, after this one; ``extra``: columns to be shown, too."""
+        ours = f"sys_id>{after}^" if after else ""  # ours goes first: what follows can only narrow it
+        rows, is_last, total = await self._first_shown(f"{ours}{query}^ORDERBYsys_id", extra)
+        ids = [seen.external_id for seen, _ in rows]
+        if any(name <= after for name in ids) or ids != sorted(set(ids)):
+            raise widened("sys_id")
+        return Candidates(tuple(Candidate(seen, _named(row, extra)) for seen, row in rows), is_last, total)
+
+    async def _first_shown(self, query: str, extra: Sequence[str]) -> tuple[list[tuple[Observation, Row]], bool, int]:
+        """The first page that shows anything: one whose rows are all hidden from us is not the end.
+
+        Whether it is the last one, and how many rows match in all.
+        """
+        columns, offset = tuple(dict.fromkeys((*SYSTEM_COLUMNS, *self._columns, *extra))), 0
         while True:
             rows, total = await self._ask(query, columns, RECORDS_A_PAGE, offset)
-            shown = tuple(seen for row in rows if (seen := observation(row, self._columns)) is not None)
+            shown = [(seen, row) for row in rows if (seen := observation(row, self._columns)) is not None]
             offset += RECORDS_A_PAGE
             is_last = offset >= total and (total > 0 or not shown)
             if shown or is_last:
-                return Page(shown, is_last)
+                return shown, is_last, total
+
+
+def _named(row: Row, columns: Sequence[str]) -> dict[str, str]:
+    return {name: plain(row[name]) for name in columns if name in row}
 
 
 def keys_of(shown: Sequence[Observation], column: Stamp) -> list[tuple[float, str]]:

@@ -12,13 +12,15 @@ from typing import Any, Literal
 import httpx
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from syncd.actors.ports import Progress
 from syncd.core import reconciling
 from syncd.core.drift import Finding
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.examination import Step
-from syncd.core.model import Observation
+from syncd.core.importing import end
+from syncd.core.model import ImportRun, LeftOut, Observation
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Drift, Run
 from syncd.core.state import State, link_id
@@ -103,6 +105,11 @@ class FakeExamination:
 DRIFT = Drift("INC-0", "r1", "title", "ours", "theirs", "ours", "missed-webhook", "take it over", base_external="ours")
 
 
+def _run_id(state: State, integration_id: str) -> str:
+    run = state.integrations[integration_id].importing
+    return run.id if run is not None else ""
+
+
 class FakeIntegrations:
     """Runs find ``DRIFT`` and end at once, or when stopped if they are ``endless``; ``failure`` is raised instead.
 
@@ -168,6 +175,22 @@ class FakeIntegrations:
         if self.failure is not None:
             raise self.failure
         await self._journal.transact(join, by=by, trace=trace, source=source)
+
+    def check_runs(self, integration_id: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+        await trio.lowlevel.checkpoint()
+        left = (LeftOut("6" * 32, "INC0010006", "a person unlinked it"),)
+        counts = {"imported": 2, "unlinked": 1}
+        run = ImportRun(id=run_id, query=query, by=by, started_at_s=AT_S, status="finished", counts=counts, left=left)
+        return replace(run, total=3, at_s=AT_S + 1, since_s=AT_S, finished_at_s=AT_S + 1)
+
+    async def import_over(self, integration_id: str) -> None:
+        await self._journal.transact(
+            lambda state, _: end(state, integration_id, _run_id(state, integration_id), ""), by="importer", trace=""
+        )
 
     def health(self, integration_id: str) -> Health:
         return self.health_now

@@ -452,18 +452,3 @@ async def test_an_unexpected_error_is_a_500_that_names_its_trace_and_nothing_els
         assert answer.headers["content-type"] == "application/problem+json"
         assert "internal detail" not in answer.text
         assert answer.headers["x-trace-id"] in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("method", "rest"),
-    [
-        ("POST", "/import"),
-    ],
-)
-async def test_a_path_of_another_version_is_refused_by_name(method: str, rest: str) -> None:
-    async with running() as daemon:
-        await daemon.configure(handle="prod")
-        answer = await daemon.socket.request(method, f"{PATH}/prod{rest}", json={})
-        assert answer.status_code == 404
-        assert f"{rest.split('/')[1]}" in answer.json()["detail"]
-        assert "is not in this version of syncd" in answer.json()["detail"]

@@ -466,6 +466,9 @@ ANSWERS: dict[tuple[str, str], Canned] = {
     ("GET", "/api/v1/integrations/prod-snow/reconcile/history/run-17"): Canned(body=run_of()),
     ("GET", "/api/v1/integrations/prod-snow/reconcile/schedule"): Canned(body=SCHEDULE),
     ("POST", "/api/v1/integrations/prod-snow/reconcile/schedule"): Canned(body=SCHEDULE),
+    ("POST", "/api/v1/integrations/prod-snow/import"): Canned(
+        202, {"id": "import-17", "status": "finished", "checked": 42, "counts": {"imported": 42}}
+    ),
     ("GET", "/api/v1/integrations/prod-snow/dlq"): Canned(body=[DEAD_LETTER]),
     ("POST", "/api/v1/integrations/prod-snow/dlq/entry-17/retry"): Canned(body=DEAD_LETTER),
     ("POST", "/api/v1/integrations/prod-snow/dlq/retry"): Canned(body={"queued": 1, "entries": ["entry-17"]}),

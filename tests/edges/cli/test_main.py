@@ -132,6 +132,10 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
         [("POST", f"{SNOW}/webhook-secret/rotate", {}, {"grace": "1h"})],
     ),
     (
+        "integration import prod-snow --query active=true",
+        [("POST", f"{SNOW}/import", {}, {"query": "active=true", "dry_run": False})],
+    ),
+    (
         "integration reconcile prod-snow --auto-heal",
         [
             ("POST", f"{SNOW}/reconcile", {}, {"dry_run": False, "auto_heal": True, "force": False}),
@@ -316,7 +320,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
 
 
 NOT_IN_THIS_VERSION = [
-    "integration import",
     "journal replay",
     "journal repair",
 ]

@@ -5,7 +5,6 @@ after it (problem+json). Handlers never own durable work: a client that leaves t
 """
 
 import logging
-import re
 from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from syncd.edges.api import (
     examination,
     examples,
     field_mapping,
+    imports,
     incidents,
     integrations,
     keys,
@@ -52,7 +52,6 @@ BODY_BYTES_MAX = 2 * 1024 * 1024
 BODY_S_MAX = 10
 PATH_LETTERS_SHOWN = 200
 
-_NOT_YET = re.compile(r"/api/v1/(integrations/[^/]+/import)")
 
 TOPIC: Final = "The daemon"
 HEALTH: Final = Description(topic=TOPIC, summary="Tell that the daemon is there", answers=(Answer(HealthView),))
@@ -123,6 +122,7 @@ def build_quart(desk: Desk) -> QuartTrio:
     for part in (
         incidents,
         integrations,
+        imports,
         examination,
         field_mapping,
         links,
@@ -249,8 +249,6 @@ def _add_error_handlers(app: QuartTrio) -> None:
 def _framework_refused(error: Exception, code: int) -> Response:
     path = request.path[:PATH_LETTERS_SHOWN]
     match code:
-        case 404 if _NOT_YET.fullmatch(request.path):
-            return problem(Unknown(f"{path} is not in this version of syncd", hint="see docs/http.md for the paths"))
         case 404:
             return problem(Unknown(f"there is nothing at {path}", hint="see docs/http.md for the paths"))
         case 405:

@@ -11,7 +11,7 @@ from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.configure import configure
 from syncd.edges.cli.examination import examine
 from syncd.edges.cli.field_mapping import app as field_mapping
-from syncd.edges.cli.not_yet import refuse
+from syncd.edges.cli.imports import import_
 from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, clip, facts, table, tree, when
@@ -27,10 +27,7 @@ app.command(sync_status)
 app.command(reconcile)
 app.command(ownership)
 app.command(field_mapping)
-for _name, _instead in (
-    ("import", "new records come in by themselves; for an older one: im integration link INTEGRATION INC SYS_ID"),
-):
-    refuse(app, _name, command=f"integration {_name}", instead=_instead)
+app.command(import_, name="import")
 
 
 @app.command(name="list")
@@ -105,12 +102,13 @@ def links(integration: str, /, *, limit: int = 100, everything: All = False, ses
 
     def rows() -> str:
         return table(
-            ["INCIDENT", "EXTERNAL", "STATE", "SYNCED", "WHY"],
+            ["INCIDENT", "EXTERNAL", "STATE", "LINKED", "SYNCED", "WHY"],
             (
                 [
                     link.incident_id,
                     link.external_number or link.external_id,
                     link.state,
+                    age(link.created_at, session.now_s),
                     age(link.last_synced_at, session.now_s),
                     _waits(link, session.now_s) or link.reason,
                 ]

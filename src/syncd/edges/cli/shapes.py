@@ -127,6 +127,7 @@ class Link(Struct):
     external_url: str | None = None
     state: str | None = None
     reason: str | None = None
+    created_at: str | None = None
     last_synced_at: str | None = None
     delivery: "Delivery | None" = None
 
@@ -153,6 +154,29 @@ class Drift(Struct):
     cause: str = ""
     action: str = ""
     healed: bool = False
+
+
+class LeftOut(Struct):
+    """A record that an import left where it is."""
+
+    external_id: str = ""
+    external_number: str = ""
+    why: str = ""
+
+
+class Import(Struct):
+    """An import of existing records."""
+
+    id: str
+    dry_run: bool = False
+    status: str = ""
+    reason: str = ""
+    total: int | None = None
+    checked: int = 0
+    counts: dict[str, int] = {}
+    left: list[LeftOut] = []
+    rate: float | None = None
+    remaining_s: float | None = None
 
 
 class Run(Struct):
