@@ -76,6 +76,7 @@ async def live(state_dir: Path, story: Callable[[httpx.AsyncClient], Awaitable[N
         public_url=URL,
         allowed_hosts=(),
         webhook_counts=WebhookCounts(),
+        keeping=lambda: house.keeper.condition,
     )
 
     async def doors() -> None:

@@ -163,9 +163,11 @@ async def _doors(
         public_url=config.public_url,
         allowed_hosts=config.allowed_hosts,
         webhook_counts=WebhookCounts(),
+        keeping=lambda: house.keeper.condition,
         stopping=stop,
     )
-    return PeerGate(Gate(build_api(desk)), users), listeners
+    gate = Gate(build_api(desk), refused=lambda status: desk.answer_counts.add("", status))
+    return PeerGate(gate, users), listeners
 
 
 async def _listeners(config: Config, sockets: Sequence[socket.socket]) -> tuple[Listeners, Path]:

@@ -155,6 +155,7 @@ class World:
             public_url=URL,
             allowed_hosts=(),
             webhook_counts=WebhookCounts(),
+            keeping=lambda: house.keeper.condition,
         )
         meanwhile: list[Record] = []
         stop = house.journal.subscribe(meanwhile.extend)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
+from syncd.core.daemon_status import Condition
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.groups import Group
@@ -91,6 +92,9 @@ class Journal(Protocol):
     def subscribe(self, callback: Callable[[Sequence[Record]], None]) -> Callable[[], None]:
         """Have ``callback``, which never waits, called with each durable group; returns how to end that."""
         ...
+
+
+Keeping = Callable[[], Condition]  # how snapshots and scrubs do (``journal/keeper.py``)
 
 
 class Platform(Protocol):

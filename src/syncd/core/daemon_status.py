@@ -14,11 +14,28 @@ FULL: Final = (
 )
 
 
+class Condition(Struct, frozen=True):
+    """How the journal's files are, as far as its keeper knows. ``damage``: what the last scrub found, a sentence each.
+
+    Times are 0, and positions too, where it has not happened in this process. ``failure``: why there is no newer
+    snapshot, empty when all is well.
+    """
+
+    snapshot_position: int = 0
+    snapshot_at_s: float = 0.0
+    snapshot_bytes: int = 0
+    failure: str = ""
+    damage: tuple[str, ...] = ()
+    scrubbed_at_s: float = 0.0
+    scrubbed_bytes: int = 0
+
+
 class JournalView(Struct, frozen=True, kw_only=True):
     """The journal. `position`: the newest record, `durable_position`: the newest on disk.
 
     `commit`: seconds until a group of records was on disk, in the last 15 minutes. `replay_s`: how long the start took
-    to read what was there.
+    to read what was there. `snapshot_at`, `scrubbed_at`: when this process last wrote a snapshot, and last verified all
+    that is kept; `snapshot_failure`: why there is no newer one; `damage`: what that found, which should be nothing.
     """
 
     position: int
@@ -29,6 +46,10 @@ class JournalView(Struct, frozen=True, kw_only=True):
     disk: Literal["ok", "full"]
     commit: Spread | None
     replay_s: float
+    snapshot_at: Time | None
+    snapshot_failure: str | None
+    scrubbed_at: Time | None
+    damage: list[str]
 
 
 class IntegrationLine(Struct, frozen=True):
@@ -62,9 +83,12 @@ def line(one: StatusView) -> IntegrationLine:
     return IntegrationLine(one.integration_id, one.handle, one.state, reason, one.links["total"], one.queue.outbox)
 
 
-def reasons(statuses: Sequence[StatusView], disk: str) -> list[str]:
+def reasons(statuses: Sequence[StatusView], journal: JournalView) -> list[str]:
     """Why the daemon as a whole is not well; empty when it is."""
-    found = [FULL] if disk == "full" else []
+    found = [FULL] if journal.disk == "full" else []
+    found += [f"the journal is damaged: {words}; run: im journal verify" for words in journal.damage]
+    if journal.snapshot_failure:
+        found.append(f'{journal.snapshot_failure}; see docs/operations.md, "The disk is full"')
     found += [
         f"{one.handle} is {one.state}; see: im integration sync-status {one.handle}"
         for one in statuses

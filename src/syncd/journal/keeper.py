@@ -18,6 +18,7 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
+from syncd.core.daemon_status import Condition
 from syncd.errors import JournalFailed, JournalRefused
 from syncd.journal.files import journal_folder, segment_numbers, segment_path
 from syncd.journal.reader import first_record
@@ -47,22 +48,6 @@ class Limits(Struct, frozen=True):
     snapshot_bytes: int = SNAPSHOT_BYTES
     history_s: float = HISTORY_S
     history_bytes: int = HISTORY_BYTES
-
-
-class Condition(Struct, frozen=True):
-    """How the files are, as far as is known. ``damage``: what the last scrub found, one sentence for each.
-
-    Times are 0, and positions too, where it has not happened in this process. ``failure``: why there is no newer
-    snapshot, empty when all is well.
-    """
-
-    snapshot_position: int = 0
-    snapshot_at_s: float = 0.0
-    snapshot_bytes: int = 0
-    failure: str = ""
-    damage: tuple[str, ...] = ()
-    scrubbed_at_s: float = 0.0
-    scrubbed_bytes: int = 0
 
 
 class Keeper:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from syncd.actors.ports import Progress
 from syncd.core import reconciling
+from syncd.core.daemon_status import Condition
 from syncd.core.drift import Finding
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.examination import Step
@@ -384,6 +385,7 @@ async def running(
         public_url="https://sync.example.org",
         allowed_hosts=("snow.internal",),
         webhook_counts=WebhookCounts(),
+        keeping=Condition,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(journal.run)

@@ -4,16 +4,20 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import trio
 import yaml
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from syncd.core.daemon_status import Condition
 from syncd.core.lag import Lag
 from syncd.core.status import Health
+from syncd.edges.api.app import build_api
 from syncd.edges.api.figures import LINKS_A_STEP, figures_of
+from syncd.edges.api.gate import Gate, GateLimits
 from tests.core.picture import INC, LINK
 from tests.edges.api.daemon import Daemon, running, signature
 from tests.edges.api.test_conflicts import pictured
@@ -104,6 +108,36 @@ async def test_the_daemon_itself_is_there_too() -> None:
     assert value(series, "syncd_http_requests_total", route="POST /api/v1/webhooks/{integration}", status="4xx") == 1
     note = "POST /api/v1/incidents/{incident_id}/notes"
     assert value(series, "syncd_http_requests_total", route=note, status="2xx") == 1
+
+
+async def test_what_the_daily_look_at_the_journal_finds_is_a_metric_and_a_reason() -> None:
+    async with running() as daemon:
+        await pictured(daemon)
+        series = await scraped(daemon)
+        assert value(series, "syncd_journal_damage") == 0
+        assert value(series, "syncd_journal_scrub_timestamp_seconds") is None
+        kept = Condition(damage=("segment 1 is damaged at byte 7",), scrubbed_at_s=1000.0, failure="no room")
+        daemon.desk = replace(daemon.desk, keeping=lambda: kept)
+        daemon.api = build_api(daemon.desk)
+        series = await scraped(daemon)
+        shown = (await daemon.socket.get("/api/v1/status")).json()
+    assert value(series, "syncd_journal_damage") == 1
+    assert value(series, "syncd_journal_scrub_timestamp_seconds") == 1000
+    assert value(series, "syncd_journal_snapshot_failing") == 1
+    assert shown["state"] == "degraded"
+    assert shown["journal"]["damage"] == ["segment 1 is damaged at byte 7"]
+    assert "the journal is damaged: segment 1 is damaged at byte 7; run: im journal verify" in shown["reasons"]
+
+
+async def test_what_the_gate_refuses_is_counted_with_the_rest() -> None:
+    statuses: list[int] = []
+    async with running() as daemon:
+        gate = Gate(daemon.api, limits=GateLimits(header_bytes=300), refused=statuses.append)
+        transport = httpx.ASGITransport(app=cast("Any", gate))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.get("/health", headers={"X": "x" * 400})).status_code == 431
+            assert (await client.get("/health")).status_code == 200
+    assert statuses == [431]
 
 
 async def test_a_deleted_integration_and_a_former_handle_leave_no_series_behind() -> None:

@@ -12,7 +12,7 @@ import trio
 from msgspec import Struct, field
 from quart import Response, g
 
-from syncd.actors.ports import Decide, Integrations, Journal, Platform
+from syncd.actors.ports import Decide, Integrations, Journal, Keeping, Platform
 from syncd.core import registry, tokens
 from syncd.core.model import SealedSecret
 from syncd.core.state import State
@@ -46,6 +46,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     public_url: str
     allowed_hosts: tuple[str, ...]
     webhook_counts: WebhookCounts
+    keeping: Keeping
     answer_counts: AnswerCounts = field(default_factory=AnswerCounts)
     stopping: trio.Event = field(default_factory=trio.Event)
 

@@ -17,7 +17,7 @@ from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.status import Counts, StatusView
 from syncd.core.tally import Tally
-from syncd.core.views import rfc3339
+from syncd.core.views import optional_time, rfc3339
 from syncd.edges.api.desk import Desk
 
 LINKS_A_STEP: Final = 1000
@@ -48,6 +48,7 @@ async def daemon_view(desk: Desk, found: list[Figures]) -> DaemonView:
     """The daemon as a whole, with all of its integrations."""
     journal, now_s = desk.journal, desk.clock.now_s()
     segments, size_bytes = await journal.footprint()
+    kept = desk.keeping()
     view = JournalView(
         position=journal.state.position,
         durable_position=journal.durable_position,
@@ -57,9 +58,13 @@ async def daemon_view(desk: Desk, found: list[Figures]) -> DaemonView:
         disk="full" if journal.full else "ok",
         commit=status.spread(journal.commits.lately(now_s)),
         replay_s=round(journal.replay_s, 3),
+        snapshot_at=optional_time(kept.snapshot_at_s or None),
+        snapshot_failure=kept.failure or None,
+        scrubbed_at=optional_time(kept.scrubbed_at_s or None),
+        damage=list(kept.damage),
     )
     statuses = [one.status for one in found]
-    reasons = daemon_status.reasons(statuses, view.disk)
+    reasons = daemon_status.reasons(statuses, view)
     return DaemonView(
         version=__version__,
         started_at=rfc3339(journal.opened_at_s),

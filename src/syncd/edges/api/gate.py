@@ -107,6 +107,10 @@ async def send_problem(problem: Problem, send: ASGISendCallable) -> None:
     await send(end)
 
 
+def _unheard(_status: int) -> None:
+    """Nobody counts."""
+
+
 class Gate:
     """An ASGI application in front of another one; only ``http`` scopes are looked at."""
 
@@ -116,8 +120,10 @@ class Gate:
         *,
         body_bytes_of: Callable[[str], int] = body_bytes_max,
         limits: GateLimits = DEFAULT_LIMITS,
+        refused: Callable[[int], None] = _unheard,
     ) -> None:
-        """``body_bytes_of`` gives the largest body, in bytes, for a decoded path."""
+        """``body_bytes_of`` gives the largest body, in bytes, for a decoded path. ``refused`` hears each status."""
+        self._refused = refused
         self._app = app
         self._body_bytes_of = body_bytes_of
         self._limits = limits
@@ -132,6 +138,7 @@ class Gate:
         admitted = self._faulty_head(scope) or await self._read_body(scope, receive)
         if isinstance(admitted, Problem):
             log.debug("refused %s %r: %d %s", scope["method"], scope["path"], admitted.status, admitted.title)
+            self._refused(admitted.status)
             await send_problem(admitted, exchange.send)
         elif admitted is not None:
             exchange.body = admitted
@@ -151,6 +158,7 @@ class Gate:
         elif not exchange.is_started and not exchange.is_client_gone:
             log.error("the application ended without an answer to %s %r", scope["method"], scope["path"])
         if not exchange.is_started and not exchange.is_client_gone:
+            self._refused(APPLICATION_FAILED.status)
             await send_problem(APPLICATION_FAILED, exchange.send)
 
     def _faulty_head(self, scope: HTTPScope) -> Problem | None:

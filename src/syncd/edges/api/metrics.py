@@ -22,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector, CollectorRegistry
 from quart import Response
 
-from syncd.core.daemon_status import DaemonView
+from syncd.core.daemon_status import Condition, DaemonView
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lags
 from syncd.core.status import Spread
@@ -147,6 +147,7 @@ class Scrape(Struct, frozen=True):
     daemon: DaemonView
     commits: Histogram
     opened_at_s: float
+    kept: Condition
     integrations: Sequence[Figures]
     lags: Mapping[str, Lags]
     answers: Mapping[tuple[str, str], int]
@@ -171,7 +172,7 @@ class _View(Collector):
 
 
 def _daemon(scrape: Scrape) -> Iterator[Metric]:
-    daemon, journal = scrape.daemon, scrape.daemon.journal
+    daemon, journal, kept = scrape.daemon, scrape.daemon.journal, scrape.kept
     yield InfoMetricFamily("syncd_build", "The version that runs.", value={"version": daemon.version})
     for name, about, value in (
         ("syncd_start_timestamp_seconds", "When the daemon started.", scrape.opened_at_s),
@@ -181,8 +182,18 @@ def _daemon(scrape: Scrape) -> Iterator[Metric]:
         ("syncd_journal_segments", "Its files.", journal.segments),
         ("syncd_journal_writable", "0 while the disk takes nothing.", float(journal.disk == "ok")),
         ("syncd_journal_replay_seconds", "How long the start took to read it.", journal.replay_s),
+        ("syncd_journal_damage", "Faults that the last look at everything that is kept has found.", len(kept.damage)),
+        ("syncd_journal_snapshot_failing", "1 while no new snapshot can be written.", float(bool(kept.failure))),
     ):
         yield GaugeMetricFamily(name, about, value=value)
+    for name, about, at_s in (
+        ("syncd_journal_scrub_timestamp_seconds", "When all that is kept was last verified.", kept.scrubbed_at_s),
+        ("syncd_journal_snapshot_timestamp_seconds", "When a snapshot was last written.", kept.snapshot_at_s),
+    ):
+        gauge = GaugeMetricFamily(name, f"{about} Absent while this process has not done it.")
+        if at_s:
+            gauge.add_metric([], at_s)
+        yield gauge
     commits = HistogramMetricFamily(
         "syncd_journal_commit_seconds", "How long a group of records took until it was on disk."
     )
@@ -264,6 +275,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
             await daemon_view(desk, found),
             desk.journal.commits.all,
             desk.journal.opened_at_s,
+            desk.keeping(),
             found,
             desk.state.lags,
             desk.answer_counts.of,

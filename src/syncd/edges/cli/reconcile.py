@@ -195,7 +195,10 @@ def _row(run: Run, now_s: float) -> tuple[str | None, ...]:
 def _took(run: Run) -> str | None:
     if not run.started_at or not run.finished_at:
         return None
-    took = datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.started_at)
+    try:
+        took = datetime.fromisoformat(run.finished_at) - datetime.fromisoformat(run.started_at)
+    except (ValueError, TypeError):  # not from a daemon of ours
+        return None
     return f"{took.total_seconds():.1f} s"
 
 

@@ -25,6 +25,8 @@ class Journal(Struct, frozen=True):
     disk: str = ""
     commit: Spread | None = None
     replay_s: float = 0.0
+    snapshot_at: str | None = None
+    scrubbed_at: str | None = None
 
 
 class Line(Struct, frozen=True):
@@ -101,6 +103,8 @@ def _facts(daemon: Daemon, now_s: float) -> Iterator[tuple[str, str | None]]:
     if journal.commit is not None:
         speed = f"; a write takes {span(journal.commit.p50)}, one of a hundred {span(journal.commit.p99)} or more"
     yield "disk", f"{journal.disk}{speed}"
+    yield "verified", when(journal.scrubbed_at, now_s) or "not yet by this process"
+    yield "snapshot", when(journal.snapshot_at, now_s) or "none by this process"
     yield "start took", span(journal.replay_s)
     yield "actor restarts", str(daemon.restarts)
 
