@@ -127,6 +127,8 @@ def _told(error: SyncdError) -> int:
     sys.stderr.write(f"syncd: {error}\n")
     if error.hint:
         sys.stderr.write(f"  {error.hint}\n")
+    if error.page:
+        sys.stderr.write(f'  see docs/operations.md, "{error.page}"\n')
     return error.exit_code if isinstance(error, StartRefused) else FAULT
 
 

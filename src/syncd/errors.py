@@ -22,9 +22,10 @@ Outcome: TypeAlias = Literal["refused", "gone", "throttled", "unavailable", "amb
 
 
 class SyncdError(Exception):
-    """``hint`` is the reader's next step, one sentence, possibly empty."""
+    """``hint`` is the reader's next step, one sentence, possibly empty. ``page``: a heading of docs/operations.md."""
 
     hint: str = ""
+    page: ClassVar[str] = ""
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -144,6 +145,8 @@ class StartRefused(SyncdError):
 class AlreadyRunning(StartRefused):
     """Another process holds the state folder or the socket."""
 
+    page = "Exit codes of the daemon"
+
     exit_code = 75
 
     def __init__(self, path: Path, holder: str) -> None:
@@ -156,25 +159,37 @@ class AlreadyRunning(StartRefused):
 class BadConfig(StartRefused):
     """A setting cannot be used; the message names the key, the value and the way out."""
 
+    page = "A setting is refused"
+
 
 class JournalRefused(StartRefused):
     """The journal is damaged, older than its watermark, or newer than this program."""
+
+    page = "The journal was refused"
 
 
 class KeyMissing(StartRefused):
     """Sealed credentials exist, but the master key does not."""
 
+    page = "When a key is missing"
+
 
 class CannotUnseal(SyncdError):
     """A sealed credential belongs to another key or another place, or was changed. Retrying does not help."""
+
+    page = "When a key is missing"
 
 
 class JournalFailed(SyncdError):
     """A write-back failed; what is on disk is unknown until it is read again."""
 
+    page = "The disk fails"
+
 
 class ActorGaveUp(SyncdError):
     """An actor failed too often; its integration is halted."""
+
+    page = "Paused: halted"
 
     def __init__(self, name: str, failures: int, last: BaseException) -> None:
         words = f"{name} failed {failures} times, at last with {type(last).__name__}: {last}"[:500]

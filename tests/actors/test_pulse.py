@@ -1,5 +1,6 @@
 """The watchdog's question: who has not got on, and who only waits."""
 
+import ast
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from syncd.actors import pulse
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.doorbell import Doorbell
@@ -150,3 +152,33 @@ def test_in_worlds_full_of_trouble_nobody_is_called_late(monkeypatch: pytest.Mon
     for kind, seed in [("days", 1), ("days", 2), ("days", 3), ("slow", 1), ("outage", 1)]:
         run(draw(kind, seed), Counter())
     assert looks > 500
+
+
+# Who sleeps for longer than a moment says that it rests, or the service manager would start the daemon anew.
+MOMENTS = {
+    "await trio.sleep(AGAIN_AFTER_S)",
+    "await trio.sleep(PATIENCE_S)",
+    "await trio.sleep(delay_s(len(failed_at), 0.0, rng.random()))",  # of the supervisor, which is not watched
+    "await trio.sleep_until(self._until)",  # wait_doubtful, which rests as a whole
+}
+
+
+def test_no_actor_sleeps_without_saying_that_it_rests() -> None:
+    found = []
+    for path in sorted((Path(pulse.__file__)).parent.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        resting_lines = {
+            line
+            for node in ast.walk(tree)
+            if isinstance(node, ast.With) and "resting()" in ast.unparse(node).partition(":")[0]
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        }
+        found += [
+            f"{path.name}:{node.lineno}: {ast.unparse(node)}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Await)
+            and ast.unparse(node).startswith("await trio.sleep")
+            and node.lineno not in resting_lines
+            and ast.unparse(node) not in MOMENTS
+        ]
+    assert found == []

@@ -1,7 +1,9 @@
 """README's installation, as far as it can be tried without a machine of its own: what it names is there, and works."""
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -9,7 +11,7 @@ from typing import Final
 import pytest
 
 from syncd import __version__
-from tests.crash.installation import ACCOUNT, Im, Installation, until
+from tests.crash.installation import ACCOUNT, IM, Im, Installation, started, stopped, until
 from tests.crash.service_manager import Managed
 
 ROOT: Final = Path(__file__).parents[2]
@@ -96,3 +98,31 @@ def test_the_steps_of_readme_connect_an_instance_and_sync_with_it(service: Insta
     assert {"integration configure", "integration test", "declare --org", "incident explain"} <= set(ran)
     assert [row["short_description"] for row in service.rows()] == ["Checkout latency"]
     assert service.im.one("keys", "list")["source"] == "credential"
+
+
+def test_the_master_key_is_changed_as_the_page_says_and_everything_still_opens(service: Installation) -> None:
+    password_file = service.folder / "password"
+    password_file.write_text(ACCOUNT[1])
+    words = ["integration", "configure", "prod-snow", "--name", "Prod", "--base-url", service.simulator_url]
+    service.im(*words, "--username", ACCOUNT[0], "--password-file", str(password_file))
+    before = service.im.one("keys", "list")
+    lines = commands(OPERATIONS, "Change the master key")
+    assert service.im(*shlex.split(lines[0])[1:], code=1)  # the key of a service is not the daemon's to replace
+    key_file = service.folder / "credentials" / "syncd-master-key"
+    for number, line in enumerate(one.replace("/etc/syncd/master.key", str(key_file)) for one in lines[1:]):
+        if line.startswith("systemctl restart"):
+            assert stopped(service.daemon) == 0
+            started(service.daemon)
+        else:
+            environ = service.im.environ | {"PATH": f"{Path(IM).parent}:{os.environ['PATH']}"}
+            subprocess.run(["bash", "-c", line], env=environ, check=True, timeout=30, capture_output=True)
+        if number == 1:  # a crash before the new key is in place
+            assert service.daemon.process is not None
+            service.daemon.process.kill()
+            service.daemon.process.wait(5)
+            started(service.daemon)
+            assert service.im.one("keys", "list")["master_id"] == before["master_id"]
+    after = service.im.one("keys", "list")
+    assert (after["master_id"] != before["master_id"], after["next_id"]) == (True, None)
+    service.im("declare", "--title", "Checkout latency", "--sev", "2")
+    until(lambda: [row["short_description"] for row in service.rows()] == ["Checkout latency"], "it is written")
