@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from syncd.core.examination import Step
 from syncd.core.model import Integration, PinnedInstance, SealedSecret, Settings
 from syncd.simulator.instance import Instance
+from syncd.simulator.rules import AbortRule, DataPolicy
 from syncd.simulator.transport import SimulatorTransport
 from syncd.systems.examination import TOTAL_S_MAX, Examination
 from syncd.systems.servicenow import ServiceNow
@@ -266,3 +267,21 @@ async def test_a_create_without_a_clear_outcome_names_what_to_look_for(autojump_
     step = (await examined(to(instance), writes=True))["write check"]
     assert step.verdict == "failed"
     assert "syncd:test:W1" in step.detail
+
+
+@pytest.mark.parametrize(
+    ("condition", "remedy"),
+    [
+        (lambda one: one.rulebook.policies.append(DataPolicy(("1",), ("caller_id",))), "external_defaults"),
+        (lambda one: one.account("svc.sync").refused_methods.add("POST"), "sn_incident_write"),
+        (lambda one: one.rulebook.aborts.append(AbortRule("No tests", "short_descriptionLIKEtest")), "business rule"),
+    ],
+)
+async def test_the_remedy_of_the_write_check_is_about_what_stood_in_the_way(
+    autojump_clock: MockClock, condition: Condition, remedy: str
+) -> None:
+    instance = instance_of()
+    condition(instance)
+    step = (await examined(to(instance), writes=True))["write check"]
+    assert step.verdict == "failed"
+    assert remedy in step.remedy

@@ -23,6 +23,7 @@ STEP_S_MAX: Final = 20.0
 WRITE_S_MAX: Final = 40.0
 NOTED_RECORDS: Final = 20
 CHOICES_MAX: Final = 500
+ROLES_TO_WRITE: Final = "give the account the roles sn_incident_write and itil; see also its API access policies"
 TITLE: Final = "Connection test of syncd: to be ignored"
 NOTE: Final = "Written by the connection test of syncd."
 USER_COLUMNS: Final = ("user_name", "time_zone", "preferred_language", "locked_out", "active")
@@ -189,8 +190,7 @@ class Examination:
             if error.outcome == "gone":
                 words = "a change is looked at; what becomes of it shows only with --write-check"
                 return Step("write permission", "ok", words)
-            remedy = "give the account the roles sn_incident_write and itil; see also its API access policies"
-            return Step("write permission", "failed", str(error), remedy)
+            return Step("write permission", "failed", str(error), ROLES_TO_WRITE)
         return Step("write permission", "failed", "a change of a record that is not there was accepted", "see the log")
 
     async def _rate_limit(self) -> Step:
@@ -231,7 +231,7 @@ class _WriteCheck:
             if error.outcome == "ambiguous":
                 left = f"it may have been made: look for correlation_id {self._correlation_id}"
                 return Step("write check", "failed", f"create: {error}; {left}", "try again, and cancel what is left")
-            return Step("write check", "failed", f"create: {error}", "give what is missing through external_defaults")
+            return Step("write check", "failed", f"create: {error}", _write_remedy(f"{error}"))
         self._compare("create", made, {**columns, "priority": PRIORITY_OF_PAIR["3", "3"]})
         await self._try("look-up", self._look_up(made.external_id))
         await self._try("note", self._note(made.external_id))
@@ -239,8 +239,8 @@ class _WriteCheck:
         left = await self._cancelled(made)
         if not self._faults:
             return Step("write check", "ok", f"{made.number}: created, found, noted, resolved; {left}")
-        remedy = "see docs/servicenow.md for what each of these means; external_defaults gives mandatory fields"
-        return Step("write check", "failed", f"{'; '.join(self._faults)}; {made.number}: {left}", remedy)
+        words = "; ".join(self._faults)
+        return Step("write check", "failed", f"{words}; {made.number}: {left}", _write_remedy(words))
 
     async def _look_up(self, external_id: str) -> None:
         found = await self._instance.with_correlation(self._correlation_id)
@@ -276,6 +276,17 @@ class _WriteCheck:
         for column, value in sent.items():
             if column in shown and shown[column] != value:
                 self._faults.append(f"{name}: {column} {value!r} became {shown[column]!r}")
+
+
+def _write_remedy(words: str) -> str:
+    """What to do about a write that was refused, or came back as something else, in ServiceNow's words."""
+    if "mandatory" in words:
+        return "give the mandatory fields through external_defaults (im integration configure --external-defaults)"
+    if "Not Authorized" in words or "ACL Exception" in words:
+        return ROLES_TO_WRITE
+    if "Business Rule" in words:
+        return "see the business rule that is named: exempt the account from it, or give what it asks for"
+    return "see docs/servicenow.md for what each of these means"
 
 
 def _kind(integration: Integration) -> str:
