@@ -232,6 +232,11 @@ def test_a_line_says_who_and_where_once(im: Run, socket_path: Path, by: str | No
             "HTTP 503; next try 2026-11-24 09:14:03Z (now)",
         ),
         (
+            "sync.failed",
+            {"message": "no", "next_attempt_at": "2026-11-24T09:14:03Z", "assignment_group": "Network"},
+            'no; next try 2026-11-24 09:14:03Z (now), together with the group "Network"',
+        ),
+        (
             "sync.dead_letter",
             {"id": "entry-1", "fields": ["status"], "error": {"message": "Data Policy", "detail": "close_code"}},
             "entry-1, status: Data Policy close_code",

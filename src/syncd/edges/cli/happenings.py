@@ -45,6 +45,8 @@ def gist(event: CloudEvent, now_s: float) -> str:
             return f"{_said(content, 'external_number')} has {plain(content.get('fields'), now_s) or 'it'}"
         case "sync.failed" | "sync.note_failed":
             again = plain(content.get("next_attempt_at"), now_s)
+            if content.get("assignment_group"):
+                again = f"{again}, together with the group {_quoted(content, 'assignment_group')}"
             return f"{_said(content, 'message')}; next try {again}" if again else _said(content, "message")
         case "sync.dead_letter":
             error = content.get("error")
