@@ -182,3 +182,41 @@ async def test_an_account_without_query_rights_gets_no_new_records_and_says_why(
     await trio.sleep(10)
     assert (await sync_status(world))["state"] == "healthy"
     assert (world.integration_id, made["sys_id"]) in world.state.link_of_record
+
+
+@in_world()
+async def test_after_a_lost_connection_it_is_asked_anew_who_is_there(world: World) -> None:
+    incident_id = await declared(world)
+    world.instance.arm("request_lost", times=1)
+    await edit(world, incident_id, description="its connection is lost")
+    await trio.sleep(0.2)
+    rename(world, STRANGER)
+    await trio.sleep(60)
+    assert record(world, incident_id)["description"] == ""
+    status = await sync_status(world)
+    assert (status["state"], STRANGER in str(status["reasons"])) == ("paused", True)
+
+
+@in_world()
+async def test_another_instance_that_comes_unnoticed_is_found_out_within_ten_minutes(world: World) -> None:
+    incident_id = await declared(world)
+    rename(world, STRANGER)
+    world.instance.set_webhook("", "")
+    await trio.sleep(600)
+    before = world.writes()
+    await edit(world, incident_id, title="for the first one only")
+    await trio.sleep(60)
+    assert world.writes() == before
+    assert (await sync_status(world))["state"] == "paused"
+
+
+@in_world()
+async def test_a_quiet_day_asks_no_more_often_who_is_there_than_it_does_anything_else(world: World) -> None:
+    incident_id = await declared(world)
+    asked = len([line for line in lines(world.instance, "GET") if "sys_properties" in line.target])
+    for number in range(4):
+        await trio.sleep(3600)
+        await edit(world, incident_id, title=f"edit {number}")
+        await trio.sleep(10)
+    again = [line for line in lines(world.instance, "GET") if "sys_properties" in line.target]
+    assert len(again) - asked == 4

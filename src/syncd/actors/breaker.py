@@ -7,6 +7,7 @@ restart the first request finds out.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,13 +28,15 @@ OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
 PROBE_AFTER_S: Final = 300.0
 ONCE_MORE_AFTER_S: Final = 1.0
+ADMITTED_S_MAX: Final = 600.0
 PAUSE_S_MAX: Final = 14.0  # an instance that is down is asked every 15 s, the prober's patience included
 
 
 class Breaker:
     """Shared by all actors of one integration; every request is made in its ``turn``. ``concurrency``: at once.
 
-    ``name``: what the log calls it. ``admit``: the request that goes first, at the start and after every doubt.
+    ``name``: what the log calls it. ``admit``: the request that goes first: at the start, after every doubt and every
+    lost connection, and when it was made more than ten minutes ago.
     ``pace``: waited for at the beginning of each turn.
     """
 
@@ -48,7 +51,7 @@ class Breaker:
         self._rng = rng
         self._name = name
         self._admit = admit
-        self._is_admitted = admit is None
+        self._admitted_until = math.inf if admit is None else -math.inf
         self._pace = pace
         self._told = "closed"
         self._slots = trio.CapacityLimiter(concurrency)
@@ -123,7 +126,7 @@ class Breaker:
                                 refusals = self._refusals
                                 await self.made(self._admit)
                                 self._refusals = refusals  # to be let in is not yet to be served
-                                self._is_admitted = True
+                                self._admitted_until = trio.current_time() + ADMITTED_S_MAX
                     elif self.is_in_doubt:
                         async with _held(self._probe):
                             if self.wait_s <= 0:  # nobody has found out meanwhile that it is still down
@@ -150,6 +153,14 @@ class Breaker:
         self.outcomes["ok"] += 1
         self._succeeded(is_news=closings == self._closings)
         return found
+
+    @property
+    def _is_admitted(self) -> bool:
+        return trio.current_time() < self._admitted_until
+
+    def _ask_anew(self) -> None:
+        """Who is there: it may be another one by now."""
+        self._admitted_until = math.inf if self._admit is None else -math.inf
 
     @property
     def is_in_doubt(self) -> bool:
@@ -180,6 +191,8 @@ class Breaker:
         self.errors += 1
         if is_news or error.outcome == "throttled":
             self.last_failure = error
+        if error.status is None and error.outcome in ("unavailable", "ambiguous"):
+            self._ask_anew()  # nobody answered, and somebody else may answer the next
         if error.outcome == "throttled":
             self.throttled += 1
             self._outages += is_news and error.retry_after_s is None
@@ -197,7 +210,8 @@ class Breaker:
 
     def _close_for(self, pause_s: float) -> None:
         self._closings += 1
-        self._is_admitted = self._admit is None or not self.is_in_doubt
+        if self.is_in_doubt:
+            self._ask_anew()
         self._until = max(self._until, trio.current_time() + pause_s)
         self._doubtful.set()
         self._doubtful = trio.Event()

@@ -45,15 +45,23 @@ def gist(event: CloudEvent, now_s: float) -> str:
             return f"{_said(content, 'external_number')} has {plain(content.get('fields'), now_s) or 'it'}"
         case "sync.failed" | "sync.note_failed":
             again = plain(content.get("next_attempt_at"), now_s)
-            if content.get("assignment_group"):
-                again = f"{again}, together with the group {_quoted(content, 'assignment_group')}"
-            return f"{_said(content, 'message')}; next try {again}" if again else _said(content, "message")
+            return (
+                f"{_said(content, 'message')}; next try {again}{_group(content)}"
+                if again
+                else _said(content, "message")
+            )
         case "sync.dead_letter":
             error = content.get("error")
             words = f"{_said(error, 'message')} {_said(error, 'detail')}".strip() if isinstance(error, dict) else ""
             return f"{_said(content, 'id')}, {plain(content.get('fields'), now_s) or 'note'}: {words}"
         case _:
             return _pairs(content, now_s)
+
+
+def _group(content: Content) -> str:
+    return (
+        f", together with the group {_quoted(content, 'assignment_group')}" if content.get("assignment_group") else ""
+    )
 
 
 def _pairs(content: Json, now_s: float) -> str:
