@@ -68,6 +68,17 @@ async def sync_status(world: World, integration_id: str = "") -> dict[str, objec
     return await asked(world, "GET", f"{INTEGRATIONS}/{integration_id or world.integration_id}/sync-status")
 
 
+async def reconciled(world: World, **body: object) -> dict[str, object]:
+    """A reconcile run through the API, to its end."""
+    path = f"{INTEGRATIONS}/{world.integration_id}/reconcile"
+    begun = await asked(world, "POST", path, body, status=202)
+    assert begun["status"] == "running"
+    mine = f"{path}/history/{begun['id']}"
+    while (seen := await asked(world, "GET", mine))["status"] == "running":  # noqa: ASYNC110
+        await trio.sleep(0.5)
+    return seen
+
+
 async def declare(world: World, title: str = "Checkout is slow", **fields: object) -> str:
     """Declare an incident; returns its id."""
     body = {"title": title, "severity": "SEV-3", **fields}

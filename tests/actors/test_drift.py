@@ -19,26 +19,16 @@ from tests.actors.stage import (
     incident_of,
     letters,
     link,
+    reconciled,
     record,
     sync_status,
 )
 from tests.simulation.world import World
 
 
-async def run(world: World, **body: object) -> dict[str, object]:
-    """A reconcile run through the API, to its end."""
-    path = f"{INTEGRATIONS}/{world.integration_id}/reconcile"
-    begun = await asked(world, "POST", path, body, status=202)
-    assert begun["status"] == "running"
-    mine = f"{path}/history/{begun['id']}"
-    while (seen := await asked(world, "GET", mine))["status"] == "running":  # noqa: ASYNC110
-        await trio.sleep(0.5)
-    return seen
-
-
 async def drifts(world: World, **body: object) -> list[dict[str, object]]:
     """What a run found."""
-    done = await run(world, **body)
+    done = await reconciled(world, **body)
     assert done["status"] == "finished", done
     found = done["drifts"]
     assert isinstance(found, list)

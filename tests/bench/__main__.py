@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import accept, both_ways, commit, mechanical, memory, replay, start
+from tests.bench import accept, both_ways, commit, mechanical, memory, replay, requests, start
 from tests.bench.processes import ROOT
 from tests.bench.results import Noise, Row, rendered
 
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Family] = {
     "replay": replay.rows,
     "both-ways": both_ways.rows,
     "memory": memory.rows,
+    "requests": requests.rows,
     "start": start.rows,
     "peers": mechanical.rows,
 }

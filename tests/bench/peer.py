@@ -23,6 +23,7 @@ Columns = dict[str, str]
 ACCOUNT = "svc.sync"
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _AMONG = re.compile(r"sys_idIN([^^]*)")
+_OURS = re.compile(r"correlation_idSTARTSWITH([^^]*)\^sys_id>([^^]*)\^")
 _PRIORITY = {"11": "1", "12": "2", "13": "3", "21": "2", "22": "3", "23": "4", "31": "3", "32": "4", "33": "5"}
 
 
@@ -50,9 +51,10 @@ def columns_of(sys_id: str) -> Columns:
 
 
 class Table:
-    """The records, and what has been asked of them."""
+    """The records, and what has been asked of them. ``ours``: so many carry a correlation id, numbered from 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, ours: int = 0) -> None:
+        self._ours = ours
         self._records: dict[str, Columns] = {}
         self.forget()
 
@@ -93,8 +95,12 @@ class Table:
         self.methods[method] = self.methods.get(method, 0) + 1
         match method:
             case "GET":
-                among = _AMONG.search(unquote(parse_qs(parts.query).get("sysparm_query", [""])[0]))
+                asked = parse_qs(parts.query)
+                query = unquote(asked.get("sysparm_query", [""])[0])
+                among, ours = _AMONG.search(query), _OURS.search(query)
                 rows = [self._record(sys_id) for sys_id in among[1].split(",")] if among else []
+                if ours is not None:
+                    rows = self._carrying(ours[1], ours[2], int(asked["sysparm_limit"][0]))
                 self.rows_read += len(rows)
                 return {"result": rows}
             case "POST":
@@ -107,6 +113,15 @@ class Table:
                 columns: Columns = json.loads(body)
                 self.writes.append((came_at_s, sys_id, columns.get("short_description", "")))
                 return {"result": self.write(sys_id, columns, ACCOUNT)}
+
+    def _carrying(self, prefix: str, after: str, limit: int) -> list[Columns]:
+        """The next records whose correlation id begins with ``prefix``, by id behind ``after``."""
+        first = int(after, 16) + 1 if len(after) == 32 else 0
+        numbers = range(first, min(first + limit, self._ours))
+        return [
+            {"sys_id": f"{one:032x}", "number": f"INC{one:07d}", "correlation_id": f"{prefix}INC-{one:010d}"}
+            for one in numbers
+        ]
 
     def _record(self, sys_id: str) -> Columns:
         return self._records.get(sys_id) or columns_of(sys_id)
@@ -149,9 +164,9 @@ class Conversation(asyncio.Protocol):
             yield method.decode(), target.decode(), body
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, ours: int) -> None:
     """Until SIGTERM."""
-    loop, table = asyncio.get_running_loop(), Table()
+    loop, table = asyncio.get_running_loop(), Table(ours)
     server = await loop.create_server(lambda: Conversation(table), "127.0.0.1", port)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -160,4 +175,4 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))

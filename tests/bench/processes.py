@@ -88,10 +88,10 @@ def module(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", name, *arguments]
 
 
-def fast_peer(folder: Path) -> Server:
-    """The ServiceNow of ``peer.py``."""
+def fast_peer(folder: Path, ours: int = 0) -> Server:
+    """The ServiceNow of ``peer.py``. ``ours``: so many of its records carry our correlation id."""
     port = free_port()
-    return Server(module("tests.bench.peer", str(port)), port, folder)
+    return Server(module("tests.bench.peer", str(port), str(ours)), port, folder)
 
 
 def daemon(folder: Path, command: list[str] | None = None) -> Server:
