@@ -55,6 +55,17 @@ async def fails(one: Breaker, instance: Instance, times: int = 1) -> None:
             await one.ask(instance.answer)
 
 
+async def test_credentials_that_are_refused_count_also_where_a_429_came_in_between(autojump_clock: MockClock) -> None:
+    one, instance, busy = breaker(), Instance(takes_s=0.02), Instance()
+    instance.failure, busy.failure = failure("paused"), failure("throttled")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fails, one, instance)
+        nursery.start_soon(fails, one, busy)
+    await fails(one, instance)
+    assert one.state == "paused"
+    assert len(instance.asked_at) == 2
+
+
 async def test_a_success_is_a_value_and_the_way_stays_open(autojump_clock: MockClock) -> None:
     one, instance = breaker(), Instance()
     assert await one.ask(instance.answer) == "a value"

@@ -24,6 +24,7 @@ from tests.actors.stage import (
     record,
     restart,
 )
+from tests.simulation.plan import Cut
 from tests.simulation.runner import simulate
 from tests.simulation.world import World
 
@@ -244,6 +245,21 @@ async def test_a_kill_at_any_moment_of_a_note_leaves_one(world: World) -> None:
         await restart(world)
     await trio.sleep(LOOKED_FOR_S)
     assert entries(world, incident_id) == sent
+
+
+@in_world()
+async def test_a_note_whose_outcome_a_kill_hid_is_not_repeated_because_the_look_for_it_failed(world: World) -> None:
+    incident_id = await declared(world)
+    await trio.sleep(10)
+    world.arm_knife(Cut(0.0, "committed"))
+    await note(world, incident_id, "once")
+    await trio.sleep(0.2)
+    world.way.set_fault("tls_failure@0.5")  # some looks fail, and some requests get through
+    await trio.sleep(20)
+    world.way.disarm()
+    await trio.sleep(300)
+    assert world.crashes == 1
+    assert entries(world, incident_id) == ["ann:\nonce"]
 
 
 @in_world(sync_direction="inbound")

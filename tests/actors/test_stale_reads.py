@@ -63,3 +63,21 @@ async def test_where_every_answer_takes_2_s_an_edit_costs_one_read_and_one_write
     assert record(world, incident)["short_description"] == "by an engineer"
     await trio.sleep(60)
     assert [line.method for line in lines(world.instance, "GET", "PATCH", since_s=edited_at)] == ["GET", "PATCH"]
+
+
+@in_world(conflict_window="1s")
+async def test_a_write_that_a_full_disk_held_back_is_decided_anew_on_a_fresh_read(world: World) -> None:
+    incident = await declared(world)
+    await trio.sleep(30)
+    world.instance.on_request.append(lambda _: world.fill_disk(0))  # while the record is read for the write
+    await edit(world, incident, title="by an engineer")
+    await trio.sleep(5)
+    world.instance.on_request.clear()
+    edit_record(world, incident, short_description="by an agent")
+    await trio.sleep(2)
+    world.fill_disk(None)
+    since_s = trio.current_time()
+    await trio.sleep(60)
+    assert record(world, incident)["short_description"] == world.state.incidents[incident].title == "by an agent"
+    assert [one.platform for one in world.state.conflicts.values()] == ["by an engineer"]
+    assert "PATCH" not in [line.method for line in lines(world.instance, "GET", "PATCH", since_s=since_s)]

@@ -437,9 +437,19 @@ def test_an_unlinked_record_does_not_come_back_as_a_new_incident() -> None:
 
 def test_the_mark_of_a_sweep_never_goes_back() -> None:
     world = linked()
-    world.decide(lambda state, _: hints.swept(state, INTEGRATION, 200.0))
-    assert hints.swept(world.state, INTEGRATION, 100.0).events == ()
-    assert hints.swept(world.state, INTEGRATION, 300.0).events == (Swept(INTEGRATION, 300.0),)
+    world.decide(lambda state, _: hints.swept(state, INTEGRATION, 200.0, Offset()))
+    assert hints.swept(world.state, INTEGRATION, 100.0, Offset()).events == ()
+    assert hints.swept(world.state, INTEGRATION, 300.0, Offset()).events == (Swept(INTEGRATION, 300.0),)
+
+
+def test_a_clock_that_is_set_back_after_the_first_sweep_makes_no_new_record_an_old_one() -> None:
+    world = linked()
+    first_s = world.state.integrations[INTEGRATION].first_enabled_at_s
+    assert first_s is not None
+    world.decide(lambda state, at_s: hints.swept(state, INTEGRATION, at_s, Offset(5.0, 0.5)))
+    set_back_s = 600.0  # so much more is the instance's clock ahead of ours from now on
+    assert answer(world, replace(stranger(world), created_at_s=first_s + 5.0 + 1.0), skew_s=5.0 + set_back_s)
+    assert not answer(world, replace(stranger(world), created_at_s=first_s + 5.0 - 3.0), skew_s=5.0 - set_back_s)
 
 
 # -- any order, any number of times ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from msgspec import Struct, UnsetType
 from syncd.core.events import (
     ConflictSettled,
     DeadLettered,
+    DeadLetterRetried,
     Event,
     Hinted,
     IncidentDeclared,
@@ -27,6 +28,8 @@ from syncd.core.events import (
 from syncd.core.model import Conflict, DeadLetter, Halves, Hint
 from syncd.simulator.records import Committed
 from syncd.simulator.tables import Row
+from tests.simulation.people import People
+from tests.simulation.times import Times
 
 STATUS_SHOWN: Final = {
     "1": "open",
@@ -39,8 +42,18 @@ STATUS_SHOWN: Final = {
     "8": "canceled",
 }
 SEVERITY_SHOWN: Final = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
-COLUMN: Final = {"title": "short_description", "description": "description", "severity": "priority", "status": "state"}
-DEFAULTS: Final = {"description": "", "status": "open"}  # what a new incident, or record, has without anybody's doing
+COLUMN: Final = {
+    "title": "short_description",
+    "description": "description",
+    "severity": "priority",
+    "status": "state",
+    "assigned_to": "assigned_to",
+}
+DEFAULTS: Final = {
+    "description": "",
+    "status": "open",
+    "assigned_to": "",
+}  # what a new incident, or record, has without anybody's doing
 TITLE_LETTERS_KEPT: Final = 160  # of a title, by ServiceNow
 
 
@@ -95,9 +108,12 @@ Values = dict[tuple[str, str], list[Held]]
 
 
 class Ledger:
-    """``platform`` by (incident, field), ``external`` by (sys_id, field). ``epoch_s``: the daemon's time at 0."""
+    """``platform`` by (incident, field), ``external`` by (sys_id, field). ``times``: the daemon's clock in our time.
 
-    def __init__(self, account: str, epoch_s: float) -> None:
+    A person is the ``sys_id`` that stands in the record, whatever the platform calls them.
+    """
+
+    def __init__(self, account: str, times: Times, people: People) -> None:
         self.platform: Values = {}
         self.external: Values = {}
         self.bases: dict[tuple[str, str], list[Base]] = {}
@@ -113,7 +129,9 @@ class Ledger:
         self.close_codes: dict[str, set[str]] = {}
         self.position = 0
         self._account = account
-        self.epoch_s = epoch_s
+        self._lettered: dict[str, float] = {}
+        self.times = times
+        self._people = people
         self._shown: dict[str, dict[str, str]] = {}
 
     # ServiceNow
@@ -135,23 +153,24 @@ class Ledger:
 
     # The platform
 
-    def durable(self, records: Sequence[Record]) -> None:
-        """Hear of records that are on disk; each is taken once."""
+    def durable(self, records: Sequence[Record], upto: float) -> None:
+        """Hear of records that are on disk, and were made by ``upto``; each is taken once."""
         for record in records:
             if record.position > self.position:
                 self.position = record.position
+                at = self.times.at(record.at_s, upto)
                 for event in record.events:
                     self.events[type(event).__name__] += 1
-                    self._durable(event, record.at_s - self.epoch_s)
+                    self._durable(event, at)
 
     def _durable(self, event: Event, at: float) -> None:
         match event:
             case IncidentDeclared():
-                values = {field: str(getattr(event, field)) for field in COLUMN}
+                values = {field: getattr(event, field) or "" for field in COLUMN}
                 ours = [field for field, value in values.items() if not event.origin and value != DEFAULTS.get(field)]
                 self._hold(event.incident_id, values, at, ours)
             case IncidentEdited():
-                values = {field: str(value) for field, value in event.changes.items() if field in COLUMN}
+                values = {field: value or "" for field, value in event.changes.items() if field in COLUMN}
                 self._hold(event.incident_id, values, at, values)
                 if code := event.changes.get("resolution_code"):
                     self.close_codes.setdefault(event.incident_id, set()).add(code)
@@ -162,7 +181,8 @@ class Ledger:
                 self.conflicts |= {one.id: one for one in event.conflicts}
             case ConflictSettled(value=str(value)):
                 conflict = self.conflicts[event.conflict_id]
-                typed = () if value == (conflict.external or "") else (conflict.field,)  # else it is theirs
+                is_theirs = self.meant(conflict.field, value) == self.meant(conflict.field, conflict.external)
+                typed = () if is_theirs else (conflict.field,)
                 self._hold(conflict.incident_id, {conflict.field: value}, at, typed)
             case Observed():
                 self._see(event.link_id, event.observation.mod_count)
@@ -172,6 +192,10 @@ class Ledger:
                 self._settle(event.incident_id, event.settled, at)
             case Hinted(hint=Hint(mod_count=int(count))):
                 self.told.append(Told(at, event.external_id, count))
+            case Hinted(hint=None):
+                self.events["echo suppressed"] += f'"updated_by":"{self._account}"' in event.body
+            case DeadLetterRetried():
+                self.events["dead letter retried after an edit"] += self._is_edited_since(event.letter_id)
             case SendStarted():
                 self.started.setdefault(incident_of(event.link_id), []).append(at)
             case SendSettled():
@@ -182,6 +206,7 @@ class Ledger:
                 self.settled.append(Settled(at, incident_id, tuple(event.halves), event.unseen_writes))
             case DeadLettered():
                 self.letters.append(event.letter)
+                self._lettered[event.letter.id] = at
             case _:
                 pass
 
@@ -192,20 +217,35 @@ class Ledger:
         assert count >= before, f"{link_id}: count {count} was believed after {before}"
         self.counts[link_id] = count
 
+    def _is_edited_since(self, letter_id: str) -> bool:
+        """Somebody has edited what the dead letter is about, on either side, since it was made."""
+        letter = next(one for one in reversed(self.letters) if one.id == letter_id)
+        values = [self.platform.get((letter.incident_id, field), []) for field in letter.fields]
+        values += [self.external.get((letter.external_id, field), []) for field in letter.fields]
+        return any(held.by_person and held.at > self._lettered[letter_id] for one in values for held in one)
+
     def _hold(self, incident_id: str, values: dict[str, str], at: float, edits: Iterable[str]) -> None:
         by_person = frozenset(edits)
         for field, value in values.items():
-            self.platform.setdefault((incident_id, field), []).append(Held(at, value, field in by_person))
+            held = Held(at, self.meant(field, value), field in by_person)
+            self.platform.setdefault((incident_id, field), []).append(held)
 
     def _settle(self, incident_id: str, halves: Mapping[str, Halves], at: float) -> None:
         for field, both in halves.items():
             if field not in COLUMN:
-                continue  # nobody of this world assigns people
-            platform = both.platform if isinstance(both.platform, str) else None
-            external = shown({COLUMN[field]: both.external}, field) if isinstance(both.external, str) else None
+                continue  # nobody of a drawn world maps it
+            platform = self.meant(field, both.platform) if isinstance(both.platform, str) else None
+            raw = both.external if isinstance(both.external, str) else None
+            if field == "assigned_to" and raw is not None:
+                raw = raw.rpartition(" ")[2]  # its raw half is three words
+            external = None if raw is None else shown({COLUMN[field]: raw}, field)
             self.bases.setdefault((incident_id, field), []).append(Base(at, platform, external))
 
     # Questions
+
+    def meant(self, field: str, value: str | None) -> str:
+        """A platform's value, as it is held here."""
+        return self._people.sys_id(value or "") if field == "assigned_to" else value or ""
 
     def was_settled(self, side: str, incident_id: str, field: str, edit: Held) -> bool:
         """The edit went back to the value that its side had when the field was last settled: that is no change."""

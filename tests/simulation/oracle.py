@@ -61,7 +61,7 @@ class Oracle:
             listed = {field for one in state.dead_letters.values() if one.link_id == link.id for field in one.fields}
             listed |= set(state.pending_conflicts(link.id))
             for field in COLUMN:
-                ours, theirs = str(incident.value(field)), shown(row, field)
+                ours, theirs = self._ledger.meant(field, incident.value(field)), shown(row, field)
                 is_same = as_kept(field, ours) == theirs
                 assert is_same or field in listed, f"{link.id} {field}: {ours!r}, {theirs!r} there, {link.base[field]}"
             assert not (set(link.held) - listed), f"{link.id} holds {link.held} back, and no letter says so"
@@ -72,7 +72,8 @@ class Oracle:
             edit = _last_edit(values)
             sys_id = self._ledger.record_of(incident_id)
             crossed = self._ledger.external.get((sys_id, field), [])
-            if edit is None or str(self._state.incidents[incident_id].value(field)) == edit.value:
+            now = self._ledger.meant(field, self._state.incidents[incident_id].value(field))
+            if edit is None or now == edit.value:
                 continue
             if was_held(crossed, as_kept(field, edit.value), edit.at - AT_ONCE_S):
                 continue
@@ -96,8 +97,10 @@ class Oracle:
         since_s = edit.at - AT_ONCE_S
 
         def holds(one: Conflict) -> bool:
-            is_late = one.resolved_at_s is None or one.resolved_at_s - self._ledger.epoch_s >= since_s
-            return is_late and edit.value in (one.platform, one.external)
+            is_late = one.resolved_at_s is None or self._ledger.times.latest(one.resolved_at_s) >= since_s
+            return is_late and edit.value in [
+                self._ledger.meant(field, value) for value in (one.platform, one.external)
+            ]
 
         mine = (one for one in self._state.conflicts.values() if (one.incident_id, one.field) == (incident_id, field))
         return any(holds(one) for one in mine)
@@ -165,7 +168,7 @@ class Oracle:
 
     def _check_writes_are_few(self) -> None:
         """Our writes that changed something: the create, and at most one for each edit of either side."""
-        made = Counter(write.sys_id for write in self._ledger.writes)
+        made = Counter(write.sys_id for write in self._ledger.writes if write.fields)  # else it was a note
         for sys_id, count in made.items():
             incident_id = self._ledger.incident_of[sys_id]
             edits = [values for (one, _), values in self._ledger.platform.items() if one == incident_id]
@@ -180,7 +183,7 @@ class Oracle:
             for sys_id in one.shown if one.is_good else ():
                 reads.setdefault(sys_id, []).append(one.read_at)
         for one in self._way.exchanges:
-            if one.method == "PATCH" and one.record in self._ledger.incident_of:
+            if one.method == "PATCH" and not one.is_note and one.record in self._ledger.incident_of:
                 started = self._ledger.started.get(self._ledger.incident_of[one.record], [])
                 decided = max((at for at in started if at <= one.left_at), default=None)
                 assert decided is not None, f"a PATCH of {one.record} at {one.left_at:.3f} was not on record"

@@ -9,15 +9,28 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.simulation.troubles import OUTAGES, TROUBLES, Trouble
 
+SAID: Final = (
+    *("beth.anglin", "Beth.Anglin@example.com", "fred.luddy", "abel.tuter@example.com", "ana.ruiz2@example.com", ""),
+    *("operations@example.com", "nobody.here", "ingrid.gone", "nobody@example.com"),  # these name nobody, or two
+)
+ASSIGNED: Final = ("beth.anglin", "fred.luddy", "abel.tuter", "ana.ruiz", "ingrid.gone", "")
+AUTHORS: Final = ("ann", "ben@example.com", "Cy Doe")
+NOTES: Final = (
+    *("the same words", "the same words", "two\nlines", "[code]<b>bold</b>[/code]", "ends in blanks  \n"),
+    *("2026-09-21 14:14:22 - Beth Anglin (Work notes)\nlooks like a header", "ann:\nlooks like one of ours"),
+)
 FIELDS: Final = ("title", "description", "severity", "status")
 TEXTS: Final = ("title", "description")
 SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
 CLOSE_CODES: Final = ("Solution provided", "Workaround provided", "Resolved by caller")
 BUSY_S: Final = 60.0
 HOUR_S: Final = 3600.0
+SELDOM: Final = 0.15
+NOTES_ALIKE: Final = 0.3
 EVENTS: Final = (
     *("SendStarted", "SendSettled", "SendFailed", "Observed", "Merged", "LinkJoined", "LinkOpened"),
     *("IncidentEdited", "IncidentDeclared", "Hinted", "HintsSettled"),
@@ -52,7 +65,7 @@ class Cut(Struct, frozen=True, omit_defaults=True):
 
     ``written``: a record with this ``event`` is written and not yet synced; ``synced``: it is on disk, and nobody
     knows; ``left``: a request that writes has left and not arrived; ``committed``: ServiceNow has done it, and nobody
-    knows.
+    knows; ``opening``: at ``at_s``, and again at the next life's n-th use of the disk, while it opens its journal.
     """
 
     at_s: float
@@ -80,7 +93,7 @@ class Plan(Struct, frozen=True):
 
 
 def draw(kind: str, seed: int) -> Plan:
-    """The plan of one kind (``days``, ``outage``, ``slow``) and seed."""
+    """The plan of one kind (``days``, ``people``, ``outage``, ``slow``) and seed."""
     return DRAWN[kind](seed, Random(f"plan {kind} {seed}"))
 
 
@@ -107,6 +120,19 @@ def _deed(rng: Random, number: int, at_s: float, whats: tuple[str, ...]) -> Deed
             return Deed(at_s, "both", which, field, value, value)
         case "resolve":
             return Deed(at_s, what, which, "status", rng.choice(CLOSE_CODES))
+        case "verdict":
+            return Deed(at_s, what, which, value=rng.choice(("", f"edited meanwhile {number}")))
+        case "rotate":
+            return Deed(at_s, what, which, value=f"edited {number} before the secret changed")
+        case "clock":
+            return Deed(at_s, what, value=str(round(rng.uniform(1, 30), 1)))
+        case "note" | "agent note":
+            text = rng.choice(NOTES) if rng.random() < NOTES_ALIKE else f"{what} {number}"
+            return Deed(at_s, what, which, value=text, second=rng.choice(AUTHORS if what == "note" else ASSIGNED[:2]))
+        case "assign":
+            return Deed(at_s, "platform", which, "assigned_to", rng.choice(SAID))
+        case "agent assign":
+            return Deed(at_s, "external", which, "assigned_to", rng.choice(ASSIGNED))
         case "forbidden":
             return Deed(at_s, "platform", which, "title", f"forbidden {number}")
     return Deed(at_s, what, number, value=f"{what}d {number}", second=rng.choice(SEVERITIES))
@@ -142,9 +168,9 @@ def _spell(rng: Random, trouble: Trouble, until_s: float) -> Spell:
 
 def _cut(rng: Random, until_s: float) -> Cut:
     at_s = round(rng.uniform(1, until_s), 2)
-    phase = rng.choice(("time", "written", "written", "synced", "left", "committed"))
+    phase = rng.choice(("time", "written", "written", "synced", "left", "committed", "opening"))
     event = rng.choice(EVENTS) if phase in ("written", "synced") else ""
-    return Cut(at_s, phase, event, rng.choice((1, 1, 2, 3)))
+    return Cut(at_s, phase, event, rng.randint(1, 15) if phase == "opening" else rng.choice((1, 1, 2, 3)))
 
 
 def _days(seed: int, rng: Random) -> Plan:
@@ -159,6 +185,9 @@ def _days(seed: int, rng: Random) -> Plan:
     first = spells[0]
     times += [rng.uniform(first.from_s, min(first.to_s, BUSY_S + 10)) for _ in range(8)]  # the turn finds work
     deeds += [_deed(rng, number, round(at_s, 2), (*turn.deeds, *whats)) for number, at_s in enumerate(times, 1)]
+    for what in ("verdict", "verdict", "retry", "rotate", "clock"):
+        if rng.random() < SELDOM:
+            deeds.append(_deed(rng, len(deeds), round(rng.uniform(5, BUSY_S), 2), (what,)))
     cuts = [_cut(rng, BUSY_S) for _ in range(rng.choice((0, 1, 2, 2, 3, 4)))]
     return Plan(
         "days",
@@ -169,6 +198,21 @@ def _days(seed: int, rng: Random) -> Plan:
         tuple(sorted(spells, key=lambda spell: spell.from_s)),
         tuple(sorted(cuts, key=lambda cut: cut.at_s)),
     )
+
+
+def _people(seed: int, rng: Random) -> Plan:
+    """Assignees and work notes on both sides, among other edits, through a handful of troubles."""
+    days = _days(seed, rng)
+    whats = ("note",) * 5 + ("agent note",) * 4 + ("assign",) * 3 + ("agent assign",) * 2
+    deeds = list(days.deeds)
+    deeds += [_deed(rng, number, round(rng.uniform(0, BUSY_S), 2), whats) for number in range(rng.randint(10, 30))]
+    first = days.spells[0]
+    times = [rng.uniform(first.from_s, min(first.to_s, BUSY_S + 10)) for _ in range(6)]
+    deeds += [_deed(rng, 100 + number, round(at_s, 2), whats) for number, at_s in enumerate(times)]
+    spells = days.spells
+    if rng.random() < SELDOM:
+        spells = (*spells, Spell("notes_doubled=0.5", 0.0, BUSY_S))
+    return replace(days, kind="people", deeds=tuple(sorted(deeds, key=_when)), spells=spells)
 
 
 def _outage(seed: int, rng: Random) -> Plan:
@@ -215,4 +259,4 @@ def _when(deed: Deed) -> float:
     return deed.at_s
 
 
-DRAWN: Final = {"days": _days, "outage": _outage, "slow": _slow}
+DRAWN: Final = {"days": _days, "outage": _outage, "people": _people, "slow": _slow}

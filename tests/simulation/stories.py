@@ -8,47 +8,33 @@ from random import Random
 from typing import Final
 
 import trio
-from msgspec import Struct
 
 from syncd.simulator.faults import Armed
 from syncd.simulator.rules import AbortRule
-from syncd.simulator.wire import Refusal
-from tests.simulation import hour, manners
-from tests.simulation.ledger import shown
+from tests.simulation import hour, manners, notes
+from tests.simulation.hands import Hands, verdict
 from tests.simulation.oracle import Oracle
-from tests.simulation.plan import HOUR_S, SEVERITIES, Deed, Plan, Spell, draw
+from tests.simulation.plan import HOUR_S, Plan, Spell, draw
 from tests.simulation.runner import Run, simulate
 from tests.simulation.way import WAY_FAULTS
-from tests.simulation.world import CLOSE, World
+from tests.simulation.world import World
 
-AGENTS: Final = ("beth.anglin", "fred.luddy")
-PAIR_OF: Final = {"SEV-1": ("1", "1"), "SEV-2": ("2", "1"), "SEV-3": ("2", "2"), "SEV-4": ("3", "3")}
-STATES_OF: Final = {"open": "12", "mitigated": "3", "resolved": "6"}
-COLUMN_OF: Final = {"title": "short_description", "description": "description"}
 ABORT_RULE: Final = "abort_rule"  # a trouble of ours: a business rule of the customer's that refuses some titles
+DISK_FULL: Final = "disk_full"  # and another: the daemon's disk has so many bytes left
 FORBIDDEN: Final = AbortRule("No forbidden words", "short_descriptionLIKEforbidden")
 LATEST_S: Final = 90.0  # after the last trouble something may still arrive, or become visible, for so long
 REST_S_MAX: Final = 900.0  # until all is at rest after that: a slow probe, and the looks for an unclear create
 LOOK_S: Final = 5.0
-ON_THE_WAY_S_MAX: Final = 0.06  # from an edit to the write that carries it, where nothing is wrong
-
-
-class Acknowledged(Struct, frozen=True):
-    """An edit, or a new incident, that the platform answered with 2xx."""
-
-    incident_id: str
-    field: str
-    value: str
 
 
 class Teller:
     """Carries out one plan in one world."""
 
-    def __init__(self, world: World, plan: Plan) -> None:
+    def __init__(self, world: World, plan: Plan, hands: Hands) -> None:
         self._world, self._plan = world, plan
         self._rng = Random(f"teller {plan.seed}")
+        self._hands = hands
         self._armed: list[Armed] = []
-        self._acknowledged: list[Acknowledged] = []
 
     async def tell(self) -> None:
         """Everything that is planned, at its time; then nothing is wrong any more."""
@@ -61,7 +47,7 @@ class Teller:
             nursery.start_soon(self._cut_all)
             for deed in plan.deeds:
                 await trio.sleep_until(max(deed.at_s, trio.current_time()))
-                await self._do(deed)
+                await self._hands.do(deed)
             await trio.sleep_until(max(plan.lasts_s, trio.current_time()))
             nursery.cancel_scope.cancel()
         world.instance.disarm()
@@ -71,7 +57,7 @@ class Teller:
         for armed in self._armed:
             world.met[armed.name] += armed.strikes
         await world.alive()
-        for one in self._acknowledged:
+        for one in self._hands.acknowledged:
             kept = [held.value for held in world.ledger.platform[one.incident_id, one.field] if held.by_person]
             assert one.value in kept, f"acknowledged, and gone: {one}"
 
@@ -86,6 +72,13 @@ class Teller:
                 await trio.sleep_until(spell.to_s)
             finally:
                 aborts.remove(FORBIDDEN)
+            return
+        if name == DISK_FULL:
+            world.fill_disk(int(spell.fault.partition("=")[2]))
+            try:
+                await trio.sleep_until(spell.to_s)
+            finally:
+                world.fill_disk(None)
             return
         place = world.way if name in WAY_FAULTS else world.instance.kernel.faults
         if place is world.way:
@@ -105,84 +98,24 @@ class Teller:
             if cut.phase == "time":
                 self._world.met["cut time"] += 1
                 self._world.cut_power(is_gentle=self._rng.random() < 0.5)
+            elif cut.phase == "opening":
+                self._world.cut_power_again(cut.nth)
             else:
                 self._world.arm_knife(cut)
 
-    # Deeds
 
-    async def _do(self, deed: Deed) -> None:
-        match deed.what:
-            case "declare":
-                await self._declare(deed)
-            case "create":
-                self._world.instance.create_as(
-                    AGENTS[0], {"short_description": deed.value, "impact": "2", "urgency": "2"}
-                )
-            case "external":
-                rows = self._world.instance.incidents()
-                if rows:
-                    self._edit_record(rows[deed.which % len(rows)]["sys_id"], deed.field, deed.value)
-            case _:
-                await self._edit(deed)
-
-    async def _declare(self, deed: Deed) -> None:
-        await self._world.alive()
-        body: dict[str, object] = {"title": deed.value, "severity": deed.second}
-        answer = await self._world.ask("POST", "/api/v1/incidents", body)
-        if answer is not None and answer.status_code == 201:
-            self._acknowledged.append(Acknowledged(answer.json()["id"], "title", deed.value))
-
-    async def _edit(self, deed: Deed) -> None:
-        """Edit an incident, and before that, where both sides do, its record."""
-        world = self._world
-        await world.alive()
-        incidents = list(world.state.incidents)
-        if not incidents:
-            return
-        incident_id = incidents[deed.which % len(incidents)]
-        value, body = deed.value, dict[str, object]()
-        sys_id = world.ledger.record_of(incident_id)
-        if deed.what in ("both", "crossing"):
-            value = deed.second
-        if deed.what == "both" and sys_id:
-            self._edit_record(sys_id, deed.field, deed.value)
-        if deed.what == "resolve":
-            value = "resolved"
-            body = {"resolution_code": deed.value, "resolution_notes": f"with {deed.value}"}
-        is_edit = world.state.incidents[incident_id].value(deed.field) != value
-        answer = await world.ask("PATCH", f"/api/v1/incidents/{incident_id}", {**body, deed.field: value})
-        if is_edit and answer is not None and answer.status_code == 200:
-            self._acknowledged.append(Acknowledged(incident_id, deed.field, value))
-        if deed.what == "crossing" and sys_id:
-            await trio.sleep(self._rng.uniform(0, ON_THE_WAY_S_MAX))
-            self._edit_record(sys_id, deed.field, deed.value)
-
-    def _edit_record(self, sys_id: str, field: str, value: str) -> None:
-        fields: dict[str, object] = {COLUMN_OF.get(field, ""): value}
-        if field == "severity":
-            fields = dict(zip(("impact", "urgency"), PAIR_OF[value], strict=True))
-        elif field == "status":
-            row = self._world.instance.record(sys_id)
-            if shown(row, "status") == value:
-                return
-            fields = {"state": self._rng.choice(STATES_OF[value]), **(CLOSE if value == "resolved" else {})}
-        try:
-            self._world.instance.edit_as(self._rng.choice(AGENTS), sys_id, fields)
-        except Refusal:
-            self._world.met["agent refused"] += 1
-
-
-async def settle(world: World, plan: Plan) -> None:
+async def settle(world: World, plan: Plan, hands: Hands) -> None:
     """At rest, after a reconcile and every verdict that waits for a person: all that was promised."""
     await trio.sleep(LATEST_S)
     await world.alive()
     await _rest(world)
     await world.reconcile()
     await _rest(world)
-    await _decide(world, plan)
+    await _decide(world, plan, hands)
     rows = {row["sys_id"]: row for row in world.instance.incidents()}
     world.met += Oracle(world.ledger, world.way, world.state, rows).check()
     _check_letters(world, plan)
+    notes.check(world, hands.noted)
     settings = world.settings
     manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency)
     before = world.writes()
@@ -205,15 +138,17 @@ async def _rest(world: World) -> None:
         await trio.sleep(LOOK_S)
 
 
-async def _decide(world: World, plan: Plan) -> None:
+async def _decide(world: World, plan: Plan, hands: Hands) -> None:
     """Persons look at what waits for them: conflicts under review, and dead letters whose cause is gone."""
     rng = Random(f"verdicts {plan.seed}")
     for conflict in [one for one in world.state.conflicts.values() if one.status == "pending"]:
-        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", _verdict(rng, conflict.field))
+        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", verdict(rng, conflict.field))
         assert answer is not None
         assert answer.status_code == 200, answer.text
         world.met["conflict resolved by a person"] += 1
     if world.state.dead_letters:
+        if rng.random() < 0.5:
+            await hands.edit_what_was_refused()
         answer = await world.ask("POST", f"/api/v1/integrations/{world.integration_id}/dlq/retry", b"")
         assert answer is not None
         assert answer.status_code == 200, answer.text
@@ -222,20 +157,24 @@ async def _decide(world: World, plan: Plan) -> None:
     await _rest(world)
 
 
-def _verdict(rng: Random, field: str) -> dict[str, object]:
-    typed = {"severity": rng.choice(SEVERITIES), "status": "mitigated"}.get(field, f"typed {rng.randrange(1000)}")
-    return dict([rng.choice((("use", "platform"), ("use", "external"), ("value", typed)))])
-
-
 def _check_letters(world: World, plan: Plan) -> None:
     """Outages make no dead letters; what a business rule refused does, and it can be delivered later."""
     is_forbidden = any(spell.fault == ABORT_RULE for spell in plan.spells)
     for letter in world.ledger.letters:
+        if letter.error.kind == "unresolved-person" and plan.kind == "people":
+            held = world.ledger.platform[letter.incident_id, "assigned_to"]
+            assert not all(world.people.names(one.value) or not one.value for one in held), letter
+            continue
         assert is_forbidden, f"a dead letter: {letter}"
         assert letter.error.kind == "refused", letter
         assert FORBIDDEN.name in letter.error.detail, letter
-    assert not world.state.dead_letters
-    world.met[ABORT_RULE] += len(world.ledger.letters)
+    for letter in world.state.dead_letters.values():
+        assigned = world.state.incidents[letter.incident_id].assigned_to or ""
+        assert letter.fields == ("assigned_to",), letter
+        assert not world.people.names(assigned), f"{letter}, and {assigned} can be found"
+    kinds = Counter(letter.error.kind for letter in world.ledger.letters)
+    world.met[ABORT_RULE] += kinds["refused"]
+    world.met["unresolved person"] += kinds["unresolved-person"]
 
 
 def _count(world: World) -> None:
@@ -248,20 +187,28 @@ def _count(world: World) -> None:
         if one.writes and one.handled_at is not None and one.answered_at is None and one.life.died_at < math.inf:
             met["answer missed by death"] += 1
         met["create looked up"] += "correlation_id%3D" in one.target
-        met["rate_limit"] += one.retry_after_s is not None
+        met["rate limit hit"] += one.retry_after_s is not None
     met["our write"] += len(world.ledger.writes)
+    met["answer lost after effect"] += sum(met[name] for name in met if name == "answer_lost" or "_commits_" in name)
+    met["rate_limit"] += met["rate limit hit"]
     met += world.ledger.events
 
 
-THEN: Final[Mapping[str, Callable[[World, Plan], None]]] = {"outage": hour.check}
+def _check_slow(world: World, _: Plan) -> None:
+    """A slow answer is an answer."""
+    assert world.met["SendFailed"] == 0
+
+
+THEN: Final[Mapping[str, Callable[[World, Plan], None]]] = {"outage": hour.check, "slow": _check_slow}
 
 
 def world_of(plan: Plan, met: Counter[str] | None = None) -> Callable[[Random], Callable[[], Awaitable[None]]]:
     """A plan as ``simulate`` takes it. ``met``: gets what was met."""
 
     async def story(world: World) -> None:
-        await Teller(world, plan).tell()
-        await settle(world, plan)
+        hands = Hands(world, Random(f"hands {plan.seed}"))
+        await Teller(world, plan, hands).tell()
+        await settle(world, plan, hands)
         if (then := THEN.get(plan.kind)) is not None:
             then(world, plan)
         if met is not None:

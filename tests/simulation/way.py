@@ -64,6 +64,7 @@ class Exchange(Struct, eq=False):
     lag_s: float = 0.0
     trickle_s: float = 0.0
     shown: tuple[str, ...] = ()
+    is_note: bool = False
 
     @property
     def writes(self) -> bool:
@@ -136,6 +137,7 @@ class Way:
     async def carry(self, life: Life, request: httpx.Request) -> httpx.Response:
         """Carry one request, and bring back its answer if there is one."""
         exchange = Exchange(life, request.method, request.url.raw_path.decode("ascii"), trio.current_time())
+        exchange.is_note = b'"work_notes"' in request.content
         self.exchanges.append(exchange)
         instance = self.instances.get(request.url.netloc.decode("ascii"))
         unreachable = next((words for name, words in UNREACHABLE.items() if self._strikes(name)), None)

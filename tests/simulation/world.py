@@ -36,8 +36,10 @@ from tests.simulation.disk import SimDisk, SimWork
 from tests.simulation.doors import LivingApi
 from tests.simulation.knife import Knife
 from tests.simulation.ledger import Ledger
+from tests.simulation.people import People
 from tests.simulation.plan import Cut
 from tests.simulation.seams import EPOCH_S, SimClock, SimIds
+from tests.simulation.times import Times
 from tests.simulation.way import Life, Way, WayNet
 
 STATE_DIR = Path("/state")
@@ -48,6 +50,7 @@ ACCOUNT = "svc.sync"
 CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}
 LATE_S = 60.0  # so long may lie between a write's departure and its commit
 DOWN_S_MAX = 3.0  # how long a life that ended suddenly is mourned
+ENDS_S = 86_400.0  # a world that is not over by then waits for nothing
 RECORDS_A_LOOK = 1_000_000
 
 
@@ -71,7 +74,8 @@ class World:
         self.instances = {INSTANCE_HOST: self.instance}
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
         self.way = Way(self.instances, Random(rng.getrandbits(32)))
-        self.ledger = Ledger(ACCOUNT, EPOCH_S + self._clock.skew_s)
+        self.people = People(self.instance)
+        self.ledger = Ledger(ACCOUNT, Times(EPOCH_S + self._clock.skew_s), self.people)
         self.instance.records.on_commit.append(self._committed)
         self.life = Life(0)
         self._knife: Knife | None = None
@@ -82,6 +86,8 @@ class World:
         self._cut = trio.Event()
         self._serving = trio.Event()
         self._rings = trio.Event()
+        self._dies_at: int | None = None
+        self._ended_at = 0.0
 
     # The daemon's lives
 
@@ -89,6 +95,10 @@ class World:
         """Run ``story`` with the daemon alive from the start, until the story ends."""
         self.instance.outbound.on_scheduled.append(self._ring)
         self.instance.on_request.append(lambda _: self._ring())  # it may have begun a late commit
+        with trio.fail_after(ENDS_S):
+            await self._run(story)
+
+    async def _run(self, story: Callable[["World"], Awaitable[None]]) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = self.way.nursery = nursery
             await self.start()
@@ -121,23 +131,40 @@ class World:
         assert answer is not None
         assert answer.status_code == 201, answer.text
         self.integration_id = answer.json()["id"]
-        self.instance.set_webhook(f"{URL}/api/v1/webhooks/{self.integration_id}", WEBHOOK_SECRET)
+        self.set_webhook(WEBHOOK_SECRET)
+
+    def set_webhook(self, secret: str) -> None:
+        """Let the business rule sign with this secret."""
+        self.instance.set_webhook(f"{URL}/api/v1/webhooks/{self.integration_id}", secret)
 
     async def _live(self, disk: SimDisk, scope: trio.CancelScope, down: trio.Event, up: trio.Event) -> None:
         ids = SimIds(Random(self.rng.getrandbits(32)))
         work = SimWork(Random(self.rng.getrandbits(32)), pause_s_max=0.002)
         seams = Seams(clock=self._clock, ids=ids, disk=disk, net=WayNet(self.way, self.life), work=work)
+        disk.dies_at, self._dies_at = self._dies_at, None
         try:
             with scope:
                 house = await House.open(STATE_DIR, seams, self._master_key)
+                disk.dies_at = None
                 self.torn += house.journal.recovered is not None
                 await house.run(lambda: self._serve(house, up))
         except* (JournalFailed, OSError):
-            if not disk.is_gone:
+            if not self._is_to_be_expected(disk):
                 raise
         finally:
             up.set()
             down.set()
+
+    def _is_to_be_expected(self, disk: SimDisk) -> bool:
+        """This life has ended in an error. Whoever watches over the process starts it again, where that may help."""
+        if disk is not self._disk:
+            return True  # the power was cut: another life begins anyhow
+        if not disk.is_gone and disk.space_bytes is None:
+            return False
+        self.met["crash during recovery" if disk.is_gone else "ended by a full disk"] += 1
+        self._end(disk.crash() if disk.is_gone else disk.kill())
+        self._cut.set()
+        return True
 
     async def _master_key(self, _: bool) -> MasterKey:
         await trio.lowlevel.checkpoint()
@@ -159,10 +186,11 @@ class World:
         )
         meanwhile: list[Record] = []
         stop = house.journal.subscribe(meanwhile.extend)
-        self.ledger.durable(await house.journal.since(self.ledger.position, RECORDS_A_LOOK))  # an earlier life's last
-        self.ledger.durable(meanwhile)
+        earlier = await house.journal.since(self.ledger.position, RECORDS_A_LOOK)
+        self.ledger.durable(earlier, self._ended_at if self.life.number > 1 else trio.current_time())
+        self.ledger.durable(meanwhile, trio.current_time())
         stop()
-        house.journal.subscribe(self.ledger.durable)
+        house.journal.subscribe(lambda records: self.ledger.durable(records, trio.current_time()))
         self.house = house
         app = Gate(LivingApi(desk))
         self._door = httpx.ASGITransport(app)  # type: ignore[arg-type] # httpx spells ASGI's types in its own way
@@ -193,10 +221,27 @@ class World:
         self._end(self._disk.kill() if is_gentle else self._disk.crash())
         self._cut.set()
 
+    def cut_power_again(self, nth: int) -> None:
+        """The same, and the next life dies as well, at its n-th use of the disk, if it has not opened by then."""
+        self._dies_at = nth
+        self.cut_power()
+
+    def set_clock_back(self, by_s: float) -> None:
+        """Somebody sets the clock of the daemon's machine."""
+        self._clock.skew_s -= by_s
+        self.ledger.times.set_clock(trio.current_time(), EPOCH_S + self._clock.skew_s)
+
+    def fill_disk(self, space_bytes: int | None) -> None:
+        """No more than this may be appended; None: there is room again."""
+        if space_bytes is None and self.house is not None:
+            self.met["disk full and healed"] += self.house.journal.full
+        self._disk.space_bytes = space_bytes
+
     def _end(self, left: SimDisk) -> None:
         self.house = None
-        self.life.died_at = trio.current_time()
-        self._serving = trio.Event()
+        self.life.died_at = self._ended_at = trio.current_time()
+        if self._serving.is_set():
+            self._serving = trio.Event()
         self._disk = left
         self._scope.cancel()
 

@@ -141,14 +141,16 @@ class Breaker:
 
     async def made(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request whose turn it is, and take note of how it ended. Raises its ``ExternalFailed``."""
-        closings = self._closings
+        closings, refusals = self._closings, self._refusals
         self.requests += 1
         try:
             with resting():  # it has a time limit of its own
                 found = await call()
         except ExternalFailed as error:
             self._note(error)
-            self._failed(error, is_news=closings == self._closings)
+            # An account is locked after a few refusals, whatever else has closed the way meanwhile.
+            is_news = refusals == self._refusals if error.outcome == "paused" else closings == self._closings
+            self._failed(error, is_news=is_news)
             raise
         self.outcomes["ok"] += 1
         self._succeeded(is_news=closings == self._closings)

@@ -22,6 +22,7 @@ from syncd.core.hints import (
     HINTS_A_READ,
     Read,
     join_pair,
+    new_since_s,
     noted_since_s,
     part_of,
     settle_read,
@@ -210,7 +211,7 @@ class Reader:
 
     def _new_since_s(self, integration: Integration) -> float:
         """From where to look for new records, on the instance's clock: with an overlap for late commits."""
-        since_s = (integration.first_enabled_at_s or 0.0) + self._external.offset.s
+        since_s = new_since_s(integration, self._external.offset) or 0.0
         if integration.swept_at_s is not None:
             since_s = max(since_s, integration.swept_at_s - LATE_COMMIT_S)
         return since_s - SLACK_S

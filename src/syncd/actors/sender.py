@@ -32,6 +32,7 @@ from syncd.seams import Clock, Ids
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
 READ_AHEAD_MAX: Final = 50
 FRESH_S: Final = 0.5  # a read older than this is not written on
+RECORDED_S_MAX: Final = 2.0  # nor what was put on record longer after its read: the disk was full, or very slow
 LOOKUP_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
 
 
@@ -142,15 +143,29 @@ class Sender:
                     read = partial(self._external.read, [link.external_id])
                     about = {link.external_id: self._trace(link)}
                     rows = await self._breaker.made(partial(traced, about, "GET", read))
-                    seen = next(iter(rows), None)
+                    seen, read_at = next(iter(rows), None), trio.current_time()
                 if seen is None:
                     words = "ServiceNow does not show this record: deleted there, or hidden from our account"
                     raise ExternalFailed("gone", words, status=404)
                 attempt = await self._prepared(link, seen, asked, people)
-                if attempt is not None:
+                if attempt is None:
+                    return
+                if trio.current_time() - read_at > RECORDED_S_MAX:
+                    await self._give_up(link, attempt)
+                else:
                     await self._send(link, attempt)
         except ExternalFailed as error:
             await self._postpone(link, error)
+
+    async def _give_up(self, link: Link, attempt: Attempt) -> None:
+        """It has not left: it took so long to be put on record that its read is old. The next one reads again."""
+        failure = Failure("unavailable", "the disk was too slow to put this write on record; the record is read again")
+        now_s = self._clock.now_s()
+        await self._journal.transact(
+            lambda state, at_s: sending.fail(state, at_s, link.id, attempt.number, "unavailable", failure, now_s),
+            by=self._by,
+            trace=self._trace(link),
+        )
 
     async def _prepared(
         self, link: Link, seen: Observation, asked: int, people: Mapping[str, Person]

@@ -160,7 +160,7 @@ class Survey:
         if self._looked_for_new:
             upto_s = self._begun_s + offset.s
             await self._journal.transact(
-                lambda state, _: hints.swept(state, name, upto_s), by=self._by, trace=self._trace
+                lambda state, _: hints.swept(state, name, upto_s, offset), by=self._by, trace=self._trace
             )
         await self._journal.transact(lambda state, _: release(state, name), by=self._by, trace=self._trace)
 

@@ -195,10 +195,14 @@ class HintsPostponed(Struct, frozen=True, tag=True):
 
 
 class Swept(Struct, frozen=True, tag=True):
-    """All links were read, and new records looked for up to ``upto_s`` on the instance's clock."""
+    """All links were read, and new records looked for up to ``upto_s`` on the instance's clock.
+
+    ``new_since_s``: when the integration was first enabled, on that clock, if nobody had told yet.
+    """
 
     integration_id: str
     upto_s: float
+    new_since_s: float | None = None
 
 
 class Polled(Struct, frozen=True, tag=True):

@@ -113,6 +113,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
         polled_upto_s=before.polled_upto_s if _polls_on(before.settings, event) else None,
         instance=None if event.confirmed else before.instance,
+        new_since_s=None if event.confirmed else before.new_since_s,  # another instance has another clock
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
     )
     fold_mapping.remapped(state, record, event.integration_id, before.settings, event.settings)
@@ -248,9 +249,9 @@ def _closing_learned(state: State, _: e.Record, event: e.ClosingLearned) -> None
 
 
 def _swept(state: State, _: e.Record, event: e.Swept) -> None:
-    state.integrations[event.integration_id] = replace(
-        state.integrations[event.integration_id], swept_at_s=event.upto_s
-    )
+    before = state.integrations[event.integration_id]
+    since_s = event.new_since_s if before.new_since_s is None else before.new_since_s
+    state.integrations[event.integration_id] = replace(before, swept_at_s=event.upto_s, new_since_s=since_s)
 
 
 def _polled(state: State, _: e.Record, event: e.Polled) -> None:

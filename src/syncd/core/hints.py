@@ -378,10 +378,17 @@ def claimed(state: State, integration_id: str, seen: Observation) -> Link | None
 
 def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:
     """Created on the instance's clock no earlier than the second of first enabling, minus 2 s (contract section 9)."""
-    first_s = integration.first_enabled_at_s
-    if first_s is None or seen.created_at_s is None:
+    since_s = new_since_s(integration, offset)
+    if since_s is None or seen.created_at_s is None:
         return False
-    return seen.created_at_s >= math.floor(first_s + offset.s) - NEW_SINCE_SLACK_S
+    return seen.created_at_s >= math.floor(since_s) - NEW_SINCE_SLACK_S
+
+
+def new_since_s(integration: Integration, offset: Offset) -> float | None:
+    """When it was first enabled, on the instance's clock; None: never. Until it is journaled, by our clock as it is."""
+    if integration.new_since_s is not None or integration.first_enabled_at_s is None:
+        return integration.new_since_s
+    return integration.first_enabled_at_s + offset.s
 
 
 def bring_in(integration: Integration, seen: Observation, incident_id: str, offset: Offset) -> list[Event]:
@@ -442,9 +449,10 @@ def _status(text: str) -> Status:
     return text  # type: ignore[return-value] # the lens gives only these
 
 
-def swept(state: State, integration_id: str, upto_s: float) -> Change[None]:
+def swept(state: State, integration_id: str, upto_s: float, offset: Offset) -> Change[None]:
     """All links have been read, and new records looked for up to ``upto_s`` on the instance's clock."""
     integration = state.integrations.get(integration_id)
     if integration is None or (integration.swept_at_s is not None and integration.swept_at_s >= upto_s):
         return Change("", (), result=None)
-    return Change(integration.settings.organization_id, (Swept(integration_id, upto_s),), result=None)
+    since_s = new_since_s(integration, offset) if integration.new_since_s is None else None
+    return Change(integration.settings.organization_id, (Swept(integration_id, upto_s, since_s),), result=None)

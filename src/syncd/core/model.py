@@ -218,6 +218,7 @@ class Integration(Struct, frozen=True):
 
     ``account``: the user name under which we write there, from the credentials or learned from the first echo.
     ``first_enabled_at_s``: records created there before it are not new (contract section 9, "Organizations").
+    ``new_since_s``: the same moment on the instance's clock, once it is known: ours may be set anew afterwards.
     ``drops_correlation``: a create came back without its correlation id, so an unclear one cannot be looked up.
     ``swept_at_s``: up to here, on the instance's clock, new records have been looked for.
     ``polled_upto_s``: up to here, on the instance's clock, polls have seen the changes there (None: they begin anew).
@@ -239,6 +240,7 @@ class Integration(Struct, frozen=True):
     swept_at_s: float | None = None
     polled_upto_s: float | None = None
     importing: ImportRun | None = None
+    new_since_s: float | None = None
     ownership: dict[str, OwnershipRule] = {}
     instance: PinnedInstance | None = None
     confirmed_at: int = 0

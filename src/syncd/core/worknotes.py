@@ -264,10 +264,14 @@ def _sent(link: Link | None, number: int) -> NoteEntry | None:
 
 
 def postpone_note(state: State, name: str, note_id: str, failure: Failure, next_at_s: float) -> Change[None]:
-    """The note could not even be tried: the record could not be looked at."""
+    """The note could not even be tried: the record could not be looked at.
+
+    An attempt that a crash left behind is as unclear as it was.
+    """
     link = state.links.get(name)
     entry = first_note(link)
     if link is None or entry is None or entry.note_id != note_id:
         return NOTHING
     stream = state.integrations[link.integration_id].settings.organization_id
-    return Change(stream, (NoteSendFailed(name, note_id, failure, next_at_s, ambiguous=False),), result=None)
+    is_open = entry.in_flight is not None
+    return Change(stream, (NoteSendFailed(name, note_id, failure, next_at_s, ambiguous=is_open),), result=None)

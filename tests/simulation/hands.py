@@ -1,0 +1,194 @@
+"""The hands of people on both sides: a planned deed done, and what the platform acknowledged remembered."""
+
+from random import Random
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from syncd.simulator.wire import Refusal
+from tests.simulation.ledger import shown
+from tests.simulation.plan import SEVERITIES, Deed
+from tests.simulation.world import CLOSE, World
+
+AGENTS: Final = ("beth.anglin", "fred.luddy")
+PAIR_OF: Final = {"SEV-1": ("1", "1"), "SEV-2": ("2", "1"), "SEV-3": ("2", "2"), "SEV-4": ("3", "3")}
+STATES_OF: Final = {"open": "12", "mitigated": "3", "resolved": "6"}
+COLUMN_OF: Final = {"title": "short_description", "description": "description", "assigned_to": "assigned_to"}
+ON_THE_WAY_S_MAX: Final = 0.06  # from an edit to the write that carries it, where nothing is wrong
+
+
+class Acknowledged(Struct, frozen=True):
+    """An edit, or a new incident, that the platform answered with 2xx."""
+
+    incident_id: str
+    field: str
+    value: str
+
+
+class Hands:
+    """Does what is planned for one world. ``acknowledged``: what the daemon answered with 2xx."""
+
+    def __init__(self, world: World, rng: Random) -> None:
+        self._world, self._rng = world, rng
+        self.acknowledged: list[Acknowledged] = []
+        self.noted: list[tuple[str, str]] = []
+
+    async def do(self, deed: Deed) -> None:
+        """Do one deed."""
+        match deed.what:
+            case "declare":
+                await self._declare(deed)
+            case "create":
+                self._world.instance.create_as(
+                    AGENTS[0], {"short_description": deed.value, "impact": "2", "urgency": "2"}
+                )
+            case "external":
+                rows = self._world.instance.incidents()
+                if rows:
+                    self._edit_record(rows[deed.which % len(rows)]["sys_id"], deed.field, deed.value)
+            case "note":
+                await self._note(deed)
+            case "agent note":
+                self._note_there(deed)
+            case "verdict":
+                await self._decide(deed)
+            case "retry":
+                await self.edit_what_was_refused()
+                await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/dlq/retry", b"")
+            case "rotate":
+                await self._rotate(deed)
+            case "clock":
+                self._set_clock_back(float(deed.value))
+            case _:
+                await self._edit(deed)
+
+    async def _declare(self, deed: Deed) -> None:
+        await self._world.alive()
+        body: dict[str, object] = {"title": deed.value, "severity": deed.second}
+        answer = await self._world.ask("POST", "/api/v1/incidents", body)
+        if answer is not None and answer.status_code == 201:
+            self.acknowledged.append(Acknowledged(answer.json()["id"], "title", deed.value))
+
+    async def _edit(self, deed: Deed) -> None:
+        """Edit an incident, and before that, where both sides do, its record."""
+        world = self._world
+        await world.alive()
+        incidents = list(world.state.incidents)
+        if not incidents:
+            return
+        incident_id = incidents[deed.which % len(incidents)]
+        value, body = deed.value, dict[str, object]()
+        sys_id = world.ledger.record_of(incident_id)
+        if deed.what in ("both", "crossing"):
+            value = deed.second
+        if deed.what == "both" and sys_id:
+            self._edit_record(sys_id, deed.field, deed.value)
+        if deed.what == "resolve":
+            value = "resolved"
+            body = {"resolution_code": deed.value, "resolution_notes": f"with {deed.value}"}
+        await self._patch(incident_id, deed.field, value, body)
+        if deed.what == "crossing" and sys_id:
+            await trio.sleep(self._rng.uniform(0, ON_THE_WAY_S_MAX))
+            self._edit_record(sys_id, deed.field, deed.value)
+
+    async def _patch(self, incident_id: str, field: str, value: str, with_it: dict[str, object]) -> None:
+        is_edit = (self._world.state.incidents[incident_id].value(field) or "") != value
+        body = {**with_it, field: value or None if field == "assigned_to" else value}
+        answer = await self._world.ask("PATCH", f"/api/v1/incidents/{incident_id}", body)
+        if is_edit and answer is not None and answer.status_code == 200:
+            self.acknowledged.append(Acknowledged(incident_id, field, self._world.ledger.meant(field, value)))
+
+    def _edit_record(self, sys_id: str, field: str, value: str) -> None:
+        fields: dict[str, object] = {COLUMN_OF.get(field, ""): value}
+        if field == "assigned_to":
+            fields = {"assigned_to": self._world.people.named(value)}
+        elif field == "severity":
+            fields = dict(zip(("impact", "urgency"), PAIR_OF[value], strict=True))
+        elif field == "status":
+            row = self._world.instance.record(sys_id)
+            if shown(row, "status") == value:
+                return
+            fields = {"state": self._rng.choice(STATES_OF[value]), **(CLOSE if value == "resolved" else {})}
+        try:
+            self._world.instance.edit_as(self._rng.choice(AGENTS), sys_id, fields)
+        except Refusal:
+            self._world.met["agent refused"] += 1
+
+    def _note_there(self, deed: Deed) -> None:
+        world, rows = self._world, self._world.instance.incidents()
+        try:
+            if rows:
+                world.instance.note_as(deed.second, rows[deed.which % len(rows)]["sys_id"], deed.value)
+        except Refusal:
+            world.met["agent refused"] += 1
+
+    async def _note(self, deed: Deed) -> None:
+        world = self._world
+        await world.alive()
+        incidents = list(world.state.incidents)
+        if not incidents:
+            return
+        incident_id = incidents[deed.which % len(incidents)]
+        body: dict[str, object] = {"text": deed.value, "author": deed.second}
+        answer = await world.ask("POST", f"/api/v1/incidents/{incident_id}/notes", body)
+        if answer is not None and answer.status_code == 201:
+            self.noted.append((incident_id, answer.json()["id"]))
+
+    async def _decide(self, deed: Deed) -> None:
+        """Settle a conflict under review, at the moment at which an agent edits that field again."""
+        world = self._world
+        await world.alive()
+        pending = [one for one in world.state.conflicts.values() if one.status == "pending"]
+        if not pending:
+            return
+        conflict = pending[deed.which % len(pending)]
+        count = world.instance.record(conflict.external_id)["sys_mod_count"]
+        if deed.value:
+            value = self._rng.choice(SEVERITIES) if conflict.field == "severity" else deed.value
+            self._edit_record(conflict.external_id, conflict.field, "open" if conflict.field == "status" else value)
+        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", verdict(self._rng, conflict.field))
+        if answer is not None and answer.status_code == 200:
+            has_moved = world.instance.record(conflict.external_id)["sys_mod_count"] != count
+            world.met["conflict resolved while the record changed"] += has_moved
+
+    async def edit_what_was_refused(self) -> None:
+        """Edit a field that a dead letter is about, on either side."""
+        world = self._world
+        await world.alive()
+        letters = list(world.state.dead_letters.values())
+        if not letters:
+            return
+        letter = self._rng.choice(letters)
+        value = f"{letter.fields[0]} mended {self._rng.randrange(1000)}"
+        if letter.fields[0] not in COLUMN_OF or not letter.external_id:
+            return
+        if self._rng.random() < 0.5:
+            self._edit_record(letter.external_id, letter.fields[0], value)
+        else:
+            await self._patch(letter.incident_id, letter.fields[0], value, {})
+
+    def _set_clock_back(self, by_s: float) -> None:
+        """Not before the clocks have met: nobody could tell then what is new."""
+        world = self._world
+        if world.house is not None and world.state.integrations[world.integration_id].new_since_s is not None:
+            world.met["clock set back"] += 1
+            world.set_clock_back(by_s)
+
+    async def _rotate(self, deed: Deed) -> None:
+        """Another webhook secret, while a delivery that was signed with the old one is under way."""
+        world = self._world
+        await world.alive()
+        rows = world.instance.incidents()
+        if rows:
+            self._edit_record(rows[deed.which % len(rows)]["sys_id"], "title", deed.value)
+        answer = await world.ask("POST", f"/api/v1/integrations/{world.integration_id}/webhook-secret/rotate", b"{}")
+        if answer is not None and answer.status_code == 200:
+            world.met["secret rotated with a delivery under way"] += world.instance.next_due_at_s() is not None
+            world.set_webhook(answer.json()["webhook_secret"])
+
+
+def verdict(rng: Random, field: str) -> dict[str, object]:
+    """How somebody settles a conflict over this field."""
+    typed = {"severity": rng.choice(SEVERITIES), "status": "mitigated"}.get(field, f"typed {rng.randrange(1000)}")
+    return dict([rng.choice((("use", "platform"), ("use", "external"), ("value", typed)))])
