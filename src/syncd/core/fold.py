@@ -16,7 +16,7 @@ from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
 from syncd.core.state import ANSWERS_KEPT_S, WEBHOOKS_REMEMBERED_S, State
-from syncd.core.traces import of_event
+from syncd.core.traces import TRACED, of_event
 
 WEBHOOKS_REMEMBERED_MAX = 100_000
 
@@ -25,7 +25,8 @@ def evolve(state: State, record: e.Record) -> State:
     """Apply one record: changes ``state`` in place and returns it."""
     state.position, state.at_s = record.position, record.at_s
     for event in record.events:
-        kind, told = type(event), of_event(record, event)
+        kind = type(event)
+        told = of_event(record, event) if kind in TRACED else record
         if (measure := fold_lag.MEASURES.get(kind)) is not None:
             measure(state, told, event)
         _FOLDS[kind](state, told, event)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import UnsetType
-from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core.lag import Lags
@@ -86,9 +85,9 @@ def _put(
 ) -> None:
     lags = state.lags.get(integration_id, Lags())
     if outbound_s is not None:
-        lags = replace(lags, outbound=lags.outbound.after(outbound_s, at_s))
+        lags = Lags(lags.outbound.after(outbound_s, at_s), lags.inbound)
     if inbound_s is not None:
-        lags = replace(lags, inbound=lags.inbound.after(inbound_s, at_s))
+        lags = Lags(lags.outbound, lags.inbound.after(inbound_s, at_s))
     state.lags[integration_id] = lags
 
 

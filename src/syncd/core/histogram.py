@@ -56,8 +56,8 @@ class Histogram(Struct, frozen=True):
     def after(self, took_s: float) -> "Histogram":
         """With one more."""
         took_s = max(0.0, took_s)
-        place = bisect_left(BOUNDS_S, took_s)
-        counts = self.counts | {place: self.counts.get(place, 0) + 1}
+        place, counts = bisect_left(BOUNDS_S, took_s), self.counts.copy()
+        counts[place] = counts.get(place, 0) + 1
         return Histogram(counts, self.sum_s + took_s, max(self.max_s, took_s))
 
     def __or__(self, other: "Histogram") -> "Histogram":

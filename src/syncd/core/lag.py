@@ -24,20 +24,32 @@ class Slot(Struct, frozen=True):
 
 
 class Lag(Struct, frozen=True):
-    """``slots``: the last 15 minutes, oldest first. ``all``: since the first one."""
+    """``slots``: the last 15 minutes, oldest first. ``past``: all before them."""
 
     slots: tuple[Slot, ...] = ()
-    all: Histogram = Histogram()
+    past: Histogram = Histogram()
+
+    @property
+    def all(self) -> Histogram:
+        """Since the first one."""
+        found = self.past
+        for slot in self.slots:
+            found |= slot.seen
+        return found
 
     def after(self, lag_s: float, at_s: float) -> "Lag":
         """With one more, seen at a time. A clock that was set back counts in the newest slot."""
-        begin_s = math.floor(at_s / SLOT_S) * SLOT_S
-        kept = tuple(slot for slot in self.slots if slot.begin_s > at_s - WINDOW_S - SLOT_S)
-        if kept and kept[-1].begin_s >= begin_s:
-            slots = (*kept[:-1], Slot(kept[-1].begin_s, kept[-1].seen.after(lag_s)))
-        else:
-            slots = (*kept, Slot(begin_s, Histogram().after(lag_s)))
-        return Lag(slots, self.all.after(lag_s))
+        slots, begin_s = self.slots, math.floor(at_s / SLOT_S) * SLOT_S
+        if slots and slots[-1].begin_s >= begin_s:
+            newest = Slot(slots[-1].begin_s, slots[-1].seen.after(lag_s))
+            return Lag((*slots[:-1], newest), self.past)
+        past, kept = self.past, []
+        for slot in slots:
+            if slot.begin_s > at_s - WINDOW_S - SLOT_S:
+                kept.append(slot)
+            else:
+                past |= slot.seen
+        return Lag((*kept, Slot(begin_s, Histogram().after(lag_s))), past)
 
     def lately(self, at_s: float) -> Histogram:
         """Those of the last 15 minutes, to the minute."""

@@ -14,19 +14,22 @@ from syncd.core.state import State, link_id
 
 IDS_MAX: Final = 8  # the first, and the newest; a record told of five hundred times has a burst, not a story
 BETWEEN: Final = "+"
-_TRACED: Final = frozenset({e.IncidentDeclared, e.LinkOpened, e.LinkJoined, e.NoteAdded, e.Observed})
+TRACED: Final = frozenset({e.IncidentDeclared, e.LinkOpened, e.LinkJoined, e.NoteAdded, e.Observed})
 
 
-def join(*traces: str) -> str:
-    """The ids of all of these, each once, the oldest first."""
-    ids = list(dict.fromkeys(one for trace in traces for one in trace.split(BETWEEN) if one))
+def join(before: str, trace: str) -> str:
+    """The ids of both, each once, the oldest first."""
+    if not before or before == trace:
+        return trace
+    ids = list(dict.fromkeys(one for one in (*before.split(BETWEEN), *trace.split(BETWEEN)) if one))
     return BETWEEN.join(ids if len(ids) <= IDS_MAX else [ids[0], *ids[1 - IDS_MAX :]])
 
 
 def of_event(record: e.Record, event: e.Event) -> e.Record:
     """The record as far as one of its events goes: a record that tells of several changes names each one's own id."""
-    own = getattr(event, "trace", "") if type(event) in _TRACED else ""
-    return replace(record, trace=own) if own else record
+    if type(event) not in TRACED or not (own := getattr(event, "trace", "")):
+        return record
+    return replace(record, trace=own)
 
 
 def named(
