@@ -79,6 +79,8 @@ ROOMS: dict[str, Room] = {
     "edges.cli": room(f"__init__ edges.cli core config {HALL}", "cyclopts rich msgspec"),
     # `im journal` reads the files with no daemon running, so this one module may open them.
     "edges.cli.journal": room(f"__init__ edges.cli core config journal.reader {HALL}", "cyclopts rich msgspec trio"),
+    "edges.cli.mending": room(f"__init__ edges.cli core config journal {HALL}", "cyclopts rich msgspec"),
+    "edges.cli.past": room(f"__init__ edges.cli core config journal {HALL}", "cyclopts rich msgspec"),
     "simulator": room("simulator", "trio httpx h11"),
 }
 

@@ -125,7 +125,6 @@ REFUSED = [
     "token revoke none",
 ]
 NOT_YET = [
-    "journal replay",
 ]
 WRONG = [
     "nonsense",
@@ -234,6 +233,13 @@ async def test_without_a_daemon_everything_that_needs_one_is_4(im: Im) -> None:
 
 
 async def test_the_journal_is_read_from_its_files_and_a_folder_without_one_is_1(im: Im) -> None:
-    for line in ("journal info", "journal verify", "journal tail", "journal show 1"):
+    for line in (
+        "journal info",
+        "journal verify",
+        "journal tail",
+        "journal show 1",
+        "journal replay",
+        "journal repair",
+    ):
         outcome = await im(line)
         assert (outcome.code, outcome.out) == (1, ""), (line, outcome)

@@ -66,12 +66,17 @@ def segment_numbers(disk: Disk, folder: Path) -> list[int]:
 
     Other names are left alone. The first may be any: history that snapshots cover is removed (``keeper.py``).
     """
-    names = [name for name in disk.names(journal_folder(folder)) if _SEGMENT_NAME.fullmatch(name)]
-    numbers = sorted(int(name.removesuffix(".log")) for name in names)
+    numbers = all_segment_numbers(disk, folder)
     for wanted, found in enumerate(numbers, start=numbers[0] if numbers else 1):
         if wanted != found:
             raise missing_segment(folder, wanted, numbers[-1])
     return numbers
+
+
+def all_segment_numbers(disk: Disk, folder: Path) -> list[int]:
+    """The segments in the state folder, in order, whatever lies between them."""
+    names = [name for name in disk.names(journal_folder(folder)) if _SEGMENT_NAME.fullmatch(name)]
+    return sorted(int(name.removesuffix(".log")) for name in names)
 
 
 def missing_segment(folder: Path, wanted: int, last: int) -> JournalRefused:

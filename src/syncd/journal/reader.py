@@ -190,7 +190,7 @@ def scan(disk: Disk, folder: Path) -> JournalReport:
         found.snapshots = list(_snapshots(disk, folder))
         for segment in _segments(disk, folder, found.watermark):
             found.add(segment)
-        found.check_beginning(folder)
+        found.check_snapshots(folder)
     except JournalDamaged as damage:
         return found.report("refused", str(damage), damage.hint, str(damage.path), damage.offset)
     except JournalRefused as refusal:
@@ -280,8 +280,14 @@ class _Findings:
         if segment.walked.fault is not None:
             self.torn = (segment.path, segment.walked.fault)
 
-    def check_beginning(self, folder: Path) -> None:
-        """Raise ``JournalRefused`` if history begins where no good snapshot helps."""
+    def check_snapshots(self, folder: Path) -> None:
+        """Raise ``JournalRefused`` if history ends before a good snapshot, or begins where none helps."""
+        last, good = self._last.position if self._last else 0, [one for one in self.snapshots if not one.problem]
+        if good and good[0].position > last:
+            raise JournalRefused(
+                f"the journal ends at position {last}, before its snapshot of position {good[0].position}",
+                hint="nothing was changed; put the segments back from a backup (docs/journal.md)",
+            )
         first = self._segments[0].path if self._segments else ""
         if first in ("", str(segment_path(folder, 1))):
             return

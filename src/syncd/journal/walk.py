@@ -78,6 +78,7 @@ class JournalDamaged(JournalRefused):
         self.path = path
         self.offset = fault.offset
         self.position = fault.position
+        self.kind = fault.kind
 
 
 class Walked(Struct):

@@ -1,6 +1,8 @@
 """`im journal` on real files, with no daemon anywhere."""
 
+import fcntl
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,83 @@ def test_the_folder_is_where_the_daemon_would_look(im: Run, state: Path, tmp_pat
     outcome = im("journal", "verify", environ={"INCIDENTS_CONFIG": str(tmp_path / "bad.toml")})
     assert outcome.code == 2
     assert "no_such_key" in outcome.err
+
+
+def test_replay_shows_everything_as_it_was(im: Run, state: Path) -> None:
+    now = json.loads(journal(im, state, "replay", "--format", "json").out)
+    assert (now["position"], now["snapshot"], now["incidents"]) == (5, 0, {"open": 4})
+    then = json.loads(journal(im, state, "replay", "--until", "3", "--format", "json").out)
+    assert (then["position"], then["incidents"], then["integrations"]) == (3, {"open": 2}, [])
+    assert len({now["state_digest"], then["state_digest"]}) == 2
+    assert "incidents.open  4" in journal(im, state, "replay").out
+
+
+def test_replay_shows_one_incident_with_what_led_to_it(im: Run, state: Path) -> None:
+    shown = json.loads(journal(im, state, "replay", "--incident", "INC-3", "--format", "json").out)
+    assert (shown["incident"]["id"], shown["incident"]["severity"], shown["kept_from"]) == ("INC-3", "SEV-2", None)
+    assert [event["type"] for event in shown["timeline"]] == ["im.incident.declared"]
+    assert shown["explanation"]["incident_id"] == "INC-3"
+    card = journal(im, state, "replay", "--incident", "INC-3").out
+    assert "\x1b" not in card
+    assert "im.incident.declared" in card
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (["--until", "0"], 2, "--until 0 is no position"),
+        (["--until", "9"], 1, "position 9 lies in the future; the newest is 5"),
+        (["--incident", "INC-404"], 1, "INC-404"),
+        (["--until", "2", "--incident", "INC-3"], 1, "INC-3"),
+    ],
+)
+def test_a_past_that_there_is_not_is_refused(im: Run, state: Path, argv: list[str], code: int, words: str) -> None:
+    outcome = journal(im, state, "replay", *argv)
+    assert (outcome.code, words in outcome.err) == (code, True), outcome.err
+
+
+def test_replay_opens_no_socket(im: Run, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a replay opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    assert journal(im, state, "replay").code == 0
+    assert journal(im, state, "replay", "--incident", "INC-3").code == 0
+
+
+def test_repair_shows_its_price_and_does_it_when_told_to(im: Run, state: Path) -> None:
+    outcome = journal(im, state, "repair")
+    assert (outcome.code, outcome.out) == (0, "there is nothing to repair: a daemon starts with this journal\n")
+    block = bytearray(segment(state).read_bytes())
+    block[block.index(b"INC-4") + 1] ^= 1
+    segment(state).write_bytes(bytes(block))
+    shown = journal(im, state, "repair")
+    assert shown.code == 1
+    assert "kept: everything that is known up to position 3" in shown.out
+    assert "lost: positions 4 to 5" in shown.out
+    assert "speak of: INC-5" in shown.out or "INC-5" in shown.out
+    assert "nothing was changed" in shown.out
+    assert segment(state).read_bytes() == bytes(block)
+    done = json.loads(journal(im, state, "repair", "--yes", "--format", "json").out)
+    assert (done["verdict"], done["kept_until"], done["lost_until"]) == ("repaired", 3, 5)
+    assert (Path(done["copies"]) / "00000001.log").read_bytes() == bytes(block)
+    assert json.loads((Path(done["copies"]) / "report.json").read_bytes())["lost_incidents"]
+    assert journal(im, state, "verify").code == 0
+    assert json.loads(journal(im, state, "replay", "--format", "json").out)["position"] == 3
+
+
+def test_repair_is_refused_while_a_daemon_holds_the_journal(im: Run, state: Path) -> None:
+    with (state / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = journal(im, state, "repair", "--yes")
+    assert outcome.code == 1
+    assert "held by another syncd" in outcome.err
+    assert "stop the daemon first" in outcome.err
+
+
+def test_repair_of_what_cannot_be_repaired_says_so(im: Run, state: Path) -> None:
+    segment(state).rename(state / "journal" / "00000002.log")
+    outcome = journal(im, state, "repair")
+    assert outcome.code == 1
+    assert "can be kept" in outcome.err
+    assert "restore a backup" in outcome.err

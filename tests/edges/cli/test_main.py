@@ -231,7 +231,7 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ("status", [("GET", "/health", {}, None), ("GET", "/ready", {}, None), ("GET", f"{V1}/status", {}, None)]),
 ]
 GOES_ON = {"watch"}  # tests/edges/cli/test_watch.py
-NEED_NO_DAEMON = {"completion", "journal info", "journal verify", "journal tail", "journal show"}
+NEED_NO_DAEMON = {"completion", *(f"journal {word}" for word in ("info", "verify", "tail", "show", "replay", "repair"))}
 
 
 def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[str, App]]:
@@ -320,8 +320,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
 
 
 NOT_IN_THIS_VERSION = [
-    "journal replay",
-    "journal repair",
 ]
 
 

@@ -15,8 +15,8 @@ from cyclopts import App, Parameter
 
 from syncd.config import read_config
 from syncd.core.events import Event, Record
+from syncd.edges.cli import mending, past
 from syncd.edges.cli.client import Json, read
-from syncd.edges.cli.not_yet import refuse
 from syncd.edges.cli.render import facts, table, tree, when
 from syncd.edges.cli.session import Injected, Session
 from syncd.edges.cli.transport import WrongUsage
@@ -33,13 +33,6 @@ StateDir = Annotated[
 ]
 
 app = App(name="journal", help="Look into the journal's files, daemon or not.")
-refuse(app, "replay", command="journal replay", instead="im journal tail and im journal show POSITION print records")
-refuse(
-    app,
-    "repair",
-    command="journal repair",
-    instead="im journal verify says what is wrong; docs/operations.md says how to restore a backup",
-)
 
 
 @app.command
@@ -121,6 +114,44 @@ def show(position: int, /, *, state_dir: StateDir = None, session: Injected) -> 
     body = msgspec.json.encode(record)
     session.show(body, lambda: _card(record, body, session.now_s))
     return 0
+
+
+@app.command
+def replay(
+    *,
+    until: Annotated[int | None, Parameter(help="As it was after this position; without it, as it is now.")] = None,
+    incident: Annotated[str, Parameter(help="This incident alone, with what led to it.")] = "",
+    state_dir: StateDir = None,
+    session: Injected,
+) -> int:
+    """Show everything as it was after a position: state, decisions and what waited, from the files alone.
+
+    It opens no connection and changes nothing, so it is safe beside a live daemon; secrets are not shown.
+
+    Example: im journal replay --until 4711 --incident INC-4Q7ZK2M9XD --format json
+    """
+    if until is not None and until < 1:
+        raise WrongUsage(f"--until {until} is no position", hint="give one that `im journal tail` prints")
+    with _opened(state_dir, session) as folder:
+        return past.replay(session, SystemDisk(), folder, until, incident)
+
+
+@app.command
+def repair(
+    *,
+    yes: Annotated[bool, Parameter(name="--yes", negative=(), help="Do it; without this it is only shown.")] = False,
+    state_dir: StateDir = None,
+    session: Injected,
+) -> int:
+    """Show what of a refused journal can be kept and what is lost with that; with --yes, do it.
+
+    Everything that is cut off or removed is copied first, with a report, into `before-repair-1` of the state folder.
+    Stop the daemon before. Exit code 1 as long as there is something to repair.
+
+    Example: im journal repair --yes
+    """
+    with _opened(state_dir, session) as folder:
+        return mending.repair(session, SystemDisk(), folder, is_meant=yes)
 
 
 @contextmanager
