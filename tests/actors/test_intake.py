@@ -264,6 +264,9 @@ class DeletedMeanwhile:
     async def matching(self, query: str, after: str) -> Candidates:
         raise AssertionError("a sweep imports nothing")
 
+    async def written_since(self, prefix: str, account: str, since_s: float) -> list[Observation]:
+        return []
+
     async def changed_after(self, cursor: Cursor) -> Page:
         raise AssertionError("a sweep does not poll")
 

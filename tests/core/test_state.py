@@ -154,6 +154,7 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.AnswerKept("ann key", KeptAnswer("digest", "{}", 1.0)),
         e.IntegrationConfigured(Integration("int_1", SETTINGS, 1.0, credentials={"password": sealed})),
         e.IntegrationChanged("int_1", SETTINGS, {"password": sealed}, "svc"),
+        e.JournalBehind("int_1", "INC0010001 was made for INC-9"),
         e.InstancePinned("int_1", PinnedInstance("prod", by_api=True)),
         e.WebhookSecretsChanged("int_1", (WebhookSecret(sealed, 9.0),)),
         e.IntegrationDeleted("int_1"),

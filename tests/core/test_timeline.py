@@ -59,6 +59,7 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     ),
     (e.OwnershipChanged(INT, "title", OwnershipRule("external")), ["im.integration.ownership_changed"]),
     (e.OwnershipChanged(INT, "title", None), ["im.integration.ownership_changed"]),
+    (e.JournalBehind(INT, "INC0010001 was made for INC-9"), ["im.integration.journal_behind"]),
     (e.InstancePinned(INT, PinnedInstance("dev1", by_api=True)), ["im.integration.pinned"]),
     (e.ClosingLearned(INT, may_close=False), ["im.integration.closing_learned"]),
     (e.DifferenceAccepted(LINK, {"title": Halves("a", "b")}, "told-in-a-note"), ["im.sync.accepted"]),

@@ -59,6 +59,16 @@ class Journal(Protocol):
         ...
 
     @property
+    def resumed_position(self) -> int:
+        """The newest position that was there at the start."""
+        ...
+
+    @property
+    def resumed_at_s(self) -> float:
+        """When the newest record was written that was there at the start; 0 if there was none."""
+        ...
+
+    @property
     def durable_position(self) -> int:
         """The last position on disk."""
         ...
@@ -175,6 +185,12 @@ class External(Protocol):
 
     async def matching(self, query: str, after: str) -> Candidates:
         """One page of the records that match an encoded query, by id, after this one."""
+        ...
+
+    async def written_since(self, prefix: str, account: str, since_s: float) -> list[Observation]:
+        """Up to 50 records, the newest first, that were made since with a correlation id that begins so, or were last
+        changed since by an account; ``since_s`` is on the instance's clock.
+        """
         ...
 
     async def changed_after(self, cursor: Cursor) -> Page:

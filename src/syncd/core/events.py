@@ -142,6 +142,13 @@ class InstancePinned(Struct, frozen=True, tag=True):
     instance: PinnedInstance
 
 
+class JournalBehind(Struct, frozen=True, tag=True):
+    """The instance shows what only a later life of this journal can have written there; ``evidence``: one sentence."""
+
+    integration_id: str
+    evidence: str
+
+
 class OwnershipChanged(Struct, frozen=True, tag=True):
     """Another rule for who owns a field; None: the default again."""
 
@@ -489,6 +496,7 @@ Event: TypeAlias = (
     | IntegrationChanged
     | OwnershipChanged
     | InstancePinned
+    | JournalBehind
     | WebhookSecretsChanged
     | IntegrationDeleted
     | Hinted

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import fold_import, fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs
+from syncd.core.behind import doubted
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
 from syncd.core.queues import Line
@@ -116,7 +117,12 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         instance=None if event.confirmed else before.instance,
         new_since_s=None if event.confirmed else before.new_since_s,  # another instance has another clock
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
+        behind="" if event.confirmed else before.behind,
+        doubted_at=record.position if event.confirmed and before.behind else before.doubted_at,
     )
+    if event.confirmed and before.behind:
+        for link in list(state.links_under(event.integration_id)):
+            fold_links.put_link(state, doubted(link, state.notes.get(link.incident_id, ())))
     fold_mapping.remapped(state, record, event.integration_id, before.settings, event.settings)
     # Whatever was refused under the old settings may pass under the new ones.
     refused = [one for one in state.dead_letters.values() if one.integration_id == event.integration_id]
@@ -162,6 +168,11 @@ def _polls_on(before: Settings, event: e.IntegrationChanged) -> bool:
 def _instance_pinned(state: State, _: e.Record, event: e.InstancePinned) -> None:
     before = state.integrations[event.integration_id]
     state.integrations[event.integration_id] = replace(before, instance=event.instance)
+
+
+def _journal_behind(state: State, _: e.Record, event: e.JournalBehind) -> None:
+    before = state.integrations[event.integration_id]
+    state.integrations[event.integration_id] = replace(before, behind=event.evidence)
 
 
 def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) -> None:
@@ -287,6 +298,7 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.IntegrationChanged: _integration_changed,
     e.OwnershipChanged: _ownership_changed,
     e.InstancePinned: _instance_pinned,
+    e.JournalBehind: _journal_behind,
     e.WebhookSecretsChanged: _secrets_changed,
     e.IntegrationDeleted: _integration_deleted,
     e.Hinted: _hinted,

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import links
+from syncd.core.behind import doubted
 from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Link, LinkState, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.outbox import next_entries
@@ -144,6 +145,8 @@ def _new_link(state: State, record: e.Record, link_id: str, integration_id: str,
 
 def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
     link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
+    if state.incidents[event.incident_id].positions[0] <= state.integrations[event.integration_id].doubted_at:
+        link = doubted(link, state.notes.get(event.incident_id, ()))
     enqueue(state, record, link)
     mark(state, record, event.incident_id)
 

@@ -226,6 +226,8 @@ class Integration(Struct, frozen=True):
     ``ownership``: the rules that people set, by field; the others have the default (``ownership.py``).
     ``instance``: which instance it speaks with. ``confirmed_at``: when a person last named it anew, as a position.
     ``may_close``: as far as is known, our account may close a record; else it resolves, and auto-close does the rest.
+    ``behind``: what shows that the journal is older than what we wrote there; empty once a person has confirmed it.
+    ``doubted_at``: when that was, as a position: whatever had yet to be made then is looked for before it is made.
     ``rules``: the rules that have called, by what sets them off: ``write`` and ``delete`` need one each.
     """
 
@@ -246,6 +248,8 @@ class Integration(Struct, frozen=True):
     confirmed_at: int = 0
     may_close: bool = True
     rules: dict[str, Rule] = {}
+    behind: str = ""
+    doubted_at: int = 0
 
 
 class Observation(Struct, frozen=True):

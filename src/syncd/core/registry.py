@@ -99,7 +99,7 @@ def update(word: str, wanted: WantedSettings, sealed: SealedSecrets) -> Decide[I
             before.id, settings, credentials, UNSET if isinstance(credentials, UnsetType) else account, confirms
         )
         is_same = settings == before.settings and isinstance(credentials, UnsetType)
-        is_same = is_same and not (confirms and before.instance is not None)
+        is_same = is_same and not (confirms and (before.instance is not None or before.behind))
         events = () if is_same else (changed,)
         after = replace(
             before,
@@ -110,6 +110,8 @@ def update(word: str, wanted: WantedSettings, sealed: SealedSecrets) -> Decide[I
             if before.first_enabled_at_s is None and settings.enabled
             else before.first_enabled_at_s,
             instance=None if confirms else before.instance,
+            behind="" if confirms else before.behind,
+            doubted_at=state.position + 1 if confirms and before.behind else before.doubted_at,
             confirmed_at=state.position + 1 if events and confirms else before.confirmed_at,
         )
         if not isinstance(sealed.webhook_secret, UnsetType):

@@ -125,6 +125,8 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
         case e.OwnershipChanged():
             rule = None if event.rule is None else msgspec.to_builtins(event.rule)
             yield "integration.ownership_changed", {"field": event.field, "rule": rule}
+        case e.JournalBehind():
+            yield "integration.journal_behind", {"evidence": event.evidence}
         case e.InstancePinned():
             yield "integration.pinned", {"instance": msgspec.to_builtins(event.instance)}
         case e.ClosingLearned():

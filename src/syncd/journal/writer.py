@@ -100,6 +100,7 @@ class Journal:
         self._failure: JournalFailed | None = None
         self.commits = Lag()
         self.opened_at_s = clock.now_s()
+        self.resumed_position, self.resumed_at_s = replayed.state.position, replayed.state.at_s
         self.replay_s = 0.0
         self._captures: list[_Wanted] = []
 

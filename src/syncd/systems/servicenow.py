@@ -33,6 +33,7 @@ from syncd.systems.answers import (
     plain,
     rate_rule,
     rows_of,
+    stamp_text,
     total_of,
 )
 from syncd.systems.exchange import ask, request_of
@@ -45,6 +46,7 @@ from syncd.systems.walks import SYSTEM_COLUMNS, Walks, keys_of, widened
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 1024 * 1024  # an answer that shows one record
+WRITTEN_SHOWN: Final = 50
 OURS_A_PAGE: Final = 2500
 TABLES: Final = "/api/now/v2/table"
 TABLE: Final = f"{TABLES}/incident"
@@ -143,6 +145,14 @@ class ServiceNow:
         """The records that carry this correlation id, compared exactly on our side."""
         shown = await self._list(f"correlation_id={correlation_id}^ORDERBYsys_created_on", 10)
         return [seen for seen in shown if seen.correlation_id == correlation_id]
+
+    async def written_since(self, prefix: str, account: str, since_s: float) -> list[Observation]:
+        """Up to 50 records that were made since with a correlation id that begins so, or were last changed by us."""
+        since = stamp_text(since_s)
+        query = f"correlation_idSTARTSWITH{prefix}^sys_created_on>={since}"
+        if account and "^" not in account:
+            query += f"^NQsys_updated_by={account}^sys_updated_on>={since}"
+        return await self._list(f"{query}^ORDERBYDESCsys_updated_on", WRITTEN_SHOWN)
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
