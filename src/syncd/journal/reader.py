@@ -132,6 +132,13 @@ def read_behind(
     return segment
 
 
+def header_fault(disk: Disk, folder: Path, number: int) -> Fault:
+    """What is wrong with the header of a segment that has no valid one."""
+    block = disk.read(segment_path(folder, number), 0, SEGMENT_HEADER_BYTES)
+    fault = walk_segment(block, SegmentHeader(number, 1, 0)).fault
+    return fault or Fault("damaged", 0, 0, "no valid segment header")
+
+
 def first_header(disk: Disk, folder: Path, number: int) -> SegmentHeader | None:
     """What the first segment that is kept has to begin with: what it says itself, unless it is the very first.
 
@@ -156,7 +163,7 @@ def first_record(disk: Disk, folder: Path, number: int) -> Record | None:
 def _first_header_kept(disk: Disk, folder: Path, numbers: Sequence[int]) -> SegmentHeader:
     header = first_header(disk, folder, numbers[0]) if numbers else FIRST_SEGMENT
     if header is None:
-        raise JournalDamaged(segment_path(folder, numbers[0]), Fault("damaged", 0, 0, "no valid segment header"))
+        raise JournalDamaged(segment_path(folder, numbers[0]), header_fault(disk, folder, numbers[0]))
     return header
 
 
@@ -243,7 +250,7 @@ def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
         if header is None:
             if is_last:
                 continue  # torn, or being written now
-            raise JournalDamaged(segment_path(folder, number), Fault("damaged", 0, 0, "no valid segment header"))
+            raise JournalDamaged(segment_path(folder, number), header_fault(disk, folder, number))
         segment = _read_beside_a_writer(disk, folder, header, None, is_last=is_last)
         if segment is not None and segment.walked.positions:
             after = segment.walked.positions[-missing:][0] - 1

@@ -34,7 +34,7 @@ from syncd.journal.files import (
     watermark_path,
 )
 from syncd.journal.pieces import pieces
-from syncd.journal.reader import FIRST_SEGMENT, Segment, records_of, stated_header
+from syncd.journal.reader import FIRST_SEGMENT, Segment, header_fault, records_of, stated_header
 from syncd.journal.snapshot import load, snapshot_path, snapshot_positions
 from syncd.journal.walk import Fault, JournalDamaged, walk, walk_segment
 from syncd.seams import Disk
@@ -236,7 +236,9 @@ def _bad_history(disk: Disk, folder: Path, numbers: Sequence[int], best: _Reach)
         if number + 1 not in numbers and number < begin.segment:
             yield number, f"{segment_path(folder, number + 1)} is missing"
         if header is None:
-            yield number, f"{path} has no valid header"
+            damage = JournalDamaged(path, header_fault(disk, folder, number))
+            _refuse_newer(damage)
+            yield number, str(damage)
             continue
         try:
             for _ in pieces(disk, path, SEGMENT_HEADER_BYTES, stop, header.first_position - 1, header.chain):

@@ -26,7 +26,16 @@ from syncd.journal.files import (
 )
 from syncd.journal.index import Index
 from syncd.journal.log import Log, Recovered, cut_torn_tail, open_log
-from syncd.journal.reader import FIRST_SEGMENT, Segment, check_end, read_behind, read_segment, records_of, stated_header
+from syncd.journal.reader import (
+    FIRST_SEGMENT,
+    Segment,
+    check_end,
+    header_fault,
+    read_behind,
+    read_segment,
+    records_of,
+    stated_header,
+)
 from syncd.journal.snapshot import load, read_head, snapshot_positions
 from syncd.journal.walk import Fault, JournalDamaged
 from syncd.seams import Disk, Work
@@ -148,7 +157,7 @@ def _covered(disk: Disk, folder: Path, numbers: Sequence[int], end: Watermark | 
         header = FIRST_SEGMENT if number == 1 else stated_header(disk, folder, number)
         path = segment_path(folder, number)
         if header is None:
-            raise JournalDamaged(path, Fault("damaged", 0, 0, "no valid segment header"))
+            raise JournalDamaged(path, header_fault(disk, folder, number))
         stop = end.offset if number == end.segment else disk.size(path)
         if stop > SEGMENT_HEADER_BYTES:
             index.put_unknown(number, SEGMENT_HEADER_BYTES, stop, header.first_position - 1)
