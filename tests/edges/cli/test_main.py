@@ -319,31 +319,6 @@ def test_wrong_usage_is_2_one_line_and_sends_nothing(im: Run, daemon: FakeDaemon
     assert " - " in outcome.err  # what to do next
 
 
-NOT_IN_THIS_VERSION = [
-]
-
-
-@pytest.mark.parametrize("command", NOT_IN_THIS_VERSION)
-@pytest.mark.parametrize("rest", ["", "set prod-snow severity --owner platform --priority 10", "x --format json", "-v"])
-def test_a_command_of_another_version_is_refused_by_name(im: Run, daemon: FakeDaemon, command: str, rest: str) -> None:
-    outcome = im(*command.split(), *rest.split(), "--socket", daemon.address)
-    assert (outcome.code, outcome.out, daemon.heard) == (1, "", [])
-    assert outcome.err.startswith(f"im: im {command} is not in this version of syncd")
-    assert outcome.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("group", ["", "incident", "integration", "integration reconcile", "journal"])
-def test_help_and_completion_do_not_offer_what_is_not_there(im: Run, group: str) -> None:
-    shown = im(*group.split(), "--help").out + im("completion", "bash").out
-    for command in NOT_IN_THIS_VERSION:
-        before, _, word = command.rpartition(" ")
-        if before == group:
-            assert f"\n  {word} " not in shown
-            assert f"'{word}'" not in shown
-        said = " ".join(im(*command.split(), "--help").out.split())
-        assert f"im {command} is not in this version of syncd" in said
-
-
 def test_an_unknown_command_is_answered_with_what_is_near_it(im: Run) -> None:
     outcome = im("integration", "dlq-rety", "prod-snow")
     assert (outcome.code, outcome.err) == (
