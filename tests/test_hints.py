@@ -78,3 +78,10 @@ def test_the_refused_setting_of_the_page_is_refused_like_that() -> None:
     shown = f"    syncd: {caught.value}\n      {caught.value.hint}\n"
     assert str(DEFAULT_FILE) in shown
     assert shown in (ROOT / OPERATIONS).read_text()
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "simulator"])
+def test_each_command_of_the_daemon_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        program.main([command, "--help"])
+    assert "example:" in capsys.readouterr().out.lower().replace("examples:", "example:")

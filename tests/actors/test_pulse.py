@@ -6,22 +6,24 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from syncd.actors import pulse
+from syncd.actors import integration, pulse
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.pulse import Watch, resting, watched
-from syncd.actors.supervisor import RestartPolicy, supervise
+from syncd.actors.supervisor import RestartPolicy, Start, supervise
 from syncd.errors import ExternalFailed
 from syncd.house import House
 from syncd.journal.writer import Journal
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
 from tests.simulation.plan import draw
+from tests.simulation.runner import simulate
 from tests.simulation.stories import run
 from tests.simulation.world import World
 
@@ -182,3 +184,31 @@ def test_no_actor_sleeps_without_saying_that_it_rests() -> None:
             and ast.unparse(node) not in MOMENTS
         ]
     assert found == []
+
+
+def test_whichever_actor_of_an_integration_gets_stuck_it_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each actor that there is, in a house of its own, waits for ever instead of doing its work."""
+    names: list[str] = []
+    late: dict[str, list[str]] = {}
+
+    def run_with(stuck: str) -> None:
+        async def started(name: str, start: Start, *rest: Any) -> None:
+            names.append(name)
+            await supervise(name, trio.sleep_forever if name == stuck else start, *rest)
+
+        async def story(world: World) -> None:
+            await trio.sleep(40)
+            assert world.house is not None
+            late[stuck] = world.house.late(LATE_S)
+
+        monkeypatch.setattr(integration, "supervise", started)
+        simulate(lambda rng: lambda: World(rng).run(story), 1)
+
+    run_with("nobody")
+    actors = sorted(set(names))
+    for name in actors:
+        run_with(name)
+    assert len(actors) >= 6
+    assert late == {"nobody": [], **{name: [name] for name in actors}}
