@@ -263,6 +263,12 @@ def parked() -> World:
     return world
 
 
+def closed_there() -> World:
+    world = linked()
+    world.step(LinkParked(LINK, "INC0010001 takes no edits", closed_there=True), by="integration:prod")
+    return world
+
+
 STANDING_STORIES: Final[dict[str, Story]] = {
     "in-step": lambda: (linked(), "title"),
     "shortened": lambda: (shortened(), "title"),
@@ -278,6 +284,7 @@ STANDING_STORIES: Final[dict[str, Story]] = {
     "to-be-decided": lambda: (to_be_decided(), "title"),
     "no-record": lambda: (pending(), "title"),
     "parked": lambda: (parked(), "title"),
+    "closed-there": lambda: (closed_there(), "title"),
     "hidden": lambda: (hidden(), "description"),
     "no-mapping": lambda: (no_mapping(), "status"),
     "switched-off": lambda: (under(linked(), enabled=False), "title"),
@@ -289,7 +296,8 @@ def test_every_standing_is_told_while_it_lasts(standing: Standing) -> None:
     world, field = STANDING_STORIES[standing]()
     one = told(world, field)
     assert one.standing == standing
-    assert one.meaning == STANDINGS[standing].says + (": merging it failed twice: Boom" if standing == "parked" else "")
+    why = {"parked": ": merging it failed twice: Boom", "closed-there": ": INC0010001 takes no edits"}
+    assert one.meaning == STANDINGS[standing].says + why.get(standing, "")
     assert "{" not in (one.way_out or "")
 
 

@@ -207,7 +207,9 @@ def _explained(one: _Field) -> FieldExplained:
         conflict=names["CONFLICT"] or None,
         dead_letter=names["ENTRY"] or None,
         standing=standing,
-        meaning=f"{words.says}: {link.reason}" if standing == "parked" and link.reason else words.says,
+        meaning=f"{words.says}: {link.reason}"
+        if standing in ("parked", "closed-there") and link.reason
+        else words.says,
         way_out=way_out,
     )
 
@@ -218,7 +220,7 @@ def _standing(one: _Field) -> Standing:
     if not one.integration.settings.runs:
         return "switched-off"
     if link.state == "parked":
-        return "parked"
+        return "closed-there" if link.closed_there else "parked"
     if link.state == "pending":
         return _standing_of_create(one)
     if isinstance(one.raw, UnsetType):

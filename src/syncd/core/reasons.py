@@ -33,6 +33,7 @@ Standing: TypeAlias = Literal[
     "to-be-decided",
     "no-record",
     "parked",
+    "closed-there",
     "hidden",
     "no-mapping",
     "switched-off",
@@ -135,6 +136,11 @@ STANDINGS: Final[Mapping[Standing, Words]] = {
     "parked": Words(
         "the link is set aside, and nothing is compared or written until something about it is new",
         "try it again: im integration reconcile {INTEGRATION} --auto-heal",
+    ),
+    "closed-there": Words(
+        "the record is closed in ServiceNow and takes no edits, so what was edited here waits until it is open again",
+        "open it there, or give our account the right to edit closed records and then edit {INC} here: "
+        "each new edit is tried once",
     ),
     "hidden": Words(
         "ServiceNow does not show this field to our account, so it is neither read nor written",
