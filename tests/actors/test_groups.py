@@ -1,9 +1,16 @@
 """Assignee and group, which move together: what becomes of somebody whom ServiceNow does not take in this group."""
 
+from random import Random
 from typing import cast
 
+import pytest
 import trio
+from trio.testing import MockClock
 
+from syncd.actors import people
+from syncd.actors.breaker import Breaker
+from syncd.actors.ports import External
+from syncd.core.groups import Group
 from syncd.simulator.fixtures import GROUPS
 from syncd.simulator.instance import RequestLine
 from syncd.simulator.rules import DataPolicy
@@ -198,3 +205,32 @@ async def test_the_groups_of_one_person_are_asked_for_once_in_ten_minutes(world:
         await trio.sleep(5)
     assert len(member_look_ups(world)) == 1
     assert {record(world, one)["assignment_group"] for one in ids} == {NETWORK}
+
+
+class Counting:
+    """An instance that knows everybody's groups, and counts."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def groups_of(self, sys_id: str) -> tuple[Group, ...]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(sys_id)
+        return (Group("g1", "Network"),)
+
+
+async def test_groups_are_known_for_ten_minutes_and_those_of_so_many_people_at_most(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "GROUPS_KNOWN_MAX", 3)
+    external = Counting()
+    known = people.People(cast("External", external), Breaker(Random(1), 1))
+    for name in ("a", "a", "b", "c", "d"):
+        await known.groups_of(name)
+    assert external.asked == ["a", "b", "c", "d"]
+    await known.groups_of("d")
+    await known.groups_of("a")
+    assert external.asked[4:] == ["a"], "the first to come is the first to go"
+    await trio.sleep(people.GROUPS_KNOWN_S)
+    await known.groups_of("d")
+    assert external.asked[5:] == ["d"]

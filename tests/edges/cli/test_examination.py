@@ -71,3 +71,14 @@ def test_an_answer_that_breaks_off_is_no_success(im: Run, socket_path: Path) -> 
         outcome = im("--socket", str(socket_path), "integration", "test", "prod-snow")
     assert outcome.code == 4
     assert "reach" in outcome.out  # what was found by then
+
+
+def test_a_reader_who_has_seen_enough_is_no_trouble_of_the_connection(
+    im: Run, socket_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen_enough(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", seen_enough)
+    with FakeDaemon(lambda _: in_parts(lines(*STEPS)), socket_path), pytest.raises(BrokenPipeError):
+        im("--socket", str(socket_path), "integration", "test", "prod-snow")

@@ -120,11 +120,22 @@ def exchange(
     ``on_part`` gets the status, and each part of the body that comes in parts, as soon as it is there.
     """
     request = _request(endpoint, method, target, headers, body)
-    with _connect(endpoint) as connection, _as_unreachable(endpoint, answer_s_max):
-        reader = _Reader(connection, within_s=answer_s_max)
-        _send(connection, request, is_tls=endpoint.tls, within_s=answer_s_max)
-        status, reason, found = _read_head(reader)
-        return Answer(status, reason, found, _read_body(reader, status, found, on_part))
+    try:
+        with _connect(endpoint) as connection, _as_unreachable(endpoint, answer_s_max):
+            reader = _Reader(connection, within_s=answer_s_max)
+            _send(connection, request, is_tls=endpoint.tls, within_s=answer_s_max)
+            status, reason, found = _read_head(reader)
+            return Answer(status, reason, found, _read_body(reader, status, found, on_part))
+    except _ListenerFailedError as failed:
+        raise failed.error from failed
+
+
+class _ListenerFailedError(Exception):
+    """Whoever gets the parts could not take one: their trouble, and none of the wire."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Stream:
@@ -348,7 +359,10 @@ def _read_body(reader: _Reader, status: int, headers: Mapping[str, str], on_part
                 raise ValueError(f"its answer is longer than {BODY_BYTES_MAX} bytes")
             body += chunk
             if on_part is not None:
-                on_part(status, chunk)
+                try:
+                    on_part(status, chunk)
+                except OSError as error:
+                    raise _ListenerFailedError(error) from error
         return bytes(body)
     if (length := headers.get("content-length")) is None:
         return reader.rest()
