@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +15,9 @@ from syncd.actors.narrator import Narrator
 from syncd.actors.pulse import Watch
 from syncd.actors.roster import Roster, Running
 from syncd.core import reconciling
+from syncd.core.coverage import Announcements
 from syncd.core.drift import Downtime
-from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn
+from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn, Hinted, Record
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.state import State
@@ -46,6 +47,7 @@ class House:
         self.seams = seams
         self.roster = Roster(journal, self._launch, self._examine)
         self._connections: dict[str, ServiceNow] = {}
+        self._heard: dict[str, Announcements] = {}  # they outlive a change of settings
         self._watch = Watch()
         state = journal.state
         self._down = Downtime(state.at_s, seams.clock.now_s()) if state.position else None
@@ -80,6 +82,7 @@ class House:
             while reconciling.has_running(self.journal.state):
                 await self.journal.transact(reconciling.interrupt_all, by="syncd", trace="")
             unsubscribe = self.journal.subscribe(self.roster.on_durable)
+            self.journal.subscribe(self._listen)
             self.journal.subscribe(Narrator(lambda: self.journal.state).narrate)
             async with trio.open_nursery() as actors:
                 self._watch.begin()
@@ -89,6 +92,19 @@ class House:
                 actors.cancel_scope.cancel()
             unsubscribe()
             self.journal.close()
+
+    def _listen(self, records: Sequence[Record]) -> None:
+        """Take note of what webhooks announce. Called by the journal for every durable group; never waits."""
+        for record in records:
+            for event in record.events:
+                if isinstance(event, Hinted):
+                    self._hear(record.at_s, event)
+
+    def _hear(self, at_s: float, event: Hinted) -> None:
+        heard = self._heard.get(event.integration_id)
+        integration = self.journal.state.integrations.get(event.integration_id)
+        if heard is not None and integration is not None:
+            heard.hear(at_s, event, integration.account)
 
     def late(self, after_s: float) -> list[str]:
         """Who has not got on for so long. While the disk has no room nobody is: starting anew would not help."""
@@ -131,8 +147,16 @@ class House:
     async def _launch(self, integration: Integration, running: Running) -> None:
         """Run one integration's actors over a connection of its own."""
         external = self._connections[integration.id] = self._connect(integration)
+        heard = self._heard.setdefault(integration.id, Announcements(self.seams.clock.now_s()))
         actors = RunningIntegration(
-            integration, self.journal, external, self.seams.clock, self.seams.ids, running.restarts, self._down
+            integration,
+            self.journal,
+            external,
+            self.seams.clock,
+            self.seams.ids,
+            running.restarts,
+            heard,
+            self._down,
         )
         running.actors = actors
         try:

@@ -22,12 +22,13 @@ from syncd.actors.intake import run_intake
 from syncd.actors.poller import Poller
 from syncd.actors.ports import External, Journal, Progress
 from syncd.actors.prober import run_prober
-from syncd.actors.reading import Reader
+from syncd.actors.reading import Ear, Reader
 from syncd.actors.reconciler import Reconciler
 from syncd.actors.router import run_router
 from syncd.actors.sender import Sender
 from syncd.actors.supervisor import RestartPolicy, supervise
 from syncd.core import reconciling
+from syncd.core.coverage import Announcements
 from syncd.core.drift import Downtime
 from syncd.core.events import Source
 from syncd.core.model import Integration
@@ -52,10 +53,14 @@ class RunningIntegration:
         clock: Clock,
         ids: Ids,
         restarts: Counter[str],
+        heard: Announcements,
         down: Downtime | None = None,
     ) -> None:
-        """``restarts``: counted on in it, by actor. ``down``: when the daemon was last not there."""
+        """``restarts``: counted on in it, by actor. ``heard``: of webhooks, and of what none announced. ``down``: when
+        the daemon was last not there.
+        """
         self._restarts = restarts
+        self._heard = heard
         self._id = integration.id
         self._journal = journal
         by = f"integration:{integration.settings.handle}"
@@ -71,7 +76,9 @@ class RunningIntegration:
         guard = Guard(integration.id, by, journal, external)
         self._breaker = Breaker(ids.rng, integration.settings.max_concurrency, by, guard.admit, external.paced)
         self._containment = Containment(by, journal)
-        self._reader = Reader(integration.id, by, journal, external, self._breaker, self._containment, ids)
+        self._reader = Reader(
+            integration.id, by, journal, external, self._breaker, self._containment, ids, Ear(heard, clock)
+        )
         self._reconciler = Reconciler(
             integration.id, by, journal, self._reader, clock, ids, self._reconciler_bell, down
         )
@@ -147,6 +154,9 @@ class RunningIntegration:
         """Join an incident and a record that a person named."""
         await self._reader.link(incident_id, external_id, by=by, trace=trace, source=source)
 
+    def _is_linked(self, external_id: str) -> bool:
+        return (self._id, external_id) in self._journal.state.link_of_record
+
     @property
     def health(self) -> Health:
         """How the connection does, since this integration was started."""
@@ -171,4 +181,5 @@ class RunningIntegration:
             troubles=tuple(replace(one, at_s=one.at_s + clock_offset_s) for one in breaker.troubles),
             restarts=dict(self._restarts),
             polling=self._poller.polling,
+            coverage=self._heard.coverage(self._clock.now_s(), self._is_linked),
         )

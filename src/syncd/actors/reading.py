@@ -17,6 +17,7 @@ from syncd.actors.containment import Containment
 from syncd.actors.ports import External, Journal
 from syncd.actors.traced import traced
 from syncd.core.backoff import CAP_S_FRESH
+from syncd.core.coverage import Announcements, unread
 from syncd.core.events import Source
 from syncd.core.hints import (
     HINTS_A_READ,
@@ -33,7 +34,7 @@ from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
 from syncd.core.paging import IDS_A_PAGE
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
-from syncd.seams import Ids
+from syncd.seams import Clock, Ids
 
 T = TypeVar("T")
 log: Final = logging.getLogger("syncd.actors")
@@ -58,6 +59,13 @@ class Fed(Struct, frozen=True):
     unsure: frozenset[str] = frozenset()
 
 
+class Ear(Struct, frozen=True):
+    """Where it is told what a look found and no webhook had announced."""
+
+    heard: Announcements
+    clock: Clock
+
+
 class Reader:
     """Reads for one integration. Raises ``ExternalFailed``, after telling the breaker."""
 
@@ -70,7 +78,10 @@ class Reader:
         breaker: Breaker,
         containment: Containment,
         ids: Ids,
+        ear: Ear | None = None,
     ) -> None:
+        """``ear``: told of what nobody had announced."""
+        self._ear = ear
         self._integration_id = integration_id
         self._by = by
         self._journal = journal
@@ -280,6 +291,7 @@ class Reader:
     async def settle(self, read: Read, trace: str) -> int:
         """Feed a read into State. Records that crash this are left out, as if they were hidden, and read again."""
         observed = 0
+        found = self._unread(read)
 
         async def feed(part: Read) -> None:
             nonlocal observed
@@ -287,6 +299,9 @@ class Reader:
                 lambda state, at_s: settle_read(state, at_s, self._integration_id, part), by=self._by, trace=trace
             )
 
+        if self._ear is not None:
+            for external_id, count in found:
+                self._ear.heard.found(self._ear.clock.now_s(), external_id, count)
         if await self.containment.run("reading", "", feed(read), trace):
             return observed
         sound: list[str] = []
@@ -298,6 +313,13 @@ class Reader:
                 sound.append(seen.external_id)
         await feed(part_of(read, set(sound)))
         return observed
+
+    def _unread(self, read: Read) -> list[tuple[str, int]]:
+        """The changes that nobody had read, of a look that no webhook set off."""
+        integration = self._journal.state.integrations.get(self._integration_id)
+        if self._ear is None or integration is None or read.hints:
+            return []
+        return list(unread(self._journal.state, read, integration, self._ear.heard.since_s))
 
 
 def _of(traces: Mapping[str, str], external_ids: Sequence[str]) -> Mapping[str, str]:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from syncd.core import polling, reconciling, rule
+from syncd.core import coverage, polling, reconciling, rule
+from syncd.core.coverage import Coverage, CoverageView
 from syncd.core.forecast import Pace, forecast
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lag, Lags
@@ -38,6 +39,7 @@ class Health(Struct, frozen=True, kw_only=True):
     ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``budget_resets_in_s``: when an hourly
     rule, if there is one, gives new requests. ``troubles``: what was met lately, the newest first.
     ``restarts``: how often each actor was started again. ``polling``: None where nothing is polled.
+    ``coverage``: how many changes webhooks announced.
     """
 
     halted: str = ""
@@ -57,6 +59,7 @@ class Health(Struct, frozen=True, kw_only=True):
     troubles: tuple[Trouble, ...] = ()
     restarts: Mapping[str, int] = {}
     polling: Polling | None = None
+    coverage: Coverage = Coverage()
 
 
 class Counts(Health, frozen=True, kw_only=True):
@@ -111,12 +114,13 @@ class LagView(Struct, frozen=True):
 
 
 class Webhooks(Struct, frozen=True):
-    """Webhooks since the start of the daemon."""
+    """Webhooks since the start of the daemon. `coverage` is null while the integration is not running."""
 
     last_received_at: Time | None
     accepted: int
     rejected: int
     duplicates: int
+    coverage: CoverageView | None = None
 
 
 class Api(Struct, frozen=True):
@@ -191,7 +195,13 @@ def status(
         lag=LagView(spread(lags.inbound.lately(at_s)), spread(lags.outbound.lately(at_s))),
         dlq=letters,
         conflicts=pending,
-        webhooks=Webhooks(optional_time(counts.last_webhook_at_s), counts.accepted, counts.rejected, counts.duplicates),
+        webhooks=Webhooks(
+            optional_time(counts.last_webhook_at_s),
+            counts.accepted,
+            counts.rejected,
+            counts.duplicates,
+            coverage.view(counts.coverage),
+        ),
         polling=polling.shown(integration, counts.polling),
         api=Api(
             counts.requests,
@@ -279,6 +289,7 @@ def _reasons(
     if counts.trouble and not (paused or down):
         degraded.append(f"the last request failed: {counts.trouble}; {find_out}")
     degraded += polling.troubles(counts.polling, counts.trouble, handle)
+    degraded += coverage.troubles(counts.coverage, handle, is_polled=counts.polling is not None)
     degraded += [
         f"{fault}: new records made while nobody told us of them are not found; give the account query rights there "
         f"(a query_range ACL on incident), then run: im integration reconcile {handle} --auto-heal"

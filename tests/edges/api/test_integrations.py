@@ -368,7 +368,7 @@ async def test_sync_status_says_what_it_does_and_why() -> None:
             "lag": {"inbound": None, "outbound": None},
             "dlq": 0,
             "conflicts": 0,
-            "webhooks": {"last_received_at": None, "accepted": 0, "rejected": 0, "duplicates": 0},
+            "webhooks": {"last_received_at": None, "accepted": 0, "rejected": 0, "duplicates": 0, "coverage": None},
             "last_errors": [],
             "last_reconcile": None,
         }

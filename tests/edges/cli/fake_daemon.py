@@ -409,6 +409,13 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                 "accepted": 9,
                 "rejected": 1,
                 "duplicates": 0,
+                "coverage": {"share": 0.97, "announced": 97, "unannounced": 3, "since": "2026-11-24T08:14:06Z"},
+            },
+            "polling": {
+                "asked_interval_s": 2.0,
+                "used_interval_s": 72.0,
+                "reason": "ServiceNow allows 100 requests an hour",
+                "last_poll": "2026-11-24T09:14:03Z",
             },
             "api": {
                 "requests": 12,

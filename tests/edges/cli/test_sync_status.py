@@ -33,6 +33,8 @@ def test_it_says_state_reasons_queue_and_times_in_words(im: Run, daemon: FakeDae
     assert "7 changes, 1 under way, 2 tried in vain; the oldest for 2 min; all of it within about 1.4 s" in words
     assert "paced by our rate_limit" in words
     assert "9 accepted, 0 duplicates, 1 rejected; the last 3 s ago" in words
+    assert "97% of 100 changes announced, counted since" in words
+    assert "every 72 s instead of every 2.0 s: ServiceNow allows 100 requests an hour; the last 3 s ago" in words
     assert "platform to ServiceNow - - - 0" in words
     assert "ServiceNow to platform 0.4 s 2.0 s 3.2 s 9" in words
     assert "ServiceNow's answers 40 ms 0.2 s 31 s 12" in words

@@ -71,6 +71,11 @@ GAUGES: Final[Sequence[tuple[str, str, Gauge]]] = (
         lambda one: one.counts.last_webhook_at_s,
     ),
     (
+        "syncd_webhook_coverage_ratio",
+        "The share of the last hour's changes that a webhook announced; absent while there was none.",
+        lambda one: one.counts.coverage.share,
+    ),
+    (
         "syncd_servicenow_budget_remaining",
         "Requests that the instance's hourly rule has left for us; absent where there is none.",
         lambda one: one.counts.remaining_budget,

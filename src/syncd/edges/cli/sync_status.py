@@ -43,6 +43,24 @@ class Queue(Struct, frozen=True):
     undecided: int = 0
 
 
+class Coverage(Struct, frozen=True):
+    """How many changes webhooks announced."""
+
+    share: float | None = None
+    announced: int = 0
+    unannounced: int = 0
+    since: str | None = None
+
+
+class Polling(Struct, frozen=True):
+    """How often changes are looked for."""
+
+    asked_interval_s: float = 0.0
+    used_interval_s: float = 0.0
+    reason: str = ""
+    last_poll: str | None = None
+
+
 class Webhooks(Struct, frozen=True):
     """Since the start of the daemon."""
 
@@ -50,6 +68,7 @@ class Webhooks(Struct, frozen=True):
     accepted: int = 0
     rejected: int = 0
     duplicates: int = 0
+    coverage: Coverage | None = None
 
 
 class Api(Struct, frozen=True):
@@ -86,6 +105,7 @@ class SyncStatus(Struct, frozen=True):
     dlq: int = 0
     conflicts: int = 0
     webhooks: Webhooks = Webhooks()
+    polling: Polling | None = None
     api: Api = Api()
     last_errors: list[LastError] = []
 
@@ -139,6 +159,14 @@ def _facts(shown: SyncStatus, now_s: float) -> Iterator[tuple[str, str | None]]:
     last = "none came" if hooks.last_received_at is None else f"the last {age(hooks.last_received_at, now_s)}"
     counted = f"{hooks.accepted} accepted, {hooks.duplicates} duplicates, {hooks.rejected} rejected"
     yield "webhooks", f"{counted}; {last}"
+    if (covered := hooks.coverage) is not None and covered.share is not None:
+        total = covered.announced + covered.unannounced
+        words = f"{covered.share:.0%} of {total} changes announced, counted since {age(covered.since, now_s)}"
+        yield "webhook coverage", words
+    if (polls := shown.polling) is not None:
+        asked = f" instead of every {span(polls.asked_interval_s)}: {polls.reason}" if polls.reason else ""
+        last = "none yet" if polls.last_poll is None else f"the last {age(polls.last_poll, now_s)}"
+        yield "polling", f"every {span(polls.used_interval_s)}{asked}; {last}"
     outcomes = ", ".join(f"{count} {name}" for name, count in shown.api.outcomes.items())
     yield "requests", f"{shown.api.requests}: {outcomes}" if outcomes else str(shown.api.requests)
     if shown.api.remaining_budget is not None:
