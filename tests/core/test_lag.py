@@ -1,5 +1,6 @@
 """Lag: from an edit's stamp to the other side, over the last 15 minutes, by the fold alone."""
 
+import pytest
 from msgspec.structs import replace
 
 from syncd.core import events as e
@@ -70,16 +71,23 @@ def test_a_create_counts_from_the_declaration() -> None:
     assert (lag.count, lag.sum_s) == (1, world.state.at_s - declared_at_s)
 
 
-def test_inbound_counts_from_the_beginning_of_the_stamps_second() -> None:
+@pytest.mark.parametrize(
+    ("stamp_s", "waited_s"),
+    [(100.0, 10.0), (3.5, 105.0 + 1.0), (-500.0, None)],  # the link is 4 s old at 110
+)
+def test_inbound_counts_from_the_beginning_of_the_stamps_second(stamp_s: float, waited_s: float | None) -> None:
     state = picture()
-    base = state.links[LINK].base
-    edited = Span(AT_S + 10, AT_S + 11, "ann")
-    state.links[LINK] = replace(state.links[LINK], base=base | {"title": replace(base["title"], edited=edited)})
+    link = state.links[LINK]
+    assert link.created_at_s == AT_S + 4
+    edited = Span(AT_S + stamp_s, AT_S + stamp_s + 1, "ann")
+    state.links[LINK] = replace(link, base=link.base | {"title": replace(link.base["title"], edited=edited)})
+    state.position = 109
     taken = e.FieldDecided("title", "one-side-changed", Halves("Down there", "Down there"), "Down there")
     apply(state, e.Merged(LINK, (taken,)))
-    lag = state.lags[INT].inbound.all
-    assert (lag.count, lag.sum_s) == (1, state.at_s - (AT_S + 10)) or lag.sum_s == 0.0
-    assert status(state, state.integrations[INT], Counts(), state.at_s).lag.inbound is not None
+    lag = state.lags.get(INT, Lags()).inbound.all
+    assert (lag.count, lag.sum_s) == ((0, 0.0) if waited_s is None else (1, waited_s))
+    shown = status(state, state.integrations[INT], Counts(), state.at_s).lag.inbound
+    assert (shown is None) == (waited_s is None)
 
 
 def test_a_new_record_counts_from_its_creation_and_an_older_one_that_is_brought_in_does_not() -> None:

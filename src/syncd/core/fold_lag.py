@@ -57,7 +57,11 @@ def _merged(state: State, record: e.Record, event: e.Merged) -> None:
     link = state.links[event.link_id]
     moved = [one for one in event.decided if not isinstance(one.value, UnsetType) and one.reason in EDITS]
     spans = [base.edited for one in moved if (base := link.base.get(one.field)) is not None]
-    begun = [span.hi_s - STAMP_S for span in spans if span is not None and span.hi_s - STAMP_S >= link.created_at_s]
+    begun = [
+        max(span.hi_s - STAMP_S, link.created_at_s)
+        for span in spans
+        if span is not None and span.hi_s >= link.created_at_s  # else it is older than the pair
+    ]
     if begun:
         _put(state, link.integration_id, inbound_s=record.at_s - min(begun), at_s=record.at_s)
 
