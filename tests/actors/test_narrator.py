@@ -60,12 +60,15 @@ LET_GO = e.FieldDecided("title", "one-side-changed", Halves("B", "B"))
         ((e.NoteAdded(INC, "note-1", "text", "beth", INT, "j1"),), ["note taken over"]),
         ((e.NoteSent(LINK, "note-1"),), ["note delivered"]),
         ((e.LinkParked(LINK, "why"),), ["link parked"]),
+        ((e.RunEnded(INT, "run-1", "finished", found={"missed webhook": 2}),), ["run ended"]),
+        ((e.RunEnded(INT, "run-1", "stopped", "half of them would be closed"),), ["run ended"]),
     ],
 )
 def test_a_change_is_one_line_at_info_where_its_way_ends(events: tuple[Event, ...], said: list[str]) -> None:
     found = lines(*events)
     assert [line.split(" trace=")[0].split("syncd.sync ")[1] for line in found] == said
-    assert all(f"incident={INC} integration=prod" in line for line in found)
+    assert all("integration=prod" in line for line in found)
+    assert all(f"incident={INC}" in line for line in found if " run ended " not in line)
 
 
 def test_at_debug_every_step_is_a_line() -> None:
@@ -98,6 +101,7 @@ def test_no_text_of_a_stranger_makes_a_second_line_or_reaches_the_terminal(paylo
         e.DeadLettered(letter, hold=True),
         e.Merged(LINK, (e.FieldDecided(payload, payload, Halves(), payload),), conflicts=(conflict(field=payload),)),
         e.Hinted(INT, payload, None, payload, payload),
+        e.RunEnded(INT, payload, "stopped", payload, found={payload: 1}),
     )
     found = lines(*events, level=logging.DEBUG, trace=payload)
     assert len(found) == len(events) - 1  # that a note is on its way is for the trace only

@@ -71,6 +71,8 @@ def _told(event: e.Event) -> Told:
             return logging.INFO, "note taken over", {"note": event.note_id}
         case e.LinkJoined():
             return logging.INFO, "record linked", {"record": _record(event.observation)}
+        case e.RunEnded():
+            return _run_ended(event)
         case e.LinkParked():
             return logging.WARNING, "link parked", {"reason": event.reason}
         case e.SendFailed():
@@ -102,6 +104,18 @@ def _merged(event: e.Merged) -> Told:
     if held:
         return logging.INFO, "held for review", {"conflicts": ",".join(held), **decisions}
     return logging.DEBUG, "decided" if decisions else "", decisions
+
+
+def _run_ended(event: e.RunEnded) -> Told:
+    """A run that did what it was to do, or one that somebody should look at."""
+    level = logging.INFO if event.status == "finished" else logging.WARNING
+    found = ",".join(f"{cause}:{count}" for cause, count in event.found.items())
+    told: dict[str, object] = {"run": event.run_id, "status": event.status}
+    return (
+        level,
+        "run ended",
+        told | ({"found": found} if found else {}) | ({"reason": event.reason} if event.reason else {}),
+    )
 
 
 def _step(event: e.Event) -> Told:

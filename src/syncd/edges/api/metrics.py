@@ -8,6 +8,7 @@ Neither waits for the disk: they promise nothing, and are most wanted while it i
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -38,6 +39,11 @@ COMMIT_BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 STATES: Final = ("healthy", "degraded", "paused", "down")
 BREAKER: Final = ("closed", "open", "paused")
 BY: Final = "integration"
+
+
+def _unix_s(at: str | None) -> float | None:
+    return None if at is None else datetime.fromisoformat(at).timestamp()
+
 
 Gauge = Callable[[Figures], float | None]
 Counted = Callable[[Figures], Mapping[str, float]]
@@ -83,7 +89,12 @@ GAUGES: Final[Sequence[tuple[str, str, Gauge]]] = (
     (
         "syncd_last_reconcile_timestamp_seconds",
         "When all links were last compared.",
-        lambda one: one.counts.last_reconcile_at_s,
+        lambda one: _unix_s(one.status.last_reconcile),
+    ),
+    (
+        "syncd_next_reconcile_timestamp_seconds",
+        "When the next scheduled run is due; absent without a schedule.",
+        lambda one: _unix_s(one.status.next_reconcile),
     ),
 )
 # The same with one more label, whose words are of a closed set.
