@@ -105,6 +105,15 @@ def test_what_is_named_by_a_hint_a_mark_or_an_outbox_entry_is_on_its_way(busy: s
     assert found(state, read(missing=frozenset({SYS_ID}))) == []
 
 
+@pytest.mark.parametrize(("age_s", "is_drift"), [(3.0, False), (60.0, False), (70.0, True)])
+def test_where_there_are_polls_a_change_that_the_next_one_finds_is_none(age_s: float, is_drift: bool) -> None:
+    state = linked()
+    one = state.integrations[INT]
+    state.integrations[INT] = replace(one, settings=replace(one.settings, poll_interval="1m"))
+    changed = replace(seen(short_description="Up"), updated_at_s=AT_S - age_s, mod_count=4)
+    assert bool(found(state, read(changed))) == is_drift
+
+
 def test_a_record_that_two_looks_did_not_show_is_to_be_parked_and_one_that_is_parked_for_it_is_not_told_again() -> None:
     state = linked()
     (one,) = found(state, read(missing=frozenset({SYS_ID})))

@@ -83,7 +83,7 @@ def every_reason() -> list[str]:
     state.links["gone"] = replace(state.links[LINK], gone_there=True)
     state.set_aside[INT] = {"copy": "INC-1"}
     state.integrations[INT] = replace(state.integrations[INT], rules={"write": Rule("1"), "delete": Rule("", ("x",))})
-    for by in ("brake", "answers", "instance"):
+    for by in ("brake", "answers"):
         state.runs[INT] = {
             "run-9": Run("run-9", INT, "heal", "manual", AT_S, status="stopped", stopped_by=by, reason=by)
         }

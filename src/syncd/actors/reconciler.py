@@ -32,6 +32,7 @@ WRITES_S_MAX: Final = 15.0
 WRITES_STEP_S: Final = 0.1
 MISSED_AGAIN_S: Final = 30.0
 GONE_AGAIN_S: Final = 300.0
+STOPPED_AGAIN_S: Final = 300.0
 ENDED: Final = "the integration was started anew, or ended, meanwhile; the next run does what this one left"
 
 
@@ -97,8 +98,7 @@ class Reconciler:
             elif now >= min(sweep_at, self._look_at()):
                 try:
                     if now >= sweep_at:
-                        await self._sweep()
-                        sweep_at = math.inf
+                        sweep_at = math.inf if await self._sweep() else now + STOPPED_AGAIN_S
                     else:
                         await self._look_again()
                     failures = 0
@@ -197,8 +197,11 @@ class Reconciler:
     def _new_survey(self, integration: Integration, trace: str) -> Survey:
         return Survey(integration, self._by, self._journal, self._reader, self._clock, trace, self._down)
 
-    async def _sweep(self) -> None:
-        """Read every link's record, then look for records created since the last time. Heals through the merge."""
+    async def _sweep(self) -> bool:
+        """Read every link's record, then look for records created since the last time. Heals through the merge.
+
+        False when what was shown must not be acted upon.
+        """
         integration = self._journal.state.integrations[self._integration_id]
         survey = self._new_survey(integration, self._ids.word())
         self.trouble = ""
@@ -206,13 +209,14 @@ class Reconciler:
             await survey.only_pass()
         except Stopped as stopped:
             self.trouble = stopped.reason
-            return
+            return False
         await survey.feed()
         await survey.feed_new()
         await survey.done(self._reader.offset)
         again_at = trio.current_time() + MISSED_AGAIN_S
         self._missed = dict.fromkeys(survey.missing, again_at)
         self.last_at_s = self._clock.now_s()
+        return True
 
     def _gone(self) -> list[str]:
         return [one.external_id for one in self._journal.state.links_under(self._integration_id) if one.gone_there]

@@ -12,17 +12,19 @@ from msgspec import Struct, UnsetType
 from syncd.core import links
 from syncd.core.brake import Weight
 from syncd.core.deciding import plan
+from syncd.core.duration import duration_s
 from syncd.core.events import IncidentDeclared, LinkJoined, LinkReleased, Merged, NoteAdded, Observed
 from syncd.core.hints import Read, settle_read, to_be_noted
 from syncd.core.lens import Lens, lens_of
 from syncd.core.merge import HELD
 from syncd.core.model import DeadLetter, FieldBase, Half, Incident, Integration, Link, Observation
 from syncd.core.run import NOTES_FIELD, RECORD_FIELD, TEXT_LETTERS_KEPT, Cause, Drift
-from syncd.core.sending import CORRELATION_PREFIX
+from syncd.core.sending import CORRELATION_PREFIX, Offset
 from syncd.core.state import State, link_id
 
 SHUT: Final = ("closed", "canceled")
 STAMP_S: Final = 1.0  # ServiceNow stamps whole seconds
+POLL_S: Final = 5.0  # what a poll itself may take
 LETTER_RESTS_S: Final = 300.0  # two runs in a row do not send the same refused write twice
 NOT_REFUSED: Final = ("unconfirmed", "not-kept")  # only a person may have these sent again
 
@@ -84,7 +86,8 @@ def found_in(
             case Observed():
                 link = state.links[event.link_id]
                 observed.add(link.external_id)
-                if not is_in_flight(state, link):
+                stamp_s = event.observation.updated_at_s
+                if not (is_in_flight(state, link) or _is_for_the_next_poll(integration, at_s, stamp_s, read.offset)):
                     found += _of_observed(state, at_s, integration, link, event, down)
             case NoteAdded():
                 noted.setdefault(event.incident_id, []).append(event)
@@ -103,6 +106,14 @@ def found_in(
         if own is not None and seen.external_id not in observed:
             found += _of_undelivered(state, at_s, integration, own)
     return found + list(_of_missing(state, integration, read.missing))
+
+
+def _is_for_the_next_poll(integration: Integration, at_s: float, stamp_s: float | None, offset: Offset) -> bool:
+    """It changed so lately that a poll may not have asked yet; a poll is what tells where no webhook does."""
+    interval = integration.settings.poll_interval
+    if interval == "off" or stamp_s is None:
+        return False
+    return at_s - (stamp_s - offset.s) <= duration_s(interval) + POLL_S
 
 
 def _link_of(state: State, integration: Integration, external_id: str) -> Link | None:

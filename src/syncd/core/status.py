@@ -325,7 +325,7 @@ def _reasons(
 def _stopped(state: State, integration: Integration, counts: Counts) -> Iterator[str]:
     """What the brake, or an instance that answers wrongly, has kept from being done."""
     handle, last = integration.settings.handle, reconciling.last_ended(state, integration.id)
-    if last is not None and last.status == "stopped" and last.stopped_by != "person":
+    if last is not None and last.stopped_by in ("brake", "answers"):
         way_out = f"see: im integration reconcile history {handle}"
         if last.stopped_by == "brake":
             way_out = f"to do it all the same: im integration reconcile {handle} --auto-heal --force"
