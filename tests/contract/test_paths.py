@@ -213,7 +213,7 @@ REFUSED = [
         Row("POST", TOKENS, body, 422)
         for body in ({}, {"scope": "all"}, {"scope": "read", "expires_at": "2020-01-01T00:00:00Z"})
     ),
-    Row("POST", f"{PROD}/reconcile", {"force": True}, 422),
+    Row("POST", f"{PROD}/reconcile", {"force": 1}, 422),
     *(Row("POST", f"{PROD}/reconcile/schedule", body, 422) for body in ({}, {"interval": "0s"}, {"interval": 1})),
     Row("GET", f"{SPARE}/reconcile/schedule", None, 404),
     Row("GET", f"{PROD}/reconcile/history/run-99", None, 404),

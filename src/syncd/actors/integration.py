@@ -33,7 +33,7 @@ from syncd.core.drift import Downtime
 from syncd.core.events import Source
 from syncd.core.model import Integration
 from syncd.core.reconciling import WantedRun
-from syncd.core.run import Run
+from syncd.core.run import Run, Schedule
 from syncd.core.status import Health
 from syncd.errors import Busy, ExternalFailed
 from syncd.seams import Clock, Ids
@@ -67,6 +67,7 @@ class RunningIntegration:
         self._by = by
         self._handle = integration.settings.handle
         self._rng: Random = ids.rng
+        self._plan: Schedule | None = None  # the schedule that the reconciler was rung for
         self._clock = clock
         self._ids = ids
         self._external = external
@@ -97,7 +98,9 @@ class RunningIntegration:
             self._sender_bell.ring()
         if state.dead_letters:
             self._letters_bell.ring()
-        if reconciling.running(state, self._id) is not None or self._id in state.schedules:
+        plan = state.schedules.get(self._id)
+        if reconciling.running(state, self._id) is not None or plan is not self._plan:
+            self._plan = plan
             self._reconciler_bell.ring()
         one = state.integrations.get(self._id)
         if one is not None and one.importing is not None and one.importing.status == "running":

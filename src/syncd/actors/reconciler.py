@@ -222,9 +222,8 @@ class Reconciler:
         return [one.external_id for one in self._journal.state.links_under(self._integration_id) if one.gone_there]
 
     def _look_at(self) -> float:
-        """When to look again for what was not shown; infinite when all was."""
-        missed_at = min(self._missed.values(), default=math.inf)
-        return min(missed_at, self._gone_at if self._gone() else math.inf)
+        """When to look again for what was not shown."""
+        return min((self._gone_at, *self._missed.values()))
 
     async def _look_again(self) -> None:
         """Look once more for the records that the start did not show, and for those whose links are parked for that."""

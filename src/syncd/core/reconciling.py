@@ -57,8 +57,6 @@ class WantedSchedule(Struct, frozen=True):
 def read_run(body: Fields) -> WantedRun:
     """What a run is to be, from a request's object; ``Invalid`` with every fault."""
     dry, heals, forced = (given(body.flag(name), False) for name in ("dry_run", "auto_heal", "force"))
-    if forced and not heals:
-        body.fault("force", "goes with auto_heal only: send that too, or leave force out")
     body.done("the run")
     return WantedRun("dry-run" if dry else "heal" if heals else "report", forced)
 

@@ -86,10 +86,15 @@ def before_call(context: HookContext, case: schemathesis.Case[Any], kwargs: dict
         "transaction_quota",
         "poll_interval",
         "grace",
+        "interval",
     ):  # a range of durations is no pattern
         if body.get(name, "always") != "always":
             body[name] = "90s"
     if isinstance(expires_at := body.get("expires_at"), str):  # in the future
         body["expires_at"] = f"2099{expires_at[4:]}"
+    if case.operation.label == "POST /api/v1/integrations/{integration}/reconcile/schedule":
+        body.setdefault("interval", "90s")  # needed the first time
+    if case.operation.label == "POST /api/v1/integrations":
+        body.setdefault("handle", f"prod-{next(_keys)}")  # not every name gives one
     if case.operation.label == "PATCH /api/v1/integrations/{integration}":
         body.pop("organization_id", None)  # cannot be changed

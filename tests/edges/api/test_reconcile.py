@@ -60,6 +60,7 @@ async def test_a_run_is_answered_at_once_or_when_it_is_over() -> None:
         ({"auto_heal": True}, "heal"),
         ({"dry_run": True, "auto_heal": True}, "dry-run"),
         ({"auto_heal": True, "force": True}, "heal"),
+        ({"force": True}, "report"),
     ],
 )
 async def test_what_is_asked_decides_the_mode_and_a_dry_run_goes_first(body: dict[str, bool], mode: str) -> None:
@@ -70,7 +71,7 @@ async def test_what_is_asked_decides_the_mode_and_a_dry_run_goes_first(body: dic
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"force": True}, "force"), ({"dry_run": 1}, "dry_run"), ({"x": True}, "x"), ({"auto_heal": "yes"}, "auto_heal")],
+    [({"force": 1}, "force"), ({"dry_run": 1}, "dry_run"), ({"x": True}, "x"), ({"auto_heal": "yes"}, "auto_heal")],
 )
 async def test_what_cannot_be_is_named(body: dict[str, object], field: str) -> None:
     async with running() as daemon:

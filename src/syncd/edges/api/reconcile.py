@@ -30,7 +30,8 @@ BEGIN: Final = Description(
     summary="Compare all links now",
     notes=(
         "`dry_run`, and a run without `auto_heal`, only report; `auto_heal` heals through the ordinary merge and waits "
-        "up to 15 s for its writes. `force` lifts the mass-change brake, once. While a run goes on another is 409."
+        "up to 15 s for its writes. `force` lifts the mass-change brake, once; it means nothing without `auto_heal`. "
+        "While a run goes on another is 409."
     ),
     takes=reconciling.read_run,
     example={"dry_run": False, "auto_heal": True},

@@ -15,7 +15,7 @@ from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, clip, facts, safe, table, when
 from syncd.edges.cli.session import All, Flag, Injected, Session
 from syncd.edges.cli.shapes import Drift, Run, Schedule
-from syncd.edges.cli.transport import Answer
+from syncd.edges.cli.transport import Answer, WrongUsage
 
 DRIFT_FOUND: Final = 3
 INTERRUPTED: Final = 130
@@ -44,6 +44,8 @@ def reconcile(
 
     Example: im integration reconcile prod-snow --auto-heal
     """
+    if force and not auto_heal:
+        raise WrongUsage("--force overrides the brake of --auto-heal", hint="give both, or leave it out")
     body: dict[str, Json] = {"dry_run": dry_run, "auto_heal": auto_heal, "force": force}
     begun = session.client.call("POST", path_of("integrations", integration, "reconcile"), body=body)
     run_id = read(begun.body, Run).id
