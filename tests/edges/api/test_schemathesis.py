@@ -35,7 +35,7 @@ async def furnished(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Daem
     async with running() as daemon:
         await pictured(daemon)
         begun = await daemon.socket.post("/api/v1/integrations/prod/reconcile", json={})
-        assert begun.json()["id"] == "run-5"
+        assert begun.json()["id"] == "run-4"
         spare = conflict(id="conflict-4", field="severity", platform="SEV-3", external="SEV-2")
         shown = seen(short_description="Down there", impact="1", priority="2")
         await happen(daemon, Observed(LINK, shown), Merged(LINK, (), conflicts=(spare,)))
