@@ -285,3 +285,13 @@ async def test_the_remedy_of_the_write_check_is_about_what_stood_in_the_way(
     step = (await examined(to(instance), writes=True))["write check"]
     assert step.verdict == "failed"
     assert remedy in step.remedy
+
+
+async def test_ids_that_queries_ignore_are_a_matter_of_query_rights_and_not_of_the_way(
+    autojump_clock: MockClock,
+) -> None:
+    instance = instance_of()
+    instance.account("svc.sync").match_denied.add(("incident", "sys_id"))
+    step = (await examined(to(instance)))["queries"]
+    assert step.verdict == "failed"
+    assert "query_match" in step.remedy

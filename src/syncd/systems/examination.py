@@ -306,6 +306,8 @@ def _remedy(error: ExternalFailed) -> str:
             return "check the roles of the account (itil, snc_platform_rest_api_access) and the address"
         case "throttled":
             return "wait, or raise the rate rule of this account"
+        case _ if "query rights" in error.detail:
+            return "give the account query_match and query_range on that column (query ACLs), or nothing is read"
         case _ if error.status is None:
             return "check base_url, the resolver, the firewall and the certificate"
         case _:
