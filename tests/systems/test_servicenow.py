@@ -636,3 +636,14 @@ async def test_what_waited_for_the_rate_does_not_leave_once_the_instance_asks_to
     await trio.sleep(60)
     await read()
     assert len(transport.requests) == 2
+
+
+async def test_an_answer_that_is_no_success_leaves_its_transaction_in_the_log_for_servicenows_support(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "syncd.systems")
+    with pytest.raises(ExternalFailed):
+        await to(instance_of()).update("f" * 32, {"state": "2"})
+    (line,) = [record.__dict__ for record in caplog.records if record.name == "syncd.systems"]
+    assert (line["method"], line["status"]) == ("PATCH", 404)
+    assert line["transaction"]

@@ -39,6 +39,7 @@ HEADERS_READ: Final = (
     "date",
     "x-ratelimit-limit",
     "x-ratelimit-reset",
+    "x-transaction-id",
     "x-total-count",
 )
 LARGE_BYTES: Final = 1024 * 1024

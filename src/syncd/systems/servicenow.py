@@ -5,6 +5,7 @@ serialise us), follows no redirect, reads no environment, accepts no compression
 time. Retries nothing: what to do next is the caller's decision, by ``ExternalFailed.outcome``.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -42,6 +43,8 @@ from syncd.systems.offset import OffsetMeter
 from syncd.systems.people import groups_of, look_up
 from syncd.systems.signin import Credentials, SignIn
 from syncd.systems.walks import SYSTEM_COLUMNS, Walks, keys_of, widened
+
+log: Final = logging.getLogger("syncd.systems")
 
 ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -349,6 +352,8 @@ class ServiceNow:
         try:
             return rows_of(answer, writes=writes), answer
         except ExternalFailed as error:
+            told = {"method": method, "path": path, "status": answer.status}
+            log.debug("not done", extra={**told, "transaction": answer.headers.get("x-transaction-id", "")})
             if error.outcome == "throttled" and error.retry_after_s is not None:
                 self._quiet_until = trio.current_time() + min(error.retry_after_s, RETRY_AFTER_S_MAX)
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
