@@ -23,7 +23,7 @@ from syncd.core.model import Integration
 from syncd.core.state import State
 from syncd.credentials import MasterKey
 from syncd.errors import Busy
-from syncd.journal.keeper import Keeper
+from syncd.journal.keeper import Keeper, Limits
 from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
 from syncd.seams import Seams
@@ -59,6 +59,7 @@ class House:
         seams: Seams,
         master_key: Callable[[bool], Awaitable[MasterKey]],
         progress: Progress = no_progress,
+        limits: Limits | None = None,
     ) -> "House":
         """Open and replay the journal. ``master_key`` is asked with whether anything is sealed already."""
         journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work, progress=progress)
@@ -70,7 +71,7 @@ class House:
             await vault.keep(integrations)  # a crash may have come between the end of one and that of its key
         except Busy as error:
             log.error("keys of deleted integrations are still there", extra={"reason": str(error)})  # noqa: TRY400
-        keeper = Keeper(journal, seams.disk, state_dir, seams.clock, seams.work)
+        keeper = Keeper(journal, seams.disk, state_dir, seams.clock, seams.work, limits)
         return cls(journal, keeper, vault, seams)
 
     async def run(self, doors: Callable[[], Awaitable[None]]) -> None:

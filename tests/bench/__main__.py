@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.bench import accept, both_ways, commit, mechanical, memory, replay, requests, start
+from tests.bench import accept, both_ways, commit, mechanical, memory, replay, requests, restart, start
 from tests.bench.processes import ROOT
 from tests.bench.results import Noise, Row, rendered
 
@@ -24,9 +24,10 @@ FAMILIES: dict[str, Family] = {
     "memory": memory.rows,
     "requests": requests.rows,
     "start": start.rows,
+    "restart": restart.rows,
     "peers": mechanical.rows,
 }
-ASKED_FOR = ("peers",)  # they need more than a checkout has
+ASKED_FOR = ("peers", "restart")  # they need more than a checkout has, or minutes and gigabytes
 FOLDER = ROOT / ".bench"  # in the checkout, because a temporary folder may be in memory, where nothing is ever synced
 
 

@@ -27,6 +27,7 @@ from syncd.edges.api.gate import Gate
 from syncd.edges.api.peers import LocalUsers
 from syncd.errors import Busy, JournalFailed
 from syncd.house import House
+from syncd.journal.keeper import Limits
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.records import Committed
@@ -52,6 +53,7 @@ LATE_S = 60.0  # so long may lie between a write's departure and its commit
 DOWN_S_MAX = 3.0  # how long a life that ended suddenly is mourned
 ENDS_S = 86_400.0  # a world that is not over by then waits for nothing
 RECORDS_A_LOOK = 1_000_000
+OFTEN = Limits(snapshot_records=40)  # so that nearly every life begins from a snapshot
 
 
 class World:
@@ -144,7 +146,7 @@ class World:
         disk.dies_at, self._dies_at = self._dies_at, None
         try:
             with scope:
-                house = await House.open(STATE_DIR, seams, self._master_key)
+                house = await House.open(STATE_DIR, seams, self._master_key, limits=OFTEN)
                 disk.dies_at = None
                 self.torn += house.journal.recovered is not None
                 await house.run(lambda: self._serve(house, up))
