@@ -53,7 +53,7 @@ LATE_S = 60.0  # so long may lie between a write's departure and its commit
 DOWN_S_MAX = 3.0  # how long a life that ended suddenly is mourned
 ENDS_S = 86_400.0  # a world that is not over by then waits for nothing
 RECORDS_A_LOOK = 1_000_000
-OFTEN = Limits(snapshot_records=40)  # so that nearly every life begins from a snapshot
+LIMITS: Limits | None = None  # of the keeper; as in real life
 
 
 class World:
@@ -146,7 +146,7 @@ class World:
         disk.dies_at, self._dies_at = self._dies_at, None
         try:
             with scope:
-                house = await House.open(STATE_DIR, seams, self._master_key, limits=OFTEN)
+                house = await House.open(STATE_DIR, seams, self._master_key, limits=LIMITS)
                 disk.dies_at = None
                 self.torn += house.journal.recovered is not None
                 await house.run(lambda: self._serve(house, up))
