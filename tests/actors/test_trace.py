@@ -21,6 +21,7 @@ from tests.actors.stage import (
     in_world,
     incident_of,
     link,
+    reconciled,
     record,
 )
 from tests.simulation.seams import EPOCH_S
@@ -189,5 +190,22 @@ def test_many_declares_have_an_id_each_until_they_are_records(log: io.StringIO) 
             trace = trace_of(log, "IncidentDeclared", name)
             assert "SendSettled" in way(log, trace)
             assert [said for name, said in found(log, trace) if name == "syncd.sync"] == ["delivered"]
+
+    run(story)
+
+
+def test_what_a_run_finds_has_an_id_of_its_own_that_begins_with_the_runs(log: io.StringIO) -> None:
+    async def story(world: World) -> None:
+        incidents = [await declared(world, f"no {number}") for number in range(3)]
+        world.instance.arm("webhook_lost")
+        for number, incident_id in enumerate(incidents):
+            edit_record(world, incident_id, short_description=f"no {number}, unheard")
+        await trio.sleep(5)
+        await reconciled(world, auto_heal=True)
+        traces = [trace_of(log, "Observed", incident_id) for incident_id in incidents]
+        assert len({trace.partition(".")[0] for trace in traces}) == 1
+        assert len(set(traces)) == len(incidents)
+        for trace in traces:
+            assert [one for one in way(log, trace) if one in {"Observed", "Merged"}] == ["Observed", "Merged"]
 
     run(story)

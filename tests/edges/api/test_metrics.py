@@ -18,6 +18,7 @@ from syncd.core.status import Health
 from syncd.edges.api.app import build_api
 from syncd.edges.api.figures import LINKS_A_STEP, figures_of
 from syncd.edges.api.gate import Gate, GateLimits
+from syncd.edges.api.metrics import GAUGES
 from tests.core.picture import INC, LINK
 from tests.edges.api.daemon import Daemon, running, signature
 from tests.edges.api.test_conflicts import pictured
@@ -221,6 +222,8 @@ async def test_dashboard_and_alerts_ask_for_names_and_labels_that_there_are() ->
         there.setdefault(name, set()).update(key for key, _ in labels)
     for family in text_string_to_metric_families(lags.text):
         there.setdefault(family.name, set())  # without a series here, such as a lag that nobody has measured yet
+    for name, _, _ in GAUGES:
+        there[name].add("integration")
     there.setdefault("syncd_lag_recent_seconds", set()).update({"integration", "direction", "quantile"})
     assert len(expressions()) > 40
     for expression in expressions():
