@@ -16,7 +16,9 @@ from tests.actors.stage import (
     declare,
     declared,
     edit,
+    edit_record,
     in_world,
+    incident,
     incident_of,
     letters,
     lines,
@@ -260,6 +262,24 @@ async def test_a_note_whose_outcome_a_kill_hid_is_not_repeated_because_the_look_
     await trio.sleep(300)
     assert world.crashes == 1
     assert entries(world, incident_id) == ["ann:\nonce"]
+
+
+@in_world(conflict_window="1s")
+async def test_a_note_that_is_committed_late_answers_with_a_picture_that_is_not_believed(world: World) -> None:
+    incident_id = await declared(world)
+    await trio.sleep(10)
+    world.instance.arm("late_commit", 3)
+    await note(world, incident_id, "late")
+    await trio.sleep(1)
+    for number in range(2):
+        edit_record(world, incident_id, description=f"by an agent {number}")
+        await trio.sleep(0.5)
+    world.instance.disarm()
+    await trio.sleep(30)
+    assert incident(world, incident_id).description == "by an agent 1"
+    assert record(world, incident_id)["description"] == "by an agent 1"
+    assert world.state.conflicts == {}
+    assert entries(world, incident_id) == ["ann:\nlate"]
 
 
 @in_world(sync_direction="inbound")

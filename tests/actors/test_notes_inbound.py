@@ -138,6 +138,24 @@ async def test_notes_whose_webhooks_are_lost_come_with_the_next_reconcile(world:
 
 
 @in_world()
+async def test_notes_that_could_not_be_read_are_read_again_and_not_taken_for_none(world: World) -> None:
+    incident_id = await declared(world)
+    await trio.sleep(30)
+
+    def cut_the_next(_: object) -> None:
+        world.instance.on_request.pop()
+        world.instance.arm("truncated_200", "cut", times=1)
+
+    world.instance.on_request.append(cut_the_next)  # the record is read well, and its notes are not
+    write(world, incident_id, "worth reading")
+    await trio.sleep(30)
+    assert texts(world, incident_id) == []
+    await world.reconcile()
+    await trio.sleep(2)
+    assert texts(world, incident_id) == ["worth reading"]
+
+
+@in_world()
 async def test_notes_written_while_the_daemon_is_down_come_in_when_it_starts(world: World) -> None:
     incident_id = await declared(world)
     sys_id = link(world, incident_id).external_id

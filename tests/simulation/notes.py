@@ -42,6 +42,8 @@ def _check_one(
     if is_doubled:
         assert Counter(wanted).keys() == Counter(ours).keys()
         assert all(Counter(ours)[text] <= 2 * count for text, count in Counter(wanted).items()), (wanted, ours)
+    elif any(letter.operation == "note" and letter.incident_id == incident_id for letter in ledger.letters):
+        assert Counter(ours) == Counter(wanted)  # a note that is refused lets the next one pass
     else:
         assert ours == wanted, f"{incident_id}: its record has {ours}, and should have {wanted}"
     theirs = {row["sys_id"]: row for row in entries if row["sys_created_by"] != ACCOUNT}

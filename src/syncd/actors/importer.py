@@ -130,7 +130,7 @@ class Importer:
             seen for seen in rows if importing.fate_of(state, integration, seen) in ("imported", "adopted", "unsure")
         ]
         names = [seen.external_id for seen in coming]
-        notes = await self._reader.notes_of(names, {}) if names else ()
+        notes, unread = await self._reader.notes_of(names, {}) if names else ((), frozenset())
         return Read(
             asked,
             (),
@@ -138,7 +138,7 @@ class Importer:
             frozenset(),
             tuple(self._ids.word() for _ in coming),
             self._external.offset,
-            noted=frozenset(names),
+            noted=frozenset(names) - unread,
             notes=notes,
             imported=frozenset(names),
         )

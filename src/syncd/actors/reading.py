@@ -109,11 +109,13 @@ class Reader:
                     self._ids_max = HINTS_A_READ  # something on the way takes no such long URLs
                     left = page + left
                 else:
-                    shown += await self._halves(read, page, error)
+                    shown += await self._halves(read, page, error, set())
         return shown
 
-    async def _by_halves(self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str]) -> list[T]:
-        """What is shown of these records.
+    async def _by_halves(
+        self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str], left_out: set[str]
+    ) -> list[T]:
+        """What is shown of these records. ``left_out``: gets those that cannot be read.
 
         An answer that cannot be read is asked for again by halves, down to the record that cannot; that one is left
         out, as if it were hidden, so that it holds up nobody else.
@@ -121,16 +123,22 @@ class Reader:
         try:
             return await self.ask(lambda: ask(ids))
         except ExternalUnreadable as error:
-            return await self._halves(ask, ids, error)
+            return await self._halves(ask, ids, error, left_out)
 
     async def _halves(
-        self, ask: Callable[[Sequence[str]], Awaitable[list[T]]], ids: Sequence[str], error: ExternalUnreadable
+        self,
+        ask: Callable[[Sequence[str]], Awaitable[list[T]]],
+        ids: Sequence[str],
+        error: ExternalUnreadable,
+        left_out: set[str],
     ) -> list[T]:
         if len(ids) == 1:
             log.warning("a record cannot be read", extra={"record": ids[0], "reason": error.message})
+            left_out.add(ids[0])
             return []
         half = len(ids) // 2
-        return [*await self._by_halves(ask, ids[:half]), *await self._by_halves(ask, ids[half:])]
+        first = await self._by_halves(ask, ids[:half], left_out)
+        return [*first, *await self._by_halves(ask, ids[half:], left_out)]
 
     @property
     def offset(self) -> Offset:
@@ -230,18 +238,24 @@ class Reader:
     async def _notes(
         self, integration: Integration, rows: Sequence[Observation], hints: Sequence[Hint], wanted: frozenset[str]
     ) -> tuple[frozenset[str], tuple[SeenNote, ...]]:
-        """The notes of the records that may have got some, and which records those are."""
+        """The notes of the records that may have got some, and which records those are that were read."""
         state = self._journal.state
         noted = to_be_noted(state, integration, rows, hints, wanted, self._external.offset)
         if not noted or not integration.settings.reads:
             return frozenset(noted), ()
         traces = {hint.external_id: hint.trace for hint in hints}
-        return frozenset(noted), await self.notes_of(noted, traces)
+        notes, unread = await self.notes_of(noted, traces)
+        return frozenset(noted) - unread, notes
 
-    async def notes_of(self, external_ids: Sequence[str], traces: Mapping[str, str]) -> tuple[SeenNote, ...]:
-        """The work notes of these records that we have not read yet, and a few more. ``traces``: whose change it is."""
+    async def notes_of(
+        self, external_ids: Sequence[str], traces: Mapping[str, str]
+    ) -> tuple[tuple[SeenNote, ...], frozenset[str]]:
+        """The work notes of these records that we have not read yet, and a few more; and whose could not be read.
+
+        ``traces``: whose change it is.
+        """
         since_s = noted_since_s(self._journal.state, self._integration_id, external_ids) - LATE_COMMIT_S
-        notes: list[SeenNote] = []
+        notes, unread = list[SeenNote](), set[str]()
         for start in range(0, len(external_ids), HINTS_A_READ):
             page = external_ids[start : start + HINTS_A_READ]
             notes += await self._by_halves(
@@ -249,8 +263,9 @@ class Reader:
                     _of(traces, ids), "GET", partial(self._external.notes, ids, since_s), columns="work_notes"
                 ),
                 page,
+                unread,
             )
-        return tuple(notes)
+        return tuple(notes), frozenset(unread)
 
     async def feed(self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str) -> Fed:
         """Bring what records show into State. ``asked``: the journal's position when the request left."""

@@ -237,7 +237,8 @@ def settle_note(
     else:
         words = "ServiceNow answered success but did not keep the note; our account may not write work notes"
         events = [_letter(state, link, entry, Failure("not-kept", words, status=200), at_s)]
-    if news(lens_of(state.integrations[link.integration_id].settings), link, echo):
+    is_older = link.known_count is not None and echo.mod_count is not None and echo.mod_count < link.known_count
+    if not is_older and news(lens_of(state.integrations[link.integration_id].settings), link, echo):
         events.append(Observed(name, echo, offset.s, offset.error_s))
     return Change(state.integrations[link.integration_id].settings.organization_id, tuple(events), result=None)
 
