@@ -14,7 +14,7 @@ ARGS ?=
 # A candidate is run, not only found: version managers leave shims that fail.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 
-.PHONY: help venv demo test also soak docs fmt format-check lint types async unit bench bench-peers lock clean
+.PHONY: help venv demo test also soak mutants docs fmt format-check lint types async unit bench bench-peers lock clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -116,6 +116,9 @@ COMPILE = env -u UV_INDEX_URL UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pi
 
 soak: .venv/.dev ## Thousands of simulated worlds; make soak ARGS=--help, ARGS="--only days:17" for one
 	@$(BIN)/python -m tests.simulation.soak $(ARGS)
+
+mutants: .venv/.dev ## Plant bugs and count the seeds until the worlds find each; make mutants ARGS=--help
+	@$(BIN)/python -m tests.simulation.mutants $(ARGS)
 
 lock: .venv/.dev ## Resolve requirements/*.txt anew from pyproject.toml
 	@$(COMPILE) pyproject.toml --upgrade --output-file requirements/run.txt >/dev/null

@@ -52,6 +52,8 @@ class Oracle:
         carried = Counter(row["correlation_id"] for row in rows.values() if row["correlation_id"])
         assert max(carried.values(), default=1) == 1, f"doubled: {carried.most_common(1)}"
         assert linked == self._ledger.incident_of, "a link changed its record"
+        declared = Counter(values[0].value for (_, field), values in self._ledger.platform.items() if field == "title")
+        assert max(declared.values(), default=1) == 1, f"declared twice: {declared.most_common(1)}"
 
     def _check_equal(self) -> None:
         """Both sides are equal, or the difference is listed (C1)."""

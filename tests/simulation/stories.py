@@ -17,9 +17,10 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.plan import HOUR_S, Plan, Spell, draw
 from tests.simulation.runner import Run, simulate
 from tests.simulation.way import WAY_FAULTS
-from tests.simulation.world import World
+from tests.simulation.world import ACCOUNT, World
 
 ABORT_RULE: Final = "abort_rule"  # a trouble of ours: a business rule of the customer's that refuses some titles
+HIDDEN_FIELD: Final = "hidden_field"  # and another: our account may not read this column
 DISK_FULL: Final = "disk_full"  # and another: the daemon's disk has so many bytes left
 FORBIDDEN: Final = AbortRule("No forbidden words", "short_descriptionLIKEforbidden")
 LATEST_S: Final = 90.0  # after the last trouble something may still arrive, or become visible, for so long
@@ -72,6 +73,15 @@ class Teller:
                 await trio.sleep_until(spell.to_s)
             finally:
                 aborts.remove(FORBIDDEN)
+            return
+        if name == HIDDEN_FIELD:
+            denied, column = world.instance.account(ACCOUNT).read_denied, ("incident", spell.fault.partition("=")[2])
+            world.met[HIDDEN_FIELD] += 1
+            denied.add(column)
+            try:
+                await trio.sleep_until(spell.to_s)
+            finally:
+                denied.discard(column)
             return
         if name == DISK_FULL:
             world.fill_disk(int(spell.fault.partition("=")[2]))

@@ -62,6 +62,7 @@ TROUBLES: Final = (
     Trouble("arrives_late", ("arrives_late=3@0.5", "arrives_late=25@0.3")),
     Trouble("stale_read", ("stale_read=3@0.5", "stale_read=10@0.3")),
     Trouble("disk_full", ("disk_full=0", "disk_full=300", "disk_full=2000"), (2.0, 20.0), ("platform",) * 3),
+    Trouble("hidden_field", ("hidden_field=description", "hidden_field=priority"), A_WHILE, ("both", "platform")),
     Trouble("abort_rule", ("abort_rule",), (40.0, 60.0), ("forbidden",) * 15 + ("retry",) * 8),
 )
 # In which an instance can be down; each of these says "not now", and none says that anything was refused.
