@@ -80,7 +80,7 @@ def test_sockets_of_another_process_are_left_alone(environ: dict[str, str]) -> N
     assert inherited_sockets(environ, PID) == []
 
 
-@pytest.mark.parametrize("kind", ["a file", "a datagram socket", "a connection"])
+@pytest.mark.parametrize("kind", ["a file", "a datagram socket", "a connection", "an abstract socket"])
 def test_what_cannot_be_served_is_refused_with_its_number(kind: str, first_fd: int, tmp_path: Path) -> None:
     if kind == "a file":
         fd = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
@@ -89,6 +89,9 @@ def test_what_cannot_be_served_is_refused_with_its_number(kind: str, first_fd: i
     else:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM if kind == "a datagram socket" else socket.SOCK_STREAM)
         with made:
+            if kind == "an abstract socket":
+                made.bind(f"\0syncd-test-{os.getpid()}")
+                made.listen()
             os.dup2(made.fileno(), first_fd)
     with pytest.raises(BadConfig, match=f"descriptor {first_fd}"):
         inherited_sockets(handed_over(1), PID)

@@ -13,12 +13,11 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 import trio
 
-from syncd.config import Config
+from syncd.config import Config, Listen
 from syncd.credentials import LocalKeyFiles, MasterKey, load_master_key
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
@@ -114,7 +113,7 @@ def _log_start(config: Config, house: House, sockets: Sequence[socket.socket]) -
 def _check_loopback(config: Config, sockets: Sequence[socket.socket]) -> None:
     """What ``config`` checks of its own address, for one that was handed over."""
     for one in sockets:
-        if config.auth == "none" and one.family != socket.AF_UNIX and not ip_address(one.getsockname()[0]).is_loopback:
+        if config.auth == "none" and one.family != socket.AF_UNIX and not Listen(one.getsockname()[0], 0).is_loopback:
             raise BadConfig(
                 f"auth = 'none', and syncd.socket listens on {one.getsockname()[0]}: without tokens the API would be "
                 "open to the network",

@@ -7,6 +7,7 @@ sd_watchdog_enabled(3)), so no library is needed. Without a service manager ever
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Final
 
 from syncd.errors import BadConfig
@@ -58,6 +59,9 @@ def _listening(fd: int) -> socket.socket:
     if not is_listening or one.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         one.close()
         raise _not_ours(f"descriptor {fd} is not a listening TCP or Unix socket")
+    if one.family == socket.AF_UNIX and not Path(os.fsdecode(one.getsockname())).is_absolute():
+        one.close()
+        raise _not_ours(f"descriptor {fd} is a socket without a file, and so without an owner")
     return one
 
 
