@@ -7,9 +7,10 @@ from random import Random
 
 import msgspec
 import pytest
+import trio
 
 from syncd.core.model import SealedSecret
-from syncd.credentials import KeyFile, MasterKey, Secret, decoded_key
+from syncd.credentials import KeyFile, LocalKeyFiles, MasterKey, Secret, decoded_key, written_key
 from syncd.errors import Busy, CannotUnseal, JournalRefused, WrongState
 from syncd.seams import SystemIds
 from syncd.vault import Vault, keys_path, read_table
@@ -34,7 +35,7 @@ class KeyOnDisk:
         return path
 
     def read(self, path: Path) -> KeyFile:
-        return KeyFile(Secret(self.key), 0o400, 0)
+        return KeyFile(Secret(written_key(self.key)), 0o400, 0)
 
     def create(self, path: Path, content: bytes) -> None:
         raise FileExistsError(path)
@@ -111,12 +112,37 @@ async def test_with_its_key_everything_of_an_integration_is_gone_for_ever(autoju
     assert sealed[1].key_id not in place.disk.files()[keys_path(STATE)].decode()
 
 
-async def test_only_those_that_are_to_be_kept_are_kept(autojump_clock: object) -> None:
+async def test_a_start_ends_what_a_deletion_left_and_no_key_that_a_restored_journal_does_not_know(
+    autojump_clock: object,
+) -> None:
+    place = Place()
+    vault = await place.vault()
+    sealed = await sealed_in(vault)
+    await vault.leave("int_A")  # and the power goes, before or after the journal has it
+    before = await place.vault()
+    await before.settle({"int_A", "int_B", "int_C"})
+    assert opens(before, sealed)
+    await (await place.vault()).settle(())  # an empty journal: nothing was on record any more
+    assert opens(await place.vault(), sealed)
+    await before.leave("int_A")
+    await (await place.vault()).settle({"int_B"})
+    assert [key.integration_id for key, _ in (await place.vault()).data_keys] == ["int_B", "int_C"]
+
+
+async def test_the_end_of_one_key_leaves_another_that_is_being_made(autojump_clock: object) -> None:
     place = Place()
     vault = await place.vault()
     await sealed_in(vault)
-    await vault.keep({"int_C"})
-    assert [key.integration_id for key, _ in (await place.vault()).data_keys] == ["int_C"]
+    made: list[SealedSecret] = []
+
+    async def make() -> None:
+        made.append(await vault.seal(Secret("new"), "journal-1", "int_D", "password"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make)
+        nursery.start_soon(vault.destroy, "int_A")
+    assert vault.open(made[0], "journal-1", "int_D", "password").reveal() == "new"
+    assert {key.integration_id for key, _ in (await place.vault()).data_keys} == {"int_B", "int_C", "int_D"}
 
 
 async def test_nothing_is_sealed_before_its_key_is_on_disk(autojump_clock: object) -> None:
@@ -324,3 +350,70 @@ def test_the_file_is_json_that_an_older_or_newer_reader_would_notice() -> None:
     place.disk.put(keys_path(STATE), msgspec.json.encode({"format": 9}))
     with pytest.raises(JournalRefused, match="newer version"):
         read_table(place.disk, STATE)
+
+
+class TornFile(KeyOnDisk):
+    """A key file whose new content is there, but whose folder cannot be synced."""
+
+    def replace(self, path: Path, content: bytes) -> None:
+        super().replace(path, content)
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("survives", ["the old key", "the new key"])
+async def test_a_key_that_is_in_its_file_but_perhaps_not_on_disk_opens_as_the_old_one_does(
+    times: int, survives: str, autojump_clock: object
+) -> None:
+    place = Place()
+    place.file = TornFile(OLD)
+    vault = await place.vault()
+    sealed = await sealed_in(vault)
+    for _ in range(times):
+        with pytest.raises(WrongState, match="Input/output error"):
+            await vault.change_master()
+    late = await vault.seal(Secret("late"), "journal-1", "int_D", "password")
+    found = await place.vault(OLD if survives == "the old key" else place.file.key)
+    assert opens(found, sealed)
+    assert found.open(late, "journal-1", "int_D", "password").reveal() == "late"
+    assert opens(await place.vault(OLD), sealed)  # as long as the disk does not say that the new one is there
+
+
+async def test_a_change_that_finds_no_room_for_its_end_has_happened_and_may_be_made_again(
+    autojump_clock: object,
+) -> None:
+    place = Place()
+    vault = await place.vault()
+    sealed = await sealed_in(vault)
+    replace_file = place.file.replace
+
+    def last_room(path: Path, content: bytes) -> None:
+        replace_file(path, content)
+        place.disk.space_bytes = 0
+
+    place.file.replace = last_room  # type: ignore[method-assign]
+    await vault.change_master()
+    first = place.file.key
+    with pytest.raises(Busy):
+        await vault.change_master()
+    assert place.file.key == first
+    assert opens(await place.vault(first), sealed)
+    place.disk.space_bytes = None
+    place.file.replace = replace_file  # type: ignore[method-assign]
+    await vault.change_master()
+    assert opens(await place.vault(), sealed)
+    assert not opens(await place.vault(OLD), sealed)
+
+
+async def test_a_key_file_that_is_a_link_stays_one(autojump_clock: object, tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_bytes(written_key(OLD))
+    real.chmod(0o400)
+    link.symlink_to(real)
+    disk = SimDisk(Random(1))
+    disk.make_folder(STATE)
+    master = MasterKey(Secret(OLD), link, files=LocalKeyFiles())
+    vault = await Vault.load(disk, STATE, SimWork(Random(1)), SystemIds(), read_table(disk, STATE), master)
+    await vault.change_master()
+    assert link.is_symlink()
+    assert decoded_key(real.read_bytes()) not in {None, OLD}

@@ -68,7 +68,7 @@ class House:
         sealed = bool(table.keys) or any(one.credentials or one.webhook_secrets for one in integrations.values())
         vault = await Vault.load(seams.disk, state_dir, seams.work, seams.ids, table, await master_key(sealed))
         try:
-            await vault.keep(integrations)  # a crash may have come between the end of one and that of its key
+            await vault.settle(integrations)  # a crash may have come between the end of one and that of its key
         except Busy as error:
             log.error("keys of deleted integrations are still there", extra={"reason": str(error)})  # noqa: TRY400
         keeper = Keeper(journal, seams.disk, state_dir, seams.clock, seams.work, limits)

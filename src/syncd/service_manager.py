@@ -4,6 +4,7 @@ Its protocol is a datagram to ``$NOTIFY_SOCKET`` and a few variables (sd_notify(
 sd_watchdog_enabled(3)), so no library is needed. Without a service manager every call does nothing.
 """
 
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress

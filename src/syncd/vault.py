@@ -5,19 +5,20 @@
     elsewhere        the master key (``credentials.py``)
 
 Order makes it safe at every moment. A data key is durable before a secret under it can reach the journal, and is
-destroyed after the deletion of its integration is durable; a key that no integration needs goes at the next start.
+destroyed after the deletion of its integration is durable, which was put on record here before: so a start can make up
+for what a crash left, and ends no key of an integration that a restored journal merely does not know.
 While the master key is being changed, the data keys are sealed under both:
 
-    one master --begin--> both, and the next one sealed under the present one --finish--> the next one alone
+    one master --begin--> both, and the next one sealed under the present one --adopt--> the next one alone
 
-``finish`` follows once the next key lies where the present one did, in this life or at the start of another. A life
+``adopt`` follows once the next key lies where the present one did, in this life or at the start of another. A life
 that begins with the old key knows the next one too, and seals new data keys under both.
 """
 
 import errno
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -29,7 +30,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from syncd.core.model import SealedSecret
-from syncd.credentials import KEY_BYTES, Cipher, MasterKey, Secret, written_key
+from syncd.credentials import KEY_BYTES, Cipher, KeyFiles, MasterKey, Secret, decoded_key, written_key
 from syncd.errors import Busy, CannotUnseal, JournalRefused, WrongState
 from syncd.seams import Disk, Ids, Work
 
@@ -41,12 +42,16 @@ _DATA_KEY: Final = "data key"
 log: Final = logging.getLogger("syncd")
 
 
-class DataKey(Struct, frozen=True):
-    """A key of one integration, sealed under the master key, and under the next one while there is one."""
+class DataKey(Struct, frozen=True, omit_defaults=True):
+    """A key of one integration, sealed under the master key, and under the next one while there is one.
+
+    ``leaving``: the integration was about to be deleted.
+    """
 
     id: str
     integration_id: str
     sealed: tuple[SealedSecret, ...]
+    leaving: bool = False
 
 
 class KeyTable(Struct, frozen=True):
@@ -101,8 +106,10 @@ class Vault:
         self._place = master
         self._master = Cipher(master.content.reveal_bytes(), ids)
         self._next: Cipher | None = None
+        self._also: tuple[Cipher, ...] = ()  # what a new key is sealed under beside the present master key
         if table.next is not None and table.next.key_id == self._master.key_id:
             self._next = Cipher(self._master.open(table.next, _NEXT).reveal_bytes(), ids)
+            self._also = (self._next,)
         self._ciphers: dict[str, Cipher] = {}
         self._turn = trio.Lock()
 
@@ -116,9 +123,7 @@ class Vault:
         if vault._next is not None:
             log.warning("a change of the master key waits for the new one", extra={"next": vault._next.key_id})
         elif table.next is not None and any(opens):
-            with suppress(Busy):  # both will do until the next start
-                await vault._finish(vault._master)
-                log.warning("the master key has changed", extra={"now": vault.master_id})
+            await vault._end_change()
         return vault
 
     @property
@@ -154,21 +159,43 @@ class Vault:
                 key = await self._make(integration_id)
         return self._cipher(key.id, integration_id, field).seal(secret, journal_id, integration_id, field)
 
+    async def leave(self, integration_id: str) -> None:
+        """Put on record that an integration is to be deleted: a start that then does not know it ends its keys."""
+        async with self._turn:
+            await self._mark(lambda key: key.integration_id == integration_id or key.leaving)
+
+    async def settle(self, integration_ids: Collection[str]) -> None:
+        """At a start: end what a deletion left behind, and nothing else. ``Busy`` without room.
+
+        A key that no integration needs is kept: the journal may be one from a backup, and the right one come back.
+        """
+        async with self._turn:
+            gone = [key for key in self._table.keys if key.leaving and key.integration_id not in integration_ids]
+            await self._drop(gone)
+            await self._mark(lambda _: False)
+
     async def destroy(self, integration_id: str) -> None:
         """Make everything that was sealed for an integration unreadable, wherever it is. ``Busy`` without room."""
-        await self.keep(frozenset({key.integration_id for key in self._table.keys} - {integration_id}))
-
-    async def keep(self, integration_ids: Collection[str]) -> None:
-        """Destroy the keys of all other integrations. ``Busy`` without room."""
         async with self._turn:
-            kept = tuple(key for key in self._table.keys if key.integration_id in integration_ids)
-            if kept != self._table.keys:
-                await self._store(replace(self._table, keys=kept))
-                ids = {key.id for key in kept}
-                self._ciphers = {name: cipher for name, cipher in self._ciphers.items() if name in ids}
+            await self._drop([key for key in self._table.keys if key.integration_id == integration_id])
+
+    async def _drop(self, gone: Collection[DataKey]) -> None:
+        if gone:
+            kept = tuple(key for key in self._table.keys if key not in gone)
+            await self._store(replace(self._table, keys=kept))
+            for key in gone:
+                self._ciphers.pop(key.id, None)
+
+    async def _mark(self, is_leaving: Callable[[DataKey], bool]) -> None:
+        keys = tuple(replace(key, leaving=is_leaving(key)) for key in self._table.keys)
+        if keys != self._table.keys:
+            await self._store(replace(self._table, keys=keys))
 
     async def change_master(self) -> None:
-        """Another master key, made here, in the present one's file. ``WrongState`` if that is not ours to write."""
+        """Another master key, made here, in the present one's file. ``WrongState`` if that is not ours to write.
+
+        Whatever fails, what the file may hold opens everything: nothing is taken away before the new key is durable.
+        """
         files = self._place.files
         if files is None:
             raise WrongState(
@@ -177,21 +204,24 @@ class Vault:
             )
         key = self._ids.secret(KEY_BYTES)
         async with self._turn:
-            before, next_before = self._table, self._next
-            await self._begin(key)
+            next_before, record_before = self._next, self._table.next
+            coming = await self._begin(key)
             failure: OSError | None = None
             with trio.CancelScope(shield=True):
+                path = await self._work.run(files.real, self._place.path)  # a link stays a link
                 try:
-                    await self._work.run(files.replace, self._place.path, written_key(key))
+                    await self._work.run(files.replace, path, written_key(key))
                 except OSError as error:
                     failure = error
+                held = None if failure is None else await self._work.run(_held, files, path)
             if failure is None:
-                await self._finish(Cipher(key, self._ids))
+                await self._adopt(coming, Secret(key))
                 return
-            await self._store(before)
-            self._next = next_before
+            if held == self._place.content:  # it was not touched, so the new key is nowhere
+                with suppress(Busy):
+                    await self._withdraw(coming, next_before, record_before)
             raise WrongState(
-                f"the master key {self._place.path} cannot be replaced: {failure.strerror or failure}",
+                f"the master key {path} cannot be replaced: {failure.strerror or failure}",
                 hint="make the new key yourself and give it: im keys rotate --new-key-file F (docs/operations.md)",
             )
 
@@ -202,29 +232,52 @@ class Vault:
                 raise WrongState("that is the present master key", hint="make another one: head -c 32 /dev/urandom")
             await self._begin(key)
 
-    async def _begin(self, key: bytes) -> None:
+    async def _begin(self, key: bytes) -> Cipher:
+        """Seal everything under this master key, too."""
         coming = Cipher(key, self._ids)
         keys = tuple(
-            replace(one, sealed=(under, _sealed_under(coming, self._revealed(one, under), one)))
+            replace(one, sealed=(*_without(one, coming), _sealed_under(coming, self._revealed(one, under), one)))
             if (under := _under(one, self._master)) is not None
             else one
             for one in self._table.keys
         )
         await self._store(KeyTable(keys, self._master.seal(Secret(key), _NEXT)))
-        self._next = coming
+        self._next, self._also = coming, (*self._also, coming)
+        return coming
 
-    async def _finish(self, master: Cipher) -> None:
-        """From here on only this master key opens anything that it can open."""
+    async def _withdraw(self, coming: Cipher, next_before: Cipher | None, record_before: SealedSecret | None) -> None:
+        keys = tuple(replace(one, sealed=_without(one, coming)) for one in self._table.keys)
+        await self._store(KeyTable(keys, record_before))
+        self._next, self._also = next_before, tuple(one for one in self._also if one is not coming)
+
+    async def _adopt(self, master: Cipher, content: Secret) -> None:
+        """This key is the present one, durably: from here on it alone opens anything that it can open."""
+        self._place = replace(self._place, content=content)
+        self._master, self._next, self._also = master, None, ()
         keys = tuple(
             replace(one, sealed=(under,)) if (under := _under(one, master)) is not None else one
             for one in self._table.keys
         )
-        await self._store(KeyTable(keys))
-        self._master, self._next = master, None
+        try:
+            await self._store(KeyTable(keys))
+        except Busy as error:  # the next start makes up for it
+            log.warning("the old master key still opens everything", extra={"reason": str(error)})
+
+    async def _end_change(self) -> None:
+        """At a start with the new key: it may have been put there without being on disk, so first make sure."""
+        files = self._place.files
+        if files is not None:
+            try:
+                path = await self._work.run(files.real, self._place.path)
+                await self._work.run(files.replace, path, written_key(self._place.content.reveal_bytes()))
+            except OSError as error:
+                log.warning("the old master key still opens everything", extra={"reason": str(error)})
+                return
+        await self._adopt(self._master, self._place.content)
+        log.warning("the master key has changed", extra={"now": self.master_id})
 
     async def _make(self, integration_id: str) -> DataKey:
-        masters = [self._master, *([] if self._next is None else [self._next])]
-        made = new_key(Secret(self._ids.secret(KEY_BYTES)), integration_id, masters, self._ids)
+        made = new_key(Secret(self._ids.secret(KEY_BYTES)), integration_id, [self._master, *self._also], self._ids)
         await self._store(replace(self._table, keys=(*self._table.keys, made)))
         return made
 
@@ -287,6 +340,19 @@ def new_key(content: Secret, integration_id: str, masters: Sequence[Cipher], ids
 
 def _sealed_under(master: Cipher, content: Secret, key: DataKey) -> SealedSecret:
     return master.seal(content, _DATA_KEY, key.integration_id, key.id)
+
+
+def _without(key: DataKey, master: Cipher) -> tuple[SealedSecret, ...]:
+    return tuple(one for one in key.sealed if one.key_id != master.key_id)
+
+
+def _held(files: KeyFiles, path: Path) -> Secret | None:
+    """The key that the file holds now, None if that cannot be told."""
+    try:
+        key = decoded_key(files.read(path).content.reveal_bytes())
+    except OSError:
+        return None
+    return Secret(key) if key is not None else None
 
 
 def _under(key: DataKey, master: Cipher) -> SealedSecret | None:

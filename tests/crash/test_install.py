@@ -109,7 +109,10 @@ def test_the_master_key_is_changed_as_the_page_says_and_everything_still_opens(s
     lines = commands(OPERATIONS, "Change the master key")
     assert service.im(*shlex.split(lines[0])[1:], code=1)  # the key of a service is not the daemon's to replace
     key_file = service.folder / "credentials" / "syncd-master-key"
-    for number, line in enumerate(one.replace("/etc/syncd/master.key", str(key_file)) for one in lines[1:]):
+    for number, line in enumerate(
+        one.replace("/etc/syncd/master.key", str(key_file)).replace("/etc/syncd", str(key_file.parent))
+        for one in lines[1:]
+    ):
         if line.startswith("systemctl restart"):
             assert stopped(service.daemon) == 0
             started(service.daemon)

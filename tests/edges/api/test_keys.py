@@ -89,7 +89,8 @@ class NarrowDisk(SimDisk):
 async def test_a_delete_that_cannot_destroy_the_key_says_so_and_the_next_start_makes_up_for_it() -> None:
     disk = NarrowDisk(Random(1))
     async with running(disk=disk) as daemon:
-        await daemon.configure(handle="prod")
+        made = await daemon.configure(handle="prod")
+        await daemon.desk.vault.leave(made["id"])
         disk.is_narrow = True
         answer = await daemon.socket.delete("/api/v1/integrations/prod")
         assert answer.status_code == 503
@@ -98,5 +99,5 @@ async def test_a_delete_that_cannot_destroy_the_key_says_so_and_the_next_start_m
         disk.is_narrow = False
         vault = await a_vault(disk, daemon.work, daemon.desk.ids)
         assert len(vault.data_keys) == 1
-        await vault.keep(daemon.journal.state.integrations)  # as the house does
+        await vault.settle(daemon.journal.state.integrations)  # as the house does
         assert vault.data_keys == []

@@ -148,7 +148,9 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         return answer(views.integration(after))
 
     async def delete(integration: str) -> Response:
-        await _destroy_key(desk, await desk.change(registry.delete(integration)))
+        one = finding.integration(desk.state, integration)
+        await desk.vault.leave(one.id)
+        await _destroy_key(desk, await desk.change(registry.delete(one.id)))
         return nothing()
 
     async def show_status(integration: str) -> Response:

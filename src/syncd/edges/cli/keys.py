@@ -47,7 +47,8 @@ def rotate(
 ) -> int:
     """Change the master key, without a pause; all stored credentials stay.
 
-    Where the key comes from systemd, make the new one yourself, and put it in place when this is done.
+    Where the key comes from systemd, or another daemon reads its file, too, make the new one yourself, and put it in
+    place when this is done.
 
     Example: im keys rotate --new-key-file /etc/syncd/master.key.new
     """
