@@ -61,7 +61,8 @@ async def test_whom_the_records_group_does_not_take_takes_his_only_group_along(w
     told = cast(
         "list[dict[str, dict[str, object]]]", await ask(world, "GET", f"/api/v1/incidents/{incident_id}/timeline")
     )
-    assert "Network" in {one["data"].get("assignment_group") for one in told}
+    moves = [(one["data"].get("assignment_group"), one["data"].get("assignment_group_before")) for one in told]
+    assert ("Network", SOFTWARE) in moves, "the group that it had is told as well"
     assert ["assigned_to", "assignment_group"] in [one["data"].get("columns") for one in told]
     await quiet(world)
 
@@ -113,6 +114,17 @@ async def test_where_memberships_are_hidden_nothing_is_guessed(world: World) -> 
     (letter,) = letters(world)
     assert "Assignee must be in the group" in letter.error.detail
     assert record(world, incident_id)["assignment_group"] == SOFTWARE
+
+
+@in_world()
+async def test_a_group_that_is_only_the_one_we_are_shown_moves_no_record(world: World) -> None:
+    incident_id = await grouped(world, SOFTWARE)
+    world.instance.account("svc.sync").hidden["sys_user_grmember"] = f"group!={DATABASE}"
+    await edit(world, incident_id, assigned_to="david.loo")
+    await trio.sleep(5)
+    assert (who(world, incident_id), record(world, incident_id)["assignment_group"]) == ("", SOFTWARE)
+    (letter,) = letters(world)
+    assert "Assignee must be in the group" in letter.error.detail
 
 
 @in_world()

@@ -15,7 +15,7 @@ def attempt(fields: tuple[str, ...] = ("assigned_to",), **columns: str) -> Attem
 
 
 def test_the_only_group_of_a_refused_assignee_goes_along() -> None:
-    assert reroute(attempt(), {"assignment_group": "g2"}, [NETWORK]) == Reroute("b1", "g1", "Network")
+    assert reroute(attempt(), {"assignment_group": "g2"}, [NETWORK]) == Reroute("b1", "g1", "Network", "g2")
     assert reroute(attempt(), {"assignment_group": ""}, [NETWORK]) == Reroute("b1", "g1", "Network")
 
 

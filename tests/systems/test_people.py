@@ -12,6 +12,7 @@ from syncd.systems.servicenow import ServiceNow
 from tests.systems.test_servicenow import JSON, Scripted, client, instance_of, to
 
 BETH = "46d44a23a9fe19810012d100cca80666"
+NETWORK = "287ebd7da9fe198100f92cc8d1d2154e"
 
 
 def asked(instance: Instance) -> list[str]:
@@ -104,3 +105,15 @@ async def test_groups_that_are_not_shown_for_certain_are_not_known(how: str) -> 
 
 async def test_groups_that_may_not_be_read_are_no_fault_of_the_instance() -> None:
     assert await refusing(403, "User is unauthorized to access table: sys_user_grmember").groups_of(BETH) is None
+
+
+async def test_groups_of_which_some_are_hidden_from_us_are_not_known() -> None:
+    instance = instance_of()
+    instance.account("svc.sync").hidden["sys_user_grmember"] = f"group!={NETWORK}"
+    assert await to(instance).groups_of(BETH) is None, "one of three is shown, and it is not the only one"
+
+
+async def test_groups_that_nobody_counted_are_not_known() -> None:
+    content = json.dumps({"result": [{"user": BETH, "group": NETWORK, "group.name": "Network"}]}).encode()
+    silent = client(Scripted(lambda _: httpx.Response(200, headers=JSON, content=content)))
+    assert await silent.groups_of(BETH) is None

@@ -47,7 +47,7 @@ def reroute(attempt: Attempt, record: Mapping[str, str], groups: Sequence[Group]
     shown = record.get(GROUP_COLUMN)
     if shown is None or shown == groups[0].sys_id:  # hidden from us, or he is in it: it was for another reason
         return None
-    return Reroute(attempt.columns["assigned_to"], groups[0].sys_id, groups[0].name)
+    return Reroute(attempt.columns["assigned_to"], groups[0].sys_id, groups[0].name, shown)
 
 
 def along(wanted: Reroute | None, person: str) -> dict[str, str]:

@@ -361,11 +361,15 @@ class Failure(Struct, frozen=True):
 
 
 class Reroute(Struct, frozen=True):
-    """The assignment group that goes along with this assignee, who was refused in the record's own (``groups.py``)."""
+    """The assignment group that goes along with this assignee, who was refused in the record's own (``groups.py``).
+
+    ``before``: the sys_id of the group that the record had, empty when it had none.
+    """
 
     person: str
     group: str
     name: str
+    before: str = ""
 
 
 class OutboxEntry(Struct, frozen=True):

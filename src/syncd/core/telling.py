@@ -87,8 +87,10 @@ def _told_of_link(event: e.Event) -> Iterator[Found]:
         case e.DifferenceAccepted():
             yield "sync.accepted", {"fields": list(event.halves), "reason": event.reason}
         case e.SendFailed():
-            rerouted = event.reroute.name if event.reroute is not None else None
-            yield "sync.failed", {**_failed(event), "assignment_group": rerouted}
+            moves: dict[str, Json] = {"assignment_group": None, "assignment_group_before": None}
+            if event.reroute is not None:
+                moves = {"assignment_group": event.reroute.name, "assignment_group_before": event.reroute.before}
+            yield "sync.failed", {**_failed(event), **moves}
         case e.SendCleared():
             yield "sync.send_cleared", {}
         case _:

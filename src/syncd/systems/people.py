@@ -21,6 +21,8 @@ GROUPS_READ_MAX: Final = 50
 REFUSED: Final = frozenset({400, 403, 404})
 
 Ask = Callable[[str, str, Sequence[str], int], Awaitable[list[Row]]]
+AskCounted = Callable[[str, str, Sequence[str], int], Awaitable[tuple[list[Row], int]]]
+"""The same, with how many rows match in all, those hidden from us included; 0: not told."""
 
 
 async def look_up(ask: Ask, text: str) -> Person:
@@ -46,18 +48,19 @@ def _candidate(row: Row, column: str) -> Candidate:
     return Candidate(plain(row.get("sys_id")), plain(row.get(column)), plain(row.get("active")) == "true")
 
 
-async def groups_of(ask: Ask, sys_id: str) -> tuple[Group, ...] | None:
-    """The active groups that a person is in, by name; None when our account may not read them, or there are too many.
+async def groups_of(ask: AskCounted, sys_id: str) -> tuple[Group, ...] | None:
+    """The active groups that a person is in, by name; None when they are not known to be all.
 
-    An account that may not read the table sees no rows, which looks like a person in no group.
+    Rows that are hidden from our account are missing without a trace but for the count: one group that is shown may be
+    one of many.
     """
     try:
-        rows = await ask(MEMBER_TABLE, f"user={sys_id}", MEMBER_COLUMNS, GROUPS_READ_MAX)
+        rows, total = await ask(MEMBER_TABLE, f"user={sys_id}", MEMBER_COLUMNS, GROUPS_READ_MAX)
     except ExternalFailed as error:
         if error.status not in REFUSED:
             raise
         return None
-    if not rows or len(rows) == GROUPS_READ_MAX or any(plain(row.get("user")) != sys_id for row in rows):
+    if not rows or len(rows) != total or any(plain(row.get("user")) != sys_id for row in rows):
         return None
     active = [row for row in rows if plain(row.get("group")) and plain(row.get("group.active")) != "false"]
     found = {plain(row.get("group")): plain(row.get("group.name")) for row in active}

@@ -202,7 +202,7 @@ class ServiceNow:
 
     async def groups_of(self, sys_id: str) -> Sequence[Group] | None:
         """The groups that a person is in; None when that cannot be known."""
-        return await groups_of(self._rows, sys_id)
+        return await groups_of(self._rows_counted, sys_id)
 
     async def create(self, columns: Mapping[str, str]) -> Observation:
         """Create a record; the echo shows what ServiceNow made of it."""
@@ -310,6 +310,12 @@ class ServiceNow:
         if echo is None:
             raise ExternalFailed("ambiguous", "the answer does not show the record that was written")
         return echo
+
+    async def _rows_counted(self, table: str, query: str, columns: Sequence[str], limit: int) -> tuple[list[Row], int]:
+        parameters = _list_parameters(query, columns, limit)
+        del parameters["sysparm_no_count"]
+        rows, answer = await self._answered("GET", table, parameters, None, RECORD_BYTES_MAX)
+        return rows, total_of(answer.headers)
 
     async def _counted(self, query: str, columns: Sequence[str], limit: int, offset: int) -> tuple[list[Row], int]:
         """Incidents from an offset on, and how many match in all, hidden ones included; 0: not told."""
