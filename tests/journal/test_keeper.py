@@ -327,6 +327,24 @@ async def test_no_room_for_a_snapshot_is_told_and_leaves_nothing_behind() -> Non
         assert keeper.condition.failure == ""
 
 
+async def test_a_snapshot_that_found_no_room_is_tried_again_by_itself(autojump_clock: object) -> None:
+    disk = SimDisk()
+    async with kept(disk) as (journal, keeper), trio.open_nursery() as nursery:
+        await write(journal, 11)
+        nursery.start_soon(keeper.run)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.space_bytes = 3000
+        await write(journal, 1)
+        await trio.sleep(10)
+        assert keeper.condition.failure
+        assert snapshot_positions(disk, STATE) == []
+        disk.space_bytes = None
+        await trio.sleep(700)
+        assert keeper.condition.failure == ""
+        assert snapshot_positions(disk, STATE) == [12]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_draft_that_a_crash_left_is_removed_by_the_next() -> None:
     disk = SimDisk()
     draft = STATE / "snapshot-000000000000003.new"

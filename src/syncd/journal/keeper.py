@@ -125,13 +125,15 @@ class Keeper:
         self._put(damage=damage, scrubbed_at_s=self._clock.now_s(), scrubbed_bytes=read_bytes)
 
     async def _take_snapshots(self) -> None:
+        is_owed = False  # the last one could not be written
         while True:
             await self._bell.wait()
             self._bell = trio.Event()
             journal, limits = self._journal, self._limits
-            if journal.uncovered_records >= limits.snapshot_records or journal.uncovered_bytes >= limits.snapshot_bytes:
-                is_written = await self.take_snapshot()
-                await trio.sleep(REST_S if is_written else RETRY_S)
+            is_much = journal.uncovered_records >= limits.snapshot_records
+            if is_owed or is_much or journal.uncovered_bytes >= limits.snapshot_bytes:
+                is_owed = not await self.take_snapshot()
+                await trio.sleep(RETRY_S if is_owed else REST_S)
                 self._bell.set()
 
     async def _scrub_daily(self) -> None:
