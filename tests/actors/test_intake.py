@@ -15,7 +15,7 @@ from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Hint, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.sending import Offset
-from syncd.errors import ExternalFailed
+from syncd.errors import ExternalFailed, ExternalUnreadable
 from tests.actors.stage import (
     AGENT,
     INTEGRATIONS,
@@ -336,6 +336,34 @@ def test_an_answer_for_an_integration_that_was_deleted_meanwhile_is_let_go(has_l
         assert not world.state.links
 
     simulate(lambda rng: lambda: World(rng).run(story), 1)
+
+
+class ShortUrls(DeletedMeanwhile):
+    """Something on the way takes no list of more than fifty ids."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked: list[int] = []
+
+    async def read(self, external_ids: Sequence[str]) -> list[Observation]:
+        await trio.lowlevel.checkpoint()
+        self.asked.append(len(external_ids))
+        if len(external_ids) > 50:
+            raise ExternalUnreadable("unavailable", "URI Too Long", status=414)
+        return [Observation(name, {}) for name in external_ids]
+
+
+@in_world()
+async def test_a_proxy_that_takes_no_long_urls_is_learned_once_and_every_record_is_still_read(world: World) -> None:
+    assert world.house is not None
+    journal, ids, external = world.house.journal, world.house.seams.ids, ShortUrls(world)
+    breaker, containment = Breaker(ids.rng, 1), Containment("test", journal)
+    reader = Reader(world.integration_id, "test", journal, external, breaker, containment, ids)
+    names = [f"{number:032x}" for number in range(200)]
+    for asked in ([200, 50, 50, 50, 50], [50, 50, 50, 50]):
+        external.asked.clear()
+        assert [seen.external_id for seen in await reader.rows(names)] == names
+        assert external.asked == asked
 
 
 @in_world()
