@@ -116,7 +116,9 @@ class Importer:
             total = page.total if not run.checked else None
             if not await self._take(run, read, rows, total):
                 return  # stopped meanwhile
-        if page.is_last or not rows:
+        if page.unreadable is not None:
+            await self._pass_over(run, page.unreadable)
+        elif page.is_last or not rows:
             await self._end(run, "")
 
     async def _asked(self, query: str, after: str) -> Candidates:
@@ -160,14 +162,15 @@ class Importer:
         for seen in rows:
             alone = part_of(read, {seen.external_id})
             if not await self._containment.run("importing", "", take(alone, [seen]), run.id):
-                is_on = await self._journal.transact(
-                    lambda state, _, seen=seen: importing.pass_over(state, self._integration_id, run.id, seen),  # type: ignore[misc]
-                    by=self._by,
-                    trace=run.id,
-                )
+                is_on = await self._pass_over(run, seen)
             if not is_on:
                 return False
         return True
+
+    async def _pass_over(self, run: ImportRun, seen: Observation) -> bool:
+        return await self._journal.transact(
+            lambda state, _: importing.pass_over(state, self._integration_id, run.id, seen), by=self._by, trace=run.id
+        )
 
     async def _end(self, run: ImportRun, reason: str) -> None:
         await self._journal.transact(
@@ -215,9 +218,14 @@ class Importer:
             if fault := importing.fault_of(parsed, page.rows):
                 return total, fault
             self._judge(page, trial)
-            if page.is_last or not page.rows:
+            if page.unreadable is not None:
+                trial.counts["failed"] += 1
+                trial.left += importing.left_out([page.unreadable], {page.unreadable.external_id: "failed"})
+                after = page.unreadable.external_id
+            elif page.is_last or not page.rows:
                 return total, ""
-            after = page.rows[-1].seen.external_id
+            else:
+                after = page.rows[-1].seen.external_id
 
     def _judge(self, page: Candidates, trial: _Trial) -> None:
         integration = self._integration

@@ -4,6 +4,7 @@ Each poll walks through the records stamped since the last one, in keyset order,
 one write path. Its watermark is in the journal, on the instance's clock as its answers tell it.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,9 +15,11 @@ from syncd.actors.ports import External, Journal
 from syncd.actors.pulse import resting
 from syncd.actors.reading import LATE_COMMIT_S, Reader
 from syncd.core.model import Cursor, Observation, Settings
-from syncd.core.polling import Polling, pace, polled, told_by_notes
+from syncd.core.polling import Polling, look_at, pace, polled, told_by_notes
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock, Ids
+
+log: Final = logging.getLogger("syncd.actors")
 
 BACK_S: Final = (
     10.0  # what every poll looks back; a longer look, for what commits late, is made as often as it is cheap
@@ -136,13 +139,24 @@ class Poller:
         page = await self._reader.ask(lambda: self._external.changed_after(walk.cursor))
         await self._feed(asked, page.rows, trace)
         walk.pages += 1
-        walk.is_over = page.is_last or not page.rows
-        if page.rows:
-            stamp_s = page.rows[-1].updated_at_s or walk.cursor.at_s
-            walk.cursor = Cursor(stamp_s, page.rows[-1].external_id)
+        walk.is_over = page.is_last or not (page.rows or page.unreadable)
+        last = page.rows[-1] if page.rows else page.unreadable
+        if page.unreadable is not None and self._seen.get(page.unreadable.external_id) != _version(page.unreadable):
+            await self._leave_to_intake(page.unreadable, trace)
+        if last is not None:
+            stamp_s = last.updated_at_s or walk.cursor.at_s
+            walk.cursor = Cursor(stamp_s, last.external_id)
             if walk.is_deep:
                 # A stamp in the future, as a script can write it, must not take the watermark along.
                 await self._tell_upto(min(stamp_s, walk.begun_s), trace)
+
+    async def _leave_to_intake(self, seen: Observation, trace: str) -> None:
+        """A record that cannot be read holds up nobody; it is tried again by itself, like one that a webhook named."""
+        log.warning("a record cannot be read", extra={"record": seen.external_id, "trace": trace})
+        await self._journal.transact(
+            lambda state, at_s: look_at(state, at_s, self._integration_id, seen.external_id), by=self._by, trace=trace
+        )
+        self._seen[seen.external_id] = _version(seen)
 
     async def _tell_upto(self, upto_s: float, trace: str) -> None:
         await self._journal.transact(

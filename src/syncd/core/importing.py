@@ -57,11 +57,15 @@ class Candidate(Struct, frozen=True):
 
 
 class Candidates(Struct, frozen=True):
-    """A page of them, in the order of their ids. ``total``: how many match from the page on; 0: not told."""
+    """A page of them, in the order of their ids. ``total``: how many match from the page on; 0: not told.
+
+    ``unreadable``: the next record, when its answer alone cannot be read; instead of rows.
+    """
 
     rows: tuple[Candidate, ...]
     is_last: bool
     total: int
+    unreadable: Observation | None = None
 
 
 class WantedImport(Struct, frozen=True):

@@ -299,10 +299,14 @@ class Cursor(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """A part of a walk, in its order; ``is_last``: nothing lies behind it."""
+    """A part of a walk, in its order; ``is_last``: nothing lies behind it.
+
+    ``unreadable``: the next record, when its answer alone cannot be read; without values, and instead of rows.
+    """
 
     rows: tuple[Observation, ...]
     is_last: bool
+    unreadable: Observation | None = None
 
 
 class Halves(Struct, frozen=True, gc=False):

@@ -77,6 +77,15 @@ def polled(state: State, integration_id: str, upto_s: float) -> Change[None]:
     return Change(integration.settings.organization_id, (Polled(integration_id, upto_s),), result=None)
 
 
+def look_at(state: State, at_s: float, integration_id: str, external_id: str) -> Change[None]:
+    """A hint of our own: the record is to be read by itself."""
+    integration = state.integrations.get(integration_id)
+    if integration is None:
+        return Change("", (), result=None)
+    hinted = look_again(state, integration_id, external_id, at_s)
+    return Change(integration.settings.organization_id, (hinted,), result=None)
+
+
 def told_by_notes(state: State, at_s: float, integration_id: str, notes: Sequence[SeenNote]) -> Change[int]:
     """Hints for the linked records that have notes among these which we do not know; the result counts them.
 

@@ -159,7 +159,10 @@ class ServiceNow:
 
     async def created_after(self, cursor: Cursor) -> list[Observation]:
         """One page of records created after ``cursor``, oldest first; an empty page is the end."""
-        return list((await self._walks.by_stamp("sys_created_on", cursor)).rows)
+        page = await self._walks.by_stamp("sys_created_on", cursor)
+        if (left := page.unreadable) is not None:
+            raise ExternalFailed("unavailable", f"record {left.number or left.external_id} gives an unreadable answer")
+        return list(page.rows)
 
     async def matching(self, query: str, after: str) -> Candidates:
         """One page of the records that match an encoded query, by id, after this one."""

@@ -9,12 +9,15 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from syncd.core.importing import Candidate, Candidates
 from syncd.core.model import Cursor, Observation, Page
-from syncd.errors import ExternalFailed
+from syncd.errors import ExternalFailed, ExternalUnreadable
 from syncd.systems.answers import Row, observation, plain, stamp_text
 
 RECORDS_A_PAGE: Final = 200
+TRIES_ALONE: Final = 3  # answers break by accident, too
 SYSTEM_COLUMNS: Final = (
     "sys_id",
     "number",
@@ -44,9 +47,9 @@ class Walks:
         query = f"{column}>={at}"
         if cursor.external_id:
             query = f"{column}>{at}^NQ{column}={at}^sys_id>{cursor.external_id}"
-        rows, is_last, _ = await self._first_shown(f"{query}^ORDERBY{column}^ORDERBYsys_id", ())
-        page = Page(tuple(seen for seen, _ in rows), is_last)
-        keys = keys_of(page.rows, column)
+        shown = await self._first_shown(f"{query}^ORDERBY{column}^ORDERBYsys_id", ())
+        page = Page(tuple(seen for seen, _ in shown.rows), shown.is_last, shown.unreadable)
+        keys = keys_of([page.unreadable] if page.unreadable is not None else page.rows, column)
         # Out of order, the last row is no place to go on from: what lies before it would never be seen.
         if any(key <= after for key in keys) or keys != sorted(keys):
             raise widened(column)
@@ -55,25 +58,50 @@ class Walks:
     async def matching(self, query: str, extra: Sequence[str], after: str) -> Candidates:
         """The records that match an encoded query, by id, after this one; ``extra``: columns to be shown, too."""
         ours = f"sys_id>{after}^" if after else ""  # ours goes first: what follows can only narrow it
-        rows, is_last, total = await self._first_shown(f"{ours}{query}^ORDERBYsys_id", extra)
-        ids = [seen.external_id for seen, _ in rows]
+        shown = await self._first_shown(f"{ours}{query}^ORDERBYsys_id", extra)
+        seen_ids = [shown.unreadable.external_id] if shown.unreadable is not None else []
+        ids = [seen.external_id for seen, _ in shown.rows] or seen_ids
         if any(name <= after for name in ids) or ids != sorted(set(ids)):
             raise widened("sys_id")
-        return Candidates(tuple(Candidate(seen, _named(row, extra)) for seen, row in rows), is_last, total)
+        rows = tuple(Candidate(seen, _named(row, extra)) for seen, row in shown.rows)
+        return Candidates(rows, shown.is_last, shown.total, shown.unreadable)
 
-    async def _first_shown(self, query: str, extra: Sequence[str]) -> tuple[list[tuple[Observation, Row]], bool, int]:
+    async def _first_shown(self, query: str, extra: Sequence[str]) -> "_Shown":
         """The first page that shows anything: one whose rows are all hidden from us is not the end.
 
-        Whether it is the last one, and how many rows match in all.
+        A page that cannot be read is asked for in smaller parts, down to the record that cannot.
         """
-        columns, offset = tuple(dict.fromkeys((*SYSTEM_COLUMNS, *self._columns, *extra))), 0
+        columns, limit, offset = tuple(dict.fromkeys((*SYSTEM_COLUMNS, *self._columns, *extra))), RECORDS_A_PAGE, 0
+        alone = 0
         while True:
-            rows, total = await self._ask(query, columns, RECORDS_A_PAGE, offset)
+            try:
+                rows, total = await self._ask(query, columns, limit, offset)
+            except ExternalUnreadable:
+                alone += limit == 1
+                if alone == TRIES_ALONE:
+                    return await self._unreadable(query, offset)
+                limit = max(1, limit // 8)
+                continue
             shown = [(seen, row) for row in rows if (seen := observation(row, self._columns)) is not None]
-            offset += RECORDS_A_PAGE
+            offset += limit
             is_last = offset >= total and (total > 0 or not shown)
             if shown or is_last:
-                return shown, is_last, total
+                return _Shown(shown, is_last, total)
+
+    async def _unreadable(self, query: str, offset: int) -> "_Shown":
+        """Which record it is that cannot be read, so that a walk can go on behind it."""
+        rows, total = await self._ask(query, SYSTEM_COLUMNS, 1, offset)
+        seen = observation(rows[0], ()) if rows else None
+        return _Shown([], seen is None and offset + 1 >= total, total, seen)
+
+
+class _Shown(Struct, frozen=True):
+    """What the first page with anything in it shows. ``total``: how many rows match in all."""
+
+    rows: list[tuple[Observation, Row]]
+    is_last: bool
+    total: int
+    unreadable: Observation | None = None
 
 
 def _named(row: Row, columns: Sequence[str]) -> dict[str, str]:
