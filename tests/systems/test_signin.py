@@ -53,6 +53,16 @@ def way(instance: Instance | None = None, credentials: Credentials = OWN) -> tup
     return instance, counted, client(counted, credentials=credentials, concurrency=50)
 
 
+async def test_what_waits_for_its_turn_is_not_sent_once_the_credentials_are_refused(autojump_clock: MockClock) -> None:
+    refusal = b'{"error":{"message":"User is not authenticated","detail":null},"status":"failure"}'
+    refusing = Scripted(lambda request: httpx.Response(401, headers=JSON, stream=Bytes(refusal), request=request), 0.1)
+    external = client(refusing, rate=1.0)
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(fails, external)
+    assert len(refusing.requests) == 1
+
+
 async def fails(external: ServiceNow) -> ExternalFailed:
     with pytest.raises(ExternalFailed) as caught:
         await external.probe()

@@ -100,7 +100,7 @@ class ServiceNow:
         self._codes_known_until = -math.inf
         self.latency = Lag()
         self._pacing = trio.Lock()
-        self._paced_at = self._quiet_until = -math.inf
+        self._paced_at = self._quiet_until = self._refused_at = -math.inf
 
     @property
     def offset(self) -> Offset:
@@ -365,6 +365,8 @@ class ServiceNow:
             log.debug("not done", extra={**told, "transaction": answer.headers.get("x-transaction-id", "")})
             if error.outcome == "throttled" and error.retry_after_s is not None:
                 self._quiet_until = trio.current_time() + min(error.retry_after_s, RETRY_AFTER_S_MAX)
+            if error.status == 401:
+                self._refused_at = trio.current_time()
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
                 error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
             raise
@@ -378,7 +380,10 @@ class ServiceNow:
 
     async def _timed(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> tuple[Answer, float]:
         """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
+        asked = trio.current_time()
         await self._take_token()
+        if self._refused_at > asked:  # an account is locked after a few of these
+            raise ExternalFailed("paused", "not sent: the credentials have been refused meanwhile", status=401)
         if (wait_s := self._quiet_until - trio.current_time()) > 0:
             words = "not sent: the instance has asked meanwhile to be left alone"
             raise ExternalFailed("throttled", words, retry_after_s=wait_s)
