@@ -1,7 +1,12 @@
 """Imports: existing records come in once each, over crashes and faults, and nothing that was not asked for does."""
 
+import pytest
 import trio
 
+from syncd.core import hints
+from syncd.core.events import Event
+from syncd.core.model import Integration, Observation
+from syncd.core.sending import Offset
 from tests.actors.stage import (
     AGENT,
     INTEGRATIONS,
@@ -230,3 +235,26 @@ async def test_new_records_whose_query_is_ignored_stay_out_and_the_status_says_w
     assert incident(world, incident_id).description == "while the other waits"
     status = await asked(world, "GET", f"{INTEGRATIONS}/{world.integration_id}/sync-status")
     assert "does not match priority=1" in str(status["last_errors"])
+
+
+@in_world(enabled=False)
+async def test_a_record_that_crashes_us_is_passed_over_and_the_others_become_incidents_of_their_own(
+    world: World,
+) -> None:
+    made = [create_record(world, f"old {number}") for number in range(5)]
+    bad = create_record(world, "old poison")
+    await with_old_records(world, 0)
+    sound = hints.bring_in
+
+    def buggy(integration: Integration, seen: Observation, incident_id: str, offset: Offset) -> list[Event]:
+        if seen.external_id == bad:
+            raise LookupError("a case nobody thought of")
+        return sound(integration, seen, incident_id, offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hints, "bring_in", buggy)
+        answer = await bring_in(world)
+    assert (answer["status"], counts(answer)) == ("finished", {"imported": 5, "failed": 1})
+    check_each_once(world, made)
+    assert sorted(one.title for one in world.state.incidents.values()) == [f"old {number}" for number in range(5)]
+    assert counts(await bring_in(world)) == {"linked": 5, "imported": 1}

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import External, Journal
@@ -16,7 +17,7 @@ from syncd.actors.reading import Reader
 from syncd.core import importing
 from syncd.core.encoded_query import parse
 from syncd.core.fold_import import LEFT_KEPT_MAX
-from syncd.core.hints import Read, part_of
+from syncd.core.hints import Read, only_of
 from syncd.core.importing import Candidates
 from syncd.core.model import ImportRun, Integration, LeftOut, Observation
 from syncd.errors import Busy, ExternalFailed
@@ -160,7 +161,8 @@ class Importer:
         if await self._containment.run("importing", "", take(read, rows), run.id):
             return is_on
         for seen in rows:
-            alone = part_of(read, {seen.external_id})
+            # Words of its own: with those of the page each record would declare the same incident.
+            alone = replace(only_of(read, {seen.external_id}), ids=(self._ids.word(),))
             if not await self._containment.run("importing", "", take(alone, [seen]), run.id):
                 is_on = await self._pass_over(run, seen)
             if not is_on:
