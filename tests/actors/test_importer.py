@@ -258,3 +258,23 @@ async def test_a_record_that_crashes_us_is_passed_over_and_the_others_become_inc
     check_each_once(world, made)
     assert sorted(one.title for one in world.state.incidents.values()) == [f"old {number}" for number in range(5)]
     assert counts(await bring_in(world)) == {"linked": 5, "imported": 1}
+
+
+@in_world(enabled=False)
+async def test_an_import_whose_direction_turns_outbound_stops_and_says_so(world: World) -> None:
+    made = await with_old_records(world, 450)
+    world.instance.set_switch("request_ms", 2000)
+    await ask(world, "POST", path(world), {"query": ALL}, status=202)
+    await trio.sleep(20)
+    await configure(world, sync_direction="outbound")
+    await trio.sleep(60)
+    stopped = await asked(world, "GET", path(world))
+    assert stopped["status"] == "stopped"
+    assert "direction" in str(stopped["reason"])
+    assert counts(stopped).keys() <= {"imported"}
+    world.instance.set_switch("request_ms", 0)
+    await configure(world, sync_direction="bidirectional")
+    await trio.sleep(3)
+    answer = await bring_in(world)
+    assert (answer["id"], counts(answer)) == (stopped["id"], {"imported": 450})
+    check_each_once(world, made)

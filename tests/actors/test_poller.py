@@ -242,3 +242,18 @@ async def test_an_interval_is_a_duration_of_a_second_at_least_or_off(world: Worl
         assert "poll_interval" in str(refused)
     assert isinstance(shown := await ask(world, "PATCH", path, {"poll_interval": "30s"}), dict)
     assert shown["poll_interval"] == "30s"
+
+
+@in_world(poll_interval="2s")
+async def test_what_changed_while_our_account_was_shown_nothing_is_found_behind_that(world: World) -> None:
+    await no_webhooks(world)
+    await declared(world)
+    await trio.sleep(400)
+    world.instance.account(ACCOUNT).hidden["incident"] = "sys_idISNOTEMPTY"
+    await trio.sleep(60)
+    sys_id = create_record(world, "made in the dark")
+    await trio.sleep(1200)
+    assert incident_of(world, sys_id) == ""
+    world.instance.account(ACCOUNT).hidden.clear()
+    await trio.sleep(PROMISE_S)
+    assert incident(world, incident_of(world, sys_id)).title == "made in the dark"

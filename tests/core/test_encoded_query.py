@@ -46,6 +46,10 @@ ROW = {
         "stateANYTHING",
         "opened_atRELATIVEGT@day@ago@1",
         "u_unknown=7",
+        "category=NULL",
+        "short_description!=NULL",
+        "short_descriptionLIKEc%down",
+        "short_descriptionSTARTSWITHc%is",
         "short_descriptionLIKEa^^b^ORactive=true",
     ],
 )

@@ -105,6 +105,9 @@ class Importer:
 
     async def _page(self, run: ImportRun) -> None:
         """Bring in the next page, or end the import."""
+        if (one := self._integration) is None or not one.settings.reads:
+            await self._end(run, "nothing may come in any more: the integration is disabled, or its direction changed")
+            return
         asked = self._journal.state.position
         page = await self._asked(run.query, run.cursor)
         if fault := importing.fault_of(parse(run.query), page.rows):

@@ -40,6 +40,7 @@ class _Walk(Struct):
     cursor: Cursor
     pages: int = 0
     is_over: bool = False
+    has_shown: bool = False
 
 
 class Poller:
@@ -111,12 +112,15 @@ class Poller:
         while not walk.is_over:
             await self._page(walk, trace)
         self._walk = None
-        self._upto_s = walk.begun_s
+        # Nothing shown is nothing seen: it may all be hidden from us for a while, and must be found behind that.
+        if walk.has_shown:
+            self._upto_s = walk.begun_s
         if walk.is_deep:
-            self._deep_upto_s = walk.begun_s
             self._deep_at = trio.current_time() + min(REST_S_MAX, (walk.pages - 1) * REST_S_A_PAGE)
-            await self._tell_upto(walk.begun_s, trace)
-            self._forget(walk.begun_s - LATE_COMMIT_S)
+            if walk.has_shown:
+                self._deep_upto_s = walk.begun_s
+                await self._tell_upto(walk.begun_s, trace)
+                self._forget(walk.begun_s - LATE_COMMIT_S)
         if trio.current_time() >= self._notes_at:
             await self._look_at_notes(walk.begun_s, trace)
         self._last_at_s = self._clock.now_s()
@@ -144,6 +148,7 @@ class Poller:
         if page.unreadable is not None and self._seen.get(page.unreadable.external_id) != _version(page.unreadable):
             await self._leave_to_intake(page.unreadable, trace)
         if last is not None:
+            walk.has_shown = True
             stamp_s = last.updated_at_s or walk.cursor.at_s
             walk.cursor = Cursor(stamp_s, last.external_id)
             if walk.is_deep:

@@ -119,6 +119,8 @@ def _is_met(one: Condition, shown: Mapping[str, str]) -> bool | None:
     if one.column not in shown or not one.operator:
         return None
     value = shown[one.column].strip()
+    if ("LIKE" in one.operator or one.operator.endswith("WITH")) and ("%" in one.value or "*" in one.value):
+        return None  # a wildcard there
     match one.operator:
         case "ANYTHING" | "EMPTYSTRING":
             return True if one.operator == "ANYTHING" else not value
@@ -164,6 +166,8 @@ def _all_of(first: bool | None, second: bool | None) -> bool | None:
 
 def _equals(value: str, wanted: str) -> bool | None:
     wanted = wanted.strip()
+    if wanted.upper() == "NULL":  # which some releases read as empty
+        return None
     if _is_number(value) and _is_number(wanted):
         return float(value) == float(wanted)
     if value in ("true", "false"):

@@ -232,7 +232,7 @@ def take(
 ) -> Change[bool]:
     """Bring in what may come in of these records, in their order, and keep the place; False: it was stopped."""
     integration = state.integrations.get(integration_id)
-    if integration is None or not is_running(integration, run_id) or not rows:
+    if integration is None or not integration.settings.reads or not is_running(integration, run_id) or not rows:
         return Change("", (), result=False)
     fates = {seen.external_id: fate_of(state, integration, seen) for seen in rows}
     events = settle_read(state, at_s, integration_id, read).events
