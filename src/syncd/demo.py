@@ -28,6 +28,7 @@ HANDLE: Final = "prod-snow"
 ACCOUNT: Final = ("svc.sync", "sync-secret")
 WEBHOOK_SECRET: Final = "demo-webhook-secret"  # noqa: S105 of a demonstration on loopback
 PORT: Final = 8080
+LOGGING: Final = ("INCIDENTS_LOG_LEVEL", "INCIDENTS_SYNC_TRACE")
 STEP_S_MAX: Final = 5.0
 START_S_MAX: Final = 30.0
 LOOK_EVERY_S: Final = 0.02
@@ -68,8 +69,11 @@ class Stage:
         self.url = f"http://127.0.0.1:{port}"
         self.simulator_url = f"http://127.0.0.1:{simulator_port}"
         self.socket = folder / "syncd.sock"
-        # Without what is set for another daemon: `im` would configure that one.
-        own = {name: value for name, value in os.environ.items() if not name.startswith("INCIDENTS_")}
+        self.log = folder / "serve.log"
+        # Without what is set for another daemon: `im` would configure that one. What ours is to log may be said.
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith("INCIDENTS_") or name in LOGGING
+        }
         self.environ = own | {
             "INCIDENTS_AUTH": "none",
             "INCIDENTS_LISTEN": f"127.0.0.1:{port}",
@@ -177,7 +181,7 @@ async def _running(stage: Stage, seed: int, folder: Path) -> AsyncIterator[None]
                 )
             processes.append(process)
         await _answers(stage, f"{stage.simulator_url}/control/faults", processes[0], folder / "simulator.log")
-        await _answers(stage, f"{stage.url}/ready", processes[1], folder / "serve.log")
+        await _answers(stage, f"{stage.url}/ready", processes[1], stage.log)
         yield
     finally:
         with trio.move_on_after(STOP_S_MAX, shield=True):
@@ -281,6 +285,7 @@ def _stamp_s(text: object) -> float:
 def _invite(stage: Stage, tell: Narrator) -> None:
     """Say how to go on."""
     tell.say(f"\nIt stays up until Ctrl-C.\n  API         {stage.url}/api/v1\n  ServiceNow  {stage.simulator_url}/")
+    tell.say(f"  log         {stage.log}")
     tell.say("\nTry, in another terminal:")
     tell.say(f"  export INCIDENTS_SOCKET={stage.socket} INCIDENTS_STATE_DIR={stage.environ['INCIDENTS_STATE_DIR']}")
     prefix = "" if shutil.which("im") else f"{Path(sys.executable).parent}/"

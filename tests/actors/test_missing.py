@@ -1,5 +1,7 @@
 """A record that is not shown any more: its link is parked after two looks, and freed by the first that shows it."""
 
+from typing import cast
+
 import trio
 
 from tests.actors.stage import (
@@ -23,6 +25,11 @@ from tests.simulation.world import World
 async def reasons(world: World) -> str:
     """Why the integration is not healthy."""
     return " ".join((await sync_status(world))["reasons"])  # type: ignore[arg-type]
+
+
+async def waits(world: World) -> dict[str, object]:
+    """The queue as sync-status tells it."""
+    return cast("dict[str, object]", (await sync_status(world))["queue"])
 
 
 @in_world()
@@ -123,3 +130,32 @@ async def test_a_parked_link_says_so_in_the_list_and_in_explain(world: World) ->
     assert f"im integration unlink {world.settings.handle} {gone}" in shown[0]["reason"]
     told = await asked(world, "GET", f"/api/v1/incidents/{gone}/explain")
     assert "parked" in str(told)
+
+
+@in_world()
+async def test_what_waits_for_a_record_that_is_not_shown_is_no_backlog(world: World) -> None:
+    gone = await declared(world)
+    await declared(world, "kept")
+    world.instance.delete_as("admin", link(world, gone).external_id)
+    await trio.sleep(60)
+    await edit(world, gone, title="late")
+    await ask(world, "POST", f"/api/v1/incidents/{gone}/notes", {"text": "late"}, status=201)
+    await trio.sleep(2 * 3600)
+    queue = await waits(world)
+    assert (queue["outbox"], queue["oldest_age_s"], queue["clears_in_s"], queue["stalled"]) == (0, None, None, 1)
+    assert "1 linked record is not shown" in await reasons(world)
+
+
+@in_world()
+async def test_edits_to_more_missing_records_than_are_parked_are_told_and_no_backlog(world: World) -> None:
+    names = [await declared(world, f"no {number}") for number in range(14)]
+    world.instance.set_webhook("", "")
+    for name in names:
+        world.instance.delete_as("admin", link(world, name).external_id)
+        await edit(world, name, title="late")
+    await trio.sleep(3600)
+    left = sum(link(world, name).state == "active" for name in names)
+    assert left > 0  # so many are parked at most
+    queue = await waits(world)
+    assert (queue["outbox"], queue["oldest_age_s"], queue["clears_in_s"], queue["stalled"]) == (0, None, None, left)
+    assert f"{left} linked records are not shown by ServiceNow and not parked" in await reasons(world)

@@ -81,6 +81,8 @@ def every_reason() -> list[str]:
     base = replace(state.links[LINK].base["title"], platform="closed", external="6")
     state.links["shut"] = replace(state.links["shut"], base={"status": base})
     state.links["gone"] = replace(state.links[LINK], gone_there=True)
+    missed = OutboxEntry(AT_S, "trace", attempts=2, failure=Failure("gone", "not there"))
+    state.links["unshown"] = replace(state.links[LINK], state="active", outbox=missed)
     state.set_aside[INT] = {"copy": "INC-1"}
     state.integrations[INT] = replace(state.integrations[INT], rules={"write": Rule("1"), "delete": Rule("", ("x",))})
     for by in ("brake", "answers"):
@@ -120,10 +122,51 @@ def test_a_queue_says_when_it_will_be_clear_and_what_sets_its_pace() -> None:
     assert any("100 changes wait to be written, the oldest for 400 s" in reason for reason in shown(state).reasons)
     slow = Counts(latency=Lag().after(2.0, AT_S))
     assert (shown(state, slow).queue.clears_in_s, shown(state, slow).queue.paced_by) == (100.0, "answers")
-    ruled = Counts(remaining_budget=2, budget_resets_in_s=1800.0)
+    ruled = Counts(hourly_limit=1000, remaining_budget=2, budget_resets_in_s=1800.0)
     assert (shown(state, ruled).queue.clears_in_s, shown(state, ruled).queue.paced_by) == (1819.8, "hourly-rule")
     away = shown(state, Counts(breaker="open")).queue
     assert (away.clears_in_s, away.paced_by) == (None, "instance")
+
+
+def waits_for(failure: Failure | None = None, **link: object) -> State:
+    """A link that waits to be written, as ``link`` says it stands."""
+    state = picture()
+    entry = OutboxEntry(AT_S - 7200, "trace", attempts=0 if failure is None else 2, failure=failure)
+    state.links[LINK] = replace(state.links[LINK], outbox=entry, **link)
+    return state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        waits_for(state="parked"),
+        waits_for(state="parked", closed_there=True),
+        waits_for(state="parked", gone_there=True),
+        waits_for(Failure("gone", "not there")),  # not parked, as too many are not shown
+    ],
+)
+def test_what_does_not_go_by_waiting_is_no_backlog_and_is_told_beside_it(state: State) -> None:
+    told = shown(state)
+    queue = told.queue
+    assert (queue.outbox, queue.oldest_age_s, queue.clears_in_s, queue.paced_by) == (0, None, None, None)
+    assert (queue.stalled, queue.retrying) == (1, 0)
+    assert any("parked" in reason.lower() for reason in told.reasons)  # and never silently
+
+
+def test_what_waits_while_the_direction_is_inbound_is_no_backlog() -> None:
+    state = waits_for()
+    apply(state, e.IntegrationChanged(INT, integration(sync_direction="inbound").settings, credentials={}))
+    queue = shown(state).queue
+    assert (queue.outbox, queue.stalled, queue.oldest_age_s) == (0, 1, None)
+
+
+def test_a_paused_integration_keeps_its_queue_and_foretells_nothing() -> None:
+    for counts in (Counts(halted="halted: a bug"), Counts(halted="refused", breaker="paused")):
+        queue = shown(waits_for(), counts).queue
+        assert (queue.outbox, queue.oldest_age_s, queue.clears_in_s, queue.paced_by) == (1, 7200.0, None, None)
+    state = waits_for()
+    apply(state, e.IntegrationChanged(INT, integration(enabled=False).settings, credentials={}))
+    assert (shown(state).queue.outbox, shown(state).queue.clears_in_s) == (1, None)
 
 
 def test_errors_are_told_with_what_to_do_about_each() -> None:

@@ -316,7 +316,6 @@ def test_the_demo_tells_its_story_on_free_ports_whatever_the_environment_names(t
             "INCIDENTS_SERVER": f"http://127.0.0.1:{free_port()}",
             "INCIDENTS_TOKEN": "of another daemon",
             "INCIDENTS_CONFIG": str(tmp_path / "of-another-daemon.toml"),
-            "INCIDENTS_LOG_LEVEL": "loud",
             "TMPDIR": str(tmp_path),
         }
         done = subprocess.run(
@@ -333,17 +332,20 @@ def test_the_demo_tells_its_story_on_free_ports_whatever_the_environment_names(t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_that_is_told_to_stop_takes_its_processes_with_it(tmp_path: Path) -> None:
+def test_a_demo_logs_what_it_is_told_to_and_when_told_to_stop_takes_its_processes_with_it(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as out:
         demo = subprocess.Popen(
             [sys.executable, "-m", "syncd", "demo"],
-            env=os.environ | {"TMPDIR": str(tmp_path)},
+            env=os.environ | {"TMPDIR": str(tmp_path), "INCIDENTS_SYNC_TRACE": "true", "INCIDENTS_LOG_LEVEL": "error"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
         )
     try:
         until(lambda: b"Setting up" in (tmp_path / "out").read_bytes(), "the story begins")
+        (log,) = tmp_path.glob("syncd-demo-*/serve.log")  # what is asked of its log is passed on
+        assert " INFO syncd.trace " in log.read_text()
+        assert " INFO syncd started " not in log.read_text()
         demo.terminate()
         assert demo.wait(20) == 1  # before the story's end
     finally:

@@ -175,6 +175,7 @@ class RunningIntegration:
             throttled=breaker.throttled,
             errors=breaker.errors,
             remaining_budget=external.remaining_budget,
+            hourly_limit=external.hourly_limit,
             last_reconcile_at_s=self._reconciler.last_at_s,
             braked=self._reconciler.trouble,
             query_faults=tuple(self._reader.query_faults or ()),

@@ -36,8 +36,9 @@ class Health(Struct, frozen=True, kw_only=True):
     when it went well. ``breaker``: closed, open or paused.
     ``last_reconcile_at_s``: when all links were last read. ``braked``: why the look at the start was not acted upon.
     ``query_faults``: queries that the instance does not keep to.
-    ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``budget_resets_in_s``: when an hourly
-    rule, if there is one, gives new requests. ``troubles``: what was met lately, the newest first.
+    ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``hourly_limit``: requests that an
+    hourly rule, if there is one, allows, and ``budget_resets_in_s``: when it gives new ones.
+    ``troubles``: what was met lately, the newest first.
     ``restarts``: how often each actor was started again. ``polling``: None where nothing is polled.
     ``coverage``: how many changes webhooks announced.
     """
@@ -50,6 +51,7 @@ class Health(Struct, frozen=True, kw_only=True):
     throttled: int = 0
     errors: int = 0
     remaining_budget: int | None = None
+    hourly_limit: int | None = None
     last_reconcile_at_s: float | None = None
     braked: str = ""
     query_faults: tuple[str, ...] = ()
@@ -78,9 +80,12 @@ class Counts(Health, frozen=True, kw_only=True):
 class Queue(Struct, frozen=True):
     """What waits. `outbox`: changes to be written; `inflight`: of these under way; `retrying`: tried before, in vain.
 
-    `clears_in_s`: when all is written, if nothing new comes; null when nothing waits, or the instance does not answer.
+    `stalled`: changes beside these that do not go by waiting: their link is parked, their record is not shown, or the
+    direction is inbound. `oldest_age_s`: of `outbox`.
+    `clears_in_s`: when all of it is written, if nothing new comes; null when nothing waits, or nothing is written now.
     `paced_by`: what sets the pace: our `rate_limit`, the instance's `answers` (how long they take, over
-    `max_concurrency`), its `hourly-rule`, or the `instance` as it does not answer. `hints`: records that we were told
+    `max_concurrency`), its `hourly-rule`, or the `instance` as it does not answer; null while the integration is
+    paused. `hints`: records that we were told
     of and have not read yet; `undecided`: links with something new that has not been compared yet.
     """
 
@@ -92,6 +97,7 @@ class Queue(Struct, frozen=True):
     paced_by: Pace | None
     hints: int
     undecided: int
+    stalled: int
 
 
 class Spread(Struct, frozen=True):
@@ -235,28 +241,33 @@ def spread(seen: Histogram) -> Spread | None:
 
 
 def _queue(state: State, integration: Integration, counts: Counts, tally: Tally, at_s: float) -> Queue:
+    settings = integration.settings
+    is_inbound = settings.sync_direction == "inbound"  # what waited when it became so goes when that ends
+    waiting = 0 if is_inbound else tally.waiting
     ahead = None
-    if tally.waiting:
+    if waiting and settings.writes and integration.credentials and not counts.halted:
         ahead = forecast(
-            tally.waiting,
-            answers=counts.breaker == "closed" and not counts.halted and integration.settings.writes,
-            rate=integration.settings.rate_limit,
-            concurrency=integration.settings.max_concurrency,
+            waiting,
+            answers=counts.breaker == "closed",
+            rate=settings.rate_limit,
+            concurrency=settings.max_concurrency,
             answer_s=counts.latency.lately(at_s).quantile(0.5),
+            hourly_limit=counts.hourly_limit,
             left=counts.remaining_budget,
             resets_in_s=counts.budget_resets_in_s,
         )
-    since_s = tally.oldest_since_s
+    since_s = None if is_inbound else tally.oldest_since_s
     clears_in_s = None if ahead is None else ahead.clears_in_s
     return Queue(
-        outbox=tally.waiting,
+        outbox=waiting,
         inflight=tally.inflight,
-        retrying=tally.retrying,
+        retrying=0 if is_inbound else tally.retrying,
         oldest_age_s=None if since_s is None else round(max(0.0, at_s - since_s), 1),
         clears_in_s=None if clears_in_s is None else round(clears_in_s, 1),
         paced_by=None if ahead is None else ahead.paced_by,
         hints=len(state.hints.get(integration.id, ())),
         undecided=len(state.dirty.get(integration.id, ())),
+        stalled=tally.stalled + tally.waiting - waiting,
     )
 
 
@@ -308,18 +319,29 @@ def _reasons(
         degraded.append(
             f"{_count(pending, 'conflict')} {waits} for a person; see: im conflict list --integration {handle}"
         )
-    if gone := tally.gone:
-        degraded.append(
-            f"{_count(gone, 'linked record')} {'is' if gone == 1 else 'are'} not shown by ServiceNow: deleted there, "
-            f"or hidden from our account. Parked until shown again; which: im integration links {handle}"
-        )
-    if tally.parked:
-        degraded.append(f"{_count(tally.parked, 'link')} parked; see: im integration links {handle}")
+    degraded += _aside(tally, handle)
     degraded += _stopped(state, integration, counts)
-    if (queue.oldest_age_s or 0.0) >= BACKLOG_S and tally.waiting > tally.retrying and not (paused or down):
+    if (queue.oldest_age_s or 0.0) >= BACKLOG_S and queue.outbox > queue.retrying and not (paused or down):
         degraded.append(_backlog(queue))
     degraded += _unmapped(tally)
     return paused, down, degraded
+
+
+def _aside(tally: Tally, handle: str) -> Iterator[str]:
+    """Links that have to wait for more than their turn."""
+    if gone := tally.gone:
+        yield (
+            f"{_count(gone, 'linked record')} {'is' if gone == 1 else 'are'} not shown by ServiceNow: deleted there, "
+            f"or hidden from our account. Parked until shown again; which: im integration links {handle}"
+        )
+    if unshown := tally.unshown:
+        yield (
+            f"{_count(unshown, 'linked record')} {'is' if unshown == 1 else 'are'} not shown by ServiceNow and not "
+            "parked, since so many at once are rather hidden from our account than deleted; what goes to them is tried "
+            f"again and again; see what the account may read: im integration test {handle}"
+        )
+    if tally.parked:
+        yield f"{_count(tally.parked, 'link')} parked; see: im integration links {handle}"
 
 
 def _stopped(state: State, integration: Integration, counts: Counts) -> Iterator[str]:

@@ -5,6 +5,7 @@ A view: links are frozen, so a list of them is a picture of one moment, however 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from msgspec import Struct, UnsetType, field
 
@@ -14,11 +15,15 @@ from syncd.core.model import Link
 from syncd.core.outbox import entries_of
 from syncd.core.parking import has_failed
 
+LOOKS: Final = 2  # a record that was not shown only once may be there the next time
+
 
 class Tally(Struct):
     """``waiting``: what is to be written, notes and fields each on their own; the oldest since ``oldest_since_s``.
 
-    ``retrying``: entries whose last attempt failed. ``gone``: linked records that are not shown any more.
+    ``retrying``: entries whose last attempt failed. ``stalled``: what does not go by waiting, since its link is parked
+    or its record is not shown; not among the others. ``gone``: linked records that are not shown any more; ``unshown``:
+    those whose links were not parked, because so many at once are not shown.
     ``parked``: links that wait for a person; ``shut``: those that only wait for a closed record.
     ``unmapped``: values without a mapping, with an incident to look at each. ``unread``: columns that are not shown.
     """
@@ -28,9 +33,11 @@ class Tally(Struct):
     states: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
     retrying: int = 0
+    stalled: int = 0
     oldest_since_s: float | None = None
     inflight: int = 0
     gone: int = 0
+    unshown: int = 0
     parked: int = 0
     shut: int = 0
     awaits_autoclose: int = 0
@@ -57,12 +64,17 @@ class Tally(Struct):
             self._add_shown(link, link.observed.columns)
 
     def _add_waiting(self, link: Link) -> None:
+        self.inflight += sum(note.in_flight is not None for note in link.notes)
+        looks = max((one.attempts for one in entries_of(link) if one.failure and one.failure.kind == "gone"), default=0)
+        if looks or link.state == "parked":
+            self.stalled += sum(1 for _ in entries_of(link))
+            self.unshown += looks >= LOOKS and link.state != "parked"
+            return
         for entry in entries_of(link):
             self.waiting += 1
             self.retrying += entry.failure is not None
             if self.oldest_since_s is None or entry.since_s < self.oldest_since_s:
                 self.oldest_since_s = entry.since_s
-        self.inflight += sum(note.in_flight is not None for note in link.notes)
 
     def _add_shown(self, link: Link, columns: Mapping[str, str]) -> None:
         for name, one in self.lens.lenses.items():

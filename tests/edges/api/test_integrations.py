@@ -361,6 +361,7 @@ async def test_sync_status_says_what_it_does_and_why() -> None:
                 "retrying": 0,
                 "oldest_age_s": None,
                 "clears_in_s": None,
+                "stalled": 0,
                 "paced_by": None,
                 "hints": 0,
                 "undecided": 0,

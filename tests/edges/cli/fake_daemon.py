@@ -400,6 +400,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                 "paced_by": "rate_limit",
                 "hints": 3,
                 "undecided": 1,
+                "stalled": 2,
             },
             "lag": {"inbound": {"p50": 0.4, "p99": 2.0, "max": 3.25, "count": 9}, "outbound": None},
             "dlq": 3,

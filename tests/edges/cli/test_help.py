@@ -66,6 +66,15 @@ def test_a_page_in_full(im: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("word", ["declare", "status", "watch"])
+def test_a_command_is_listed_with_the_first_words_of_its_own_page(im: Run, word: str) -> None:
+    command = COMMANDS[word,]
+    listed = " ".join((command.help or "").split())
+    page = im(word, "--help").out
+    assert " ".join(page.split("\n\n")[1].split()) == listed
+    assert f"\nExample: im {word}" in page
+
+
 def test_what_must_be_given_is_marked(im: Run) -> None:
     declare = im("declare", "--help").out
     assert "--title TEXT            [required]" in declare

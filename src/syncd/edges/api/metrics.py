@@ -54,13 +54,18 @@ GAUGES: Final[Sequence[tuple[str, str, Gauge]]] = (
     ("syncd_outbox_inflight", "Of these, under way.", lambda one: one.status.queue.inflight),
     ("syncd_outbox_retrying", "Of these, tried before in vain.", lambda one: one.status.queue.retrying),
     (
+        "syncd_outbox_stalled",
+        "Changes beside them that do not go by waiting, as their link is parked or their record not shown.",
+        lambda one: one.status.queue.stalled,
+    ),
+    (
         "syncd_outbox_oldest_age_seconds",
         "How long the oldest of them has waited; 0 when none does.",
         lambda one: one.status.queue.oldest_age_s or 0.0,
     ),
     (
         "syncd_outbox_clears_seconds",
-        "When all of them will be written if nothing new comes; absent while the instance does not answer.",
+        "When all of them will be written if nothing new comes; absent while nothing is written.",
         lambda one: one.status.queue.clears_in_s if one.status.queue.outbox else 0.0,
     ),
     ("syncd_hints_pending", "Records that we were told of and have not read yet.", lambda one: one.status.queue.hints),

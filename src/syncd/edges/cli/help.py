@@ -45,9 +45,16 @@ def page(root: App, words: str | Iterable[str] | None) -> str:
     sections: dict[str, list[Row]] = {"Commands": _commands(command)}
     for argument in (*own, *_arguments(root.meta)):
         sections.setdefault(_section(argument), []).append(_row(argument))
-    blocks = [_usage(root, chain, own, is_group=bool(sections["Commands"])), *_paragraphs(command.help or "")]
+    blocks = [_usage(root, chain, own, is_group=bool(sections["Commands"])), *_paragraphs(_text(command))]
     blocks += ["\n".join([f"{title}:", *_lines(rows)]) for title, rows in sections.items() if rows]
     return "\n\n".join(blocks)
+
+
+def _text(command: App) -> str:
+    """All that a command says of itself; what it is listed with above it is only the first sentence of that."""
+    is_group = any(not name.startswith("-") for name in command)
+    said = None if is_group else inspect.getdoc(command.default_command)
+    return said or command.help or ""
 
 
 def _arguments(app: App) -> list[Argument]:

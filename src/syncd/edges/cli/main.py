@@ -48,7 +48,11 @@ def build(world: World) -> App:
     app.command(f"{rooms}.journal:app", name="journal", help="Look into the journal's files, daemon or not.")
     app.command(f"{rooms}.token:app", name="token", help="Make and revoke the tokens for calls over TCP.")
     app.command(f"{rooms}.keys:app", name="keys", help="See and change the keys that seal stored credentials.")
-    app.command(f"{rooms}.status:status", name="status", help="Show whether the daemon is alive and ready.")
+    app.command(
+        f"{rooms}.status:status",
+        name="status",
+        help="Show whether the daemon is alive and ready, its journal, and its integrations.",
+    )
     app.command(f"{rooms}.watch:watch", name="watch", help="Follow what happens, as it happens.")
 
     @app.command

@@ -54,7 +54,9 @@ class Daemon(Struct, frozen=True):
 
 
 def status(*, watch: Watches = False, session: Injected) -> int:
-    """Show whether the daemon is alive and ready, its journal, and its integrations; exit code 1 when it is not ready.
+    """Show whether the daemon is alive and ready, its journal, and its integrations.
+
+    Exit code 1 when it is not ready.
 
     Example: im status --watch
     """

@@ -41,6 +41,7 @@ class Queue(Struct, frozen=True):
     paced_by: str | None = None
     hints: int = 0
     undecided: int = 0
+    stalled: int = 0
 
 
 class Coverage(Struct, frozen=True):
@@ -175,8 +176,9 @@ def _facts(shown: SyncStatus, now_s: float) -> Iterator[tuple[str, str | None]]:
 
 
 def _waiting(queue: Queue) -> str:
+    stalled = [f"{queue.stalled} do not go by waiting, as `reasons` or the links say"] if queue.stalled else []
     if not queue.outbox:
-        return "nothing"
+        return "; ".join(["nothing", *stalled])
     words = [f"{queue.outbox} changes, {queue.inflight} under way, {queue.retrying} tried in vain"]
     if queue.oldest_age_s is not None:
         words.append(f"the oldest for {span(queue.oldest_age_s)}")
@@ -184,7 +186,7 @@ def _waiting(queue: Queue) -> str:
         words.append(f"all of it within about {span(queue.clears_in_s)}")
     if queue.paced_by:
         words.append(_PACE.get(queue.paced_by, queue.paced_by))
-    return "; ".join(words)
+    return "; ".join([*words, *stalled])
 
 
 def _spreads(shown: SyncStatus) -> str:

@@ -31,7 +31,9 @@ def watch(
     kind: Annotated[str | None, Parameter(name="--type", help="Only types that begin so, such as im.sync.")] = None,
     session: Injected,
 ) -> int:
-    """Follow what happens, one line for each event, until Ctrl-C; --format json prints one object a line.
+    """Follow what happens, as it happens.
+
+    One line for each event, until Ctrl-C; --format json prints one object a line.
 
     Example: im watch --integration prod-snow
     """
