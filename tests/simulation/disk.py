@@ -105,7 +105,8 @@ class SimDisk:
     ``faults`` maps the number of a call, from 1, to an errno, or to "short" for a short write. ``calls`` names each
     call made so far; after ``dies_at`` of them every call fails, until somebody takes what is left from ``crash``.
     ``space_bytes`` is what may still be appended before ``ENOSPC``; ``syncs_after_failure`` must stay 0.
-    ``watch`` hears of each block at the moment it is "written", and, with no block, when all is "synced".
+    ``watch`` hears of each block at the moment it is "written", and, with no block, when all is "synced"; ``on_call``
+    hears of each use of a file, before it.
     """
 
     def __init__(self, rng: Random | None = None) -> None:
@@ -117,6 +118,7 @@ class SimDisk:
         self.syncs_after_failure = 0
         self.is_gone = False
         self.watch: Callable[[str, bytes], None] | None = None
+        self.on_call: Callable[[Path], None] | None = None
         self._folders: set[Path] = {Path("/")}
         self._names: dict[Path, _Inode] = {}
         self._kept_names: dict[Path, _Inode] = {}
@@ -180,10 +182,13 @@ class SimDisk:
         after._kept_names = dict(names)
         after.space_bytes = self.space_bytes
         after.watch = self.watch
+        after.on_call = self.on_call
         return after
 
     def check(self, call: str, path: Path) -> Literal["short"] | None:
         """Count a call, and raise what was asked for; for ``SimFile``, too."""
+        if self.on_call is not None and not self.is_gone:
+            self.on_call(path)
         if self.is_gone or (self.dies_at is not None and len(self.calls) >= self.dies_at):
             self.is_gone = True
             raise OSError(errno.EIO, "this disk belongs to another life", str(path))

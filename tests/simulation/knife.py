@@ -1,6 +1,7 @@
 """The knife: cuts the power at an exact moment of the daemon's work, the n-th time that this moment comes."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.simulation.plan import Cut
 from tests.simulation.way import Exchange
@@ -25,6 +26,11 @@ class Knife:
         self._met, self._unsynced = self._met + self._unsynced, 0
         if self.cut.phase == "synced" and self._met >= self.cut.nth:
             self._strike()
+
+    def used(self, path: Path) -> None:
+        """Hear that a file is used."""
+        if self.cut.phase == "snapshot" and "snapshot" in path.name:
+            self._count()
 
     def left(self, exchange: Exchange) -> None:
         """Hear of a request that has left."""

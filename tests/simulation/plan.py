@@ -65,7 +65,8 @@ class Cut(Struct, frozen=True, omit_defaults=True):
 
     ``written``: a record with this ``event`` is written and not yet synced; ``synced``: it is on disk, and nobody
     knows; ``left``: a request that writes has left and not arrived; ``committed``: ServiceNow has done it, and nobody
-    knows; ``opening``: at ``at_s``, and again at the next life's n-th use of the disk, while it opens its journal.
+    knows; ``opening``: at ``at_s``, and again at the next life's n-th use of the disk, while it opens its journal;
+    ``snapshot``: a file of a snapshot is used.
     """
 
     at_s: float
@@ -168,9 +169,9 @@ def _spell(rng: Random, trouble: Trouble, until_s: float) -> Spell:
 
 def _cut(rng: Random, until_s: float) -> Cut:
     at_s = round(rng.uniform(1, until_s), 2)
-    phase = rng.choice(("time", "written", "written", "synced", "left", "committed", "opening"))
+    phase = rng.choice(("time", "written", "written", "synced", "left", "committed", "opening", "snapshot"))
     event = rng.choice(EVENTS) if phase in ("written", "synced") else ""
-    return Cut(at_s, phase, event, rng.randint(1, 15) if phase == "opening" else rng.choice((1, 1, 2, 3)))
+    return Cut(at_s, phase, event, rng.randint(1, 15) if phase in ("opening", "snapshot") else rng.choice((1, 1, 2, 3)))
 
 
 def _days(seed: int, rng: Random) -> Plan:
@@ -223,7 +224,7 @@ def _outage(seed: int, rng: Random) -> Plan:
     for number in range(260):  # some set what is there already, and are no edits
         at_s = round(rng.uniform(down_s, up_s), 2)
         deeds.append(_deed(rng, number, at_s, ("platform",) if number % 2 else ("external",)))
-    deeds += [_deed(rng, number, round(rng.uniform(down_s, up_s), 2), ("declare", "create")) for number in range(2)]
+    deeds += [_deed(rng, 90 + one, round(rng.uniform(down_s, up_s), 2), ("declare", "create")) for one in range(2)]
     spells, from_s = list[Spell](), down_s
     while from_s < up_s:
         to_s = min(up_s, from_s + rng.uniform(30, 900))

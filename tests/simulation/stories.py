@@ -198,6 +198,7 @@ def _count(world: World) -> None:
             met["answer missed by death"] += 1
         met["create looked up"] += "correlation_id%3D" in one.target
         met["rate limit hit"] += one.retry_after_s is not None
+    met["crash during compaction"] += met["cut snapshot"]
     met["our write"] += len(world.ledger.writes)
     met["answer lost after effect"] += sum(met[name] for name in met if name == "answer_lost" or "_commits_" in name)
     met["rate_limit"] += met["rate limit hit"]

@@ -24,7 +24,13 @@ HALVES: Final = 2  # one for each worker
 AT_LEAST: Final = 10  # times in all the seeds: what never happened has not been tested
 RARE: Final = (
     *("conflict recorded", "conflict resolved while the record changed", "answer lost after effect"),
-    *("torn tail recovered", "crash during recovery", "echo suppressed", "dead letter retried after an edit"),
+    *(
+        "torn tail recovered",
+        "crash during recovery",
+        "crash during compaction",
+        "echo suppressed",
+        "dead letter retried after an edit",
+    ),
     *("secret rotated with a delivery under way", "clock set back", "rate limit hit", "disk full and healed"),
 )
 SEEN_TOO: Final = (

@@ -52,6 +52,7 @@ CLOSE = {"close_code": "Solution provided", "close_notes": "fixed"}
 LATE_S = 60.0  # so long may lie between a write's departure and its commit
 DOWN_S_MAX = 3.0  # how long a life that ended suddenly is mourned
 ENDS_S = 86_400.0  # a world that is not over by then waits for nothing
+SNAPSHOT_RECORDS = 30
 RECORDS_A_LOOK = 1_000_000
 LIMITS: Limits | None = None  # of the keeper; as in real life
 
@@ -148,6 +149,7 @@ class World:
             with scope:
                 house = await House.open(STATE_DIR, seams, self._master_key, limits=LIMITS)
                 disk.dies_at = None
+                house.keeper._limits = Limits(snapshot_records=SNAPSHOT_RECORDS)
                 self.torn += house.journal.recovered is not None
                 await house.run(lambda: self._serve(house, up))
         except* (JournalFailed, OSError):
@@ -268,7 +270,7 @@ class World:
     def arm_knife(self, cut: Cut) -> None:
         """Have the power cut at the n-th time, from now on, that something happens."""
         self._knife = knife = Knife(cut, self._strike)
-        self._disk.watch = knife.disk
+        self._disk.watch, self._disk.on_call = knife.disk, knife.used
         self.way.on_left = [knife.left]
 
     def _strike(self) -> None:
@@ -279,6 +281,7 @@ class World:
 
     def sheathe(self) -> None:
         """Nobody waits for a moment to cut the power at any more."""
+        self._disk.on_call = None
         self._disk.watch, self._knife, self.way.on_left = None, None, []
 
     def forget_key(self) -> None:
