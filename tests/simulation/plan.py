@@ -190,10 +190,15 @@ def _days(seed: int, rng: Random) -> Plan:
         if rng.random() < SELDOM:
             deeds.append(_deed(rng, len(deeds), round(rng.uniform(5, BUSY_S), 2), (what,)))
     cuts = [_cut(rng, BUSY_S) for _ in range(rng.choice((0, 1, 2, 2, 3, 4)))]
+    settings = _settings(rng)
+    if settings["conflict_strategy"] == "manual-review":  # somebody decides while the record goes on changing
+        more = Random(f"verdicts of {seed}")
+        times = [more.uniform(5, BUSY_S) for _ in range(6)]
+        deeds += [Deed(round(at_s, 2), "verdict", more.randrange(100), value=f"meanwhile {at_s:.0f}") for at_s in times]
     return Plan(
         "days",
         seed,
-        _settings(rng),
+        settings,
         _switches(rng),
         tuple(sorted(deeds, key=_when)),
         tuple(sorted(spells, key=lambda spell: spell.from_s)),

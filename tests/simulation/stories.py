@@ -84,6 +84,7 @@ class Teller:
                 denied.discard(column)
             return
         if name == DISK_FULL:
+            world.met[DISK_FULL] += 1
             world.fill_disk(int(spell.fault.partition("=")[2]))
             try:
                 await trio.sleep_until(spell.to_s)
