@@ -12,7 +12,7 @@ from syncd.core.capture import digest
 from syncd.errors import JournalRefused
 from syncd.journal.codec import SegmentHeader, frame_bytes, segment_header_bytes
 from syncd.journal.past import state_at
-from syncd.journal.reader import scan
+from syncd.journal.scan import scan
 from syncd.journal.snapshot import snapshot_positions
 from syncd.journal.writer import Journal
 from syncd.seams import SystemClock, SystemDisk, ThreadWork

@@ -9,7 +9,8 @@ from syncd.errors import JournalRefused
 from syncd.journal.codec import encode_record, frame_bytes, segment_header_bytes
 from syncd.journal.files import Watermark, segment_path, watermark_bytes, watermark_path
 from syncd.journal.log import Log, open_log
-from syncd.journal.reader import FIRST_SEGMENT, iterate, scan, show, tail, verify
+from syncd.journal.reader import FIRST_SEGMENT, iterate, show, tail
+from syncd.journal.scan import scan, verify
 from syncd.seams import Disk
 from tests.journal.samples import SEGMENT, STATE, disk_with, sample, sample_record
 from tests.simulation.disk import SimDisk

@@ -13,7 +13,7 @@ from syncd.core.capture import digest
 from syncd.errors import JournalFailed
 from syncd.journal.keeper import Keeper, Limits
 from syncd.journal.past import state_at
-from syncd.journal.reader import scan
+from syncd.journal.scan import scan
 from syncd.journal.writer import Journal
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
 from tests.journal.samples import STATE, SteadyClock, declare_next, serving

@@ -13,7 +13,8 @@ from syncd.errors import AlreadyRunning, JournalFailed, JournalRefused
 from syncd.journal.codec import frame_bytes, segment_header_bytes
 from syncd.journal.files import Watermark, watermark_bytes, watermark_path
 from syncd.journal.log import Recovered
-from syncd.journal.reader import FIRST_SEGMENT, scan
+from syncd.journal.reader import FIRST_SEGMENT
+from syncd.journal.scan import scan
 from syncd.journal.writer import Journal
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
 from tests.journal.samples import SEGMENT, STATE, SteadyClock, declare_next, disk_with, reopened, sample, serving

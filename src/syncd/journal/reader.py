@@ -1,20 +1,18 @@
 """Read the journal without ever writing: for start-up, and for people who look with no daemon or beside a live one.
 
 Start-up takes the segments one by one (``read_segment``) and decides itself what to do about a torn tail. The other
-functions are for ``im journal info|verify|tail|show``. To them a torn tail is no error: a live daemon may be writing
-it. All of them read the watermark before the segments, since a live daemon only ever moves both forward.
+functions are for ``im journal tail|show|replay`` and for ``scan.py``. To them a torn tail is no error: a live daemon
+may be writing it.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from syncd.core.events import Record
-from syncd.errors import JournalRefused
 from syncd.journal.codec import (
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -26,8 +24,7 @@ from syncd.journal.codec import (
     segment_header_bytes,
     stated_segment_header,
 )
-from syncd.journal.files import Watermark, read_watermark, segment_numbers, segment_path
-from syncd.journal.snapshot import check, read_head, snapshot_path, snapshot_positions
+from syncd.journal.files import Watermark, segment_numbers, segment_path
 from syncd.journal.walk import Fault, JournalDamaged, Walked, walk, walk_segment
 from syncd.seams import Disk
 
@@ -46,52 +43,6 @@ class Segment(Struct):
     def next_header(self) -> SegmentHeader:
         """What the segment after this one has to begin with."""
         return SegmentHeader(self.number + 1, self.walked.position + 1, self.walked.chain)
-
-
-class SegmentReport(Struct, frozen=True):
-    """``first_position`` and ``last_position`` are 0 in a segment without records."""
-
-    path: str
-    size_bytes: int
-    records: int
-    first_position: int
-    last_position: int
-
-
-class SnapshotReport(Struct, frozen=True):
-    """``problem`` is empty in one that a start can use."""
-
-    path: str
-    size_bytes: int
-    position: int
-    at_s: float | None
-    problem: str
-
-
-class JournalReport(Struct, frozen=True):
-    """What ``scan`` found. Positions are 0 and times None without records; ``segments`` are those found whole.
-
-    ``segments`` begins where history begins; ``snapshots``, newest first, stand for what was before.
-
-    ``verdict``: ``torn`` means that the next start cuts off what stands behind ``offset`` of ``path``, or that a live
-    daemon is writing it now; ``refused`` means that a daemon would not start. ``problem`` and ``hint`` are for
-    people.
-    """
-
-    verdict: Literal["clean", "torn", "refused"]
-    problem: str
-    hint: str
-    path: str
-    offset: int | None
-    segments: tuple[SegmentReport, ...]
-    snapshots: tuple[SnapshotReport, ...]
-    size_bytes: int
-    records: int
-    first_position: int
-    last_position: int
-    first_at_s: float | None
-    last_at_s: float | None
-    watermark: Watermark | None
 
 
 def read_segment(
@@ -189,37 +140,6 @@ def records_of(segment: Segment, after: int = 0) -> Iterator[Record]:
         yield record
 
 
-def scan(disk: Disk, folder: Path) -> JournalReport:
-    """Verify everything and report; never raises for what it finds in the files."""
-    found = _Findings()
-    try:
-        found.watermark = read_watermark(disk, folder)
-        found.snapshots = list(_snapshots(disk, folder))
-        for segment in _segments(disk, folder, found.watermark):
-            found.add(segment)
-        found.check_snapshots(folder)
-    except JournalDamaged as damage:
-        return found.report("refused", str(damage), damage.hint, str(damage.path), damage.offset)
-    except JournalRefused as refusal:
-        return found.report("refused", str(refusal), refusal.hint)
-    if found.torn is not None:
-        path, fault = found.torn
-        problem = (
-            f"{path} ends in a torn write: at byte {fault.offset}, after position {fault.position}: {fault.problem}"
-        )
-        hint = "the next start keeps a copy of it and cuts it off; a running daemon may be writing it now"
-        return found.report("torn", problem, hint, str(path), fault.offset)
-    return found.report("clean")
-
-
-def verify(disk: Disk, folder: Path) -> JournalReport:
-    """Like ``scan``, but raises ``JournalRefused`` where a daemon would not start."""
-    report = scan(disk, folder)
-    if report.verdict == "refused":
-        raise JournalRefused(report.problem, hint=report.hint)
-    return report
-
-
 def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
     """The records behind position ``after``, in order, up to the last whole one; leaves older segments unread."""
     numbers = segment_numbers(disk, folder)
@@ -230,7 +150,7 @@ def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
             expected, numbers = header, numbers[numbers.index(number) :]
             break
     for number in numbers:
-        segment = _read_beside_a_writer(disk, folder, expected, None, is_last=number == numbers[-1])
+        segment = read_beside_a_writer(disk, folder, expected, None, is_last=number == numbers[-1])
         if segment is None:
             return
         yield from records_of(segment, after)
@@ -251,7 +171,7 @@ def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
             if is_last:
                 continue  # torn, or being written now
             raise JournalDamaged(segment_path(folder, number), header_fault(disk, folder, number))
-        segment = _read_beside_a_writer(disk, folder, header, None, is_last=is_last)
+        segment = read_beside_a_writer(disk, folder, header, None, is_last=is_last)
         if segment is not None and segment.walked.positions:
             after = segment.walked.positions[-missing:][0] - 1
             records = [*records_of(segment, after), *records]
@@ -264,103 +184,7 @@ def show(disk: Disk, folder: Path, position: int) -> Record | None:
     return record if record is not None and record.position == position else None
 
 
-class _Findings:
-    """What a scan has seen so far."""
-
-    def __init__(self) -> None:
-        self.watermark: Watermark | None = None
-        self.torn: tuple[Path, Fault] | None = None
-        self.snapshots: list[SnapshotReport] = []
-        self._segments: list[SegmentReport] = []
-        self._first: Record | None = None
-        self._last: Record | None = None
-
-    def add(self, segment: Segment) -> None:
-        """Count a verified segment, decoding all of its records as a start would."""
-        count, first, last = 0, None, None
-        for count, last in enumerate(records_of(segment), start=1):  # noqa: B007 the last of each is what we want
-            first = first or last
-        self._first = self._first or first
-        self._last = last or self._last
-        positions = (first.position, last.position) if first and last else (0, 0)
-        self._segments.append(SegmentReport(str(segment.path), len(segment.block), count, *positions))
-        if segment.walked.fault is not None:
-            self.torn = (segment.path, segment.walked.fault)
-
-    def check_snapshots(self, folder: Path) -> None:
-        """Raise ``JournalRefused`` if history ends before a good snapshot, or begins where none helps."""
-        last, good = self._last.position if self._last else 0, [one for one in self.snapshots if not one.problem]
-        if good and good[0].position > last:
-            raise JournalRefused(
-                f"the journal ends at position {last}, before its snapshot of position {good[0].position}",
-                hint="nothing was changed; put the segments back from a backup (docs/journal.md)",
-            )
-        first = self._segments[0].path if self._segments else ""
-        if first in ("", str(segment_path(folder, 1))):
-            return
-        bad = next((one.problem for one in self.snapshots if one.problem), "")
-        if all(one.problem for one in self.snapshots):
-            words = f"; {bad}" if bad else ""
-            raise JournalRefused(
-                f"the journal begins with {first}, and there is no good snapshot of what was before{words}",
-                hint="nothing was changed; put a snapshot or the segments back from a backup (docs/journal.md)",
-            )
-
-    def report(
-        self,
-        verdict: Literal["clean", "torn", "refused"],
-        problem: str = "",
-        hint: str = "",
-        path: str = "",
-        offset: int | None = None,
-    ) -> JournalReport:
-        """The report with this ending."""
-        first, last = self._first, self._last
-        return JournalReport(
-            verdict=verdict,
-            problem=problem,
-            hint=hint,
-            path=path,
-            offset=offset,
-            segments=tuple(self._segments),
-            snapshots=tuple(self.snapshots),
-            size_bytes=sum(segment.size_bytes for segment in self._segments),
-            records=sum(segment.records for segment in self._segments),
-            first_position=first.position if first else 0,
-            last_position=last.position if last else 0,
-            first_at_s=first.at_s if first else None,
-            last_at_s=last.at_s if last else None,
-            watermark=self.watermark,
-        )
-
-
-def _snapshots(disk: Disk, folder: Path) -> Iterator[SnapshotReport]:
-    for position in snapshot_positions(disk, folder):
-        path, problem, at_s = snapshot_path(folder, position), "", None
-        try:
-            at_s = read_head(disk, folder, position).at_s
-            for _ in check(disk, folder, position):
-                pass
-            size_bytes = disk.size(path)
-        except JournalRefused as damage:
-            problem, size_bytes = str(damage), disk.size(path)
-        except FileNotFoundError:
-            continue  # a live daemon has a newer one
-        yield SnapshotReport(str(path), size_bytes, position, at_s, problem)
-
-
-def _segments(disk: Disk, folder: Path, watermark: Watermark | None) -> Iterator[Segment]:
-    numbers = segment_numbers(disk, folder)
-    expected = _first_header_kept(disk, folder, numbers)
-    for number in numbers:
-        segment = _read_beside_a_writer(disk, folder, expected, watermark, is_last=number == numbers[-1])
-        if segment is not None:
-            yield segment
-            expected = segment.next_header
-    check_end(folder, expected, watermark)
-
-
-def _read_beside_a_writer(
+def read_beside_a_writer(
     disk: Disk, folder: Path, expected: SegmentHeader, watermark: Watermark | None, *, is_last: bool
 ) -> Segment | None:
     """None if a live daemon has taken back the last segment, which it could not fill for want of space."""

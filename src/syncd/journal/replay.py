@@ -80,7 +80,7 @@ async def replay(disk: Disk, folder: Path, work: Work, segment_bytes_max: int, p
         numbers = await work.run(segment_numbers, disk, folder)
         sizes_bytes = await work.run(_sizes_bytes, disk, folder, numbers)
         base = await work.run(find_base, disk, folder, numbers)
-        index = await work.run(_covered, disk, folder, numbers, base.end)
+        index = await work.run(covered, disk, folder, numbers, base.end)
         state, end = base.state, base.end
         if end is not None:
             numbers = [number for number in numbers if number >= end.segment]
@@ -148,7 +148,7 @@ def find_base(disk: Disk, folder: Path, numbers: Sequence[int], upto: int | None
     raise refusal or missing_segment(folder, numbers[0] - 1, numbers[-1])
 
 
-def _covered(disk: Disk, folder: Path, numbers: Sequence[int], end: Watermark | None) -> Index:
+def covered(disk: Disk, folder: Path, numbers: Sequence[int], end: Watermark | None) -> Index:
     """The places of what a snapshot covers, as far as borders tell."""
     index = Index()
     for number in numbers if end is not None else ():

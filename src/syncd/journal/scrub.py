@@ -55,10 +55,11 @@ def _segment(
 ) -> Generator[int, None, SegmentHeader]:
     path = segment_path(folder, number)
     header = stated_header(disk, folder, number)
+    size_bytes = disk.size(path)  # raises FileNotFoundError if that is why there is no header
     if header is None or (expected or first_header(disk, folder, number)) != header:
         raise JournalDamaged(path, Fault("damaged", 0, 0, "not the segment header that was written"))
     position, chain = header.first_position - 1, header.chain
-    stop = end.offset if number == end.segment else disk.size(path)
+    stop = end.offset if number == end.segment else size_bytes
     for piece in pieces(disk, path, SEGMENT_HEADER_BYTES, stop, position, chain):
         position, chain = piece.walked.position, piece.walked.chain
         yield piece.walked.offset

@@ -63,6 +63,17 @@ def test_a_torn_tail_is_reported_and_no_error(im: Run, state: Path) -> None:
     assert segment(state).read_bytes() == block + bytes(7)  # looking changes nothing
 
 
+def test_damage_that_no_start_meets_is_told_apart_and_is_1(im: Run, state: Path) -> None:
+    (state / "snapshot-000000000000003").write_bytes(b"not a snapshot")
+    verified, shown, repaired = (journal(im, state, *words) for words in (["verify"], ["info"], ["repair", "--yes"]))
+    assert (verified.code, shown.code, repaired.code) == (1, 0, 0)
+    assert verified.out.startswith("a daemon starts with it: 5 records")
+    assert (
+        f"damaged, and not needed for a start: {state}/snapshot-000000000000003 is damaged: at byte 0" in verified.out
+    )
+    assert journal(im, state, "verify").code == 0
+
+
 def test_damage_is_1_and_names_the_place(im: Run, state: Path) -> None:
     block = bytearray(segment(state).read_bytes())
     block[len(block) // 2] ^= 1

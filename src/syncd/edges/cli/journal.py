@@ -21,7 +21,7 @@ from syncd.edges.cli.render import facts, table, tree, when
 from syncd.edges.cli.session import Injected, Session
 from syncd.edges.cli.transport import WrongUsage
 from syncd.errors import BadConfig, JournalRefused, SyncdError
-from syncd.journal import reader
+from syncd.journal import reader, scan
 from syncd.seams import SystemDisk
 
 SYSTEM_STATE = Path("/var/lib/syncd")  # where systemd puts it; only the unit itself is told so
@@ -42,7 +42,7 @@ def info(*, state_dir: StateDir = None, session: Injected) -> int:
     Example: im journal info --state-dir /var/lib/syncd
     """
     with _opened(state_dir, session) as folder:
-        report = reader.scan(SystemDisk(), folder)
+        report = scan.scan(SystemDisk(), folder)
     body = _report_json(folder, report)
     session.show(body, lambda: facts(tree(read(body, dict[str, Json]), session.now_s)))
     return 1 if report.verdict == "refused" else 0
@@ -50,22 +50,29 @@ def info(*, state_dir: StateDir = None, session: Injected) -> int:
 
 @app.command
 def verify(*, state_dir: StateDir = None, session: Injected) -> int:
-    """Check every byte of the journal; exit code 1 when a daemon would refuse it.
+    """Check every byte of the journal; exit code 1 when anything is damaged.
+
+    It says apart whether a daemon would refuse the journal, or starts with it because a snapshot stands for what is
+    damaged.
 
     Example: im journal verify
     """
     with _opened(state_dir, session) as folder:
-        report = reader.scan(SystemDisk(), folder)
+        report = scan.scan(SystemDisk(), folder)
+
+    damage = [f"damaged, and not needed for a start: {words}" for words in report.damage]
+    if damage:
+        damage.append("hint: put these files back from a backup, or see what `im journal repair` does about them")
 
     def verdict() -> list[str]:
         span = f", positions {report.first_position} to {report.last_position}" if report.records else ""
         size = f"{report.records} records in {len(report.segments)} segments, {report.size_bytes} bytes{span}"
-        if report.verdict == "clean":
-            return [f"whole: {size}"]
-        return [f"{report.verdict}: {report.problem}", f"hint: {report.hint}", f"before that: {size}"]
+        if report.verdict != "clean":
+            return [f"{report.verdict}: {report.problem}", f"hint: {report.hint}", f"before that: {size}", *damage]
+        return [f"a daemon starts with it: {size}", *damage] if damage else [f"whole: {size}"]
 
     session.confirm(_report_json(folder, report), verdict)
-    return 1 if report.verdict == "refused" else 0
+    return 1 if report.verdict == "refused" or damage else 0
 
 
 @app.command
@@ -189,7 +196,7 @@ def _default_folder(session: Session) -> Path:
     return SYSTEM_STATE if is_elsewhere and (SYSTEM_STATE / "journal").exists() else folder
 
 
-def _report_json(folder: Path, report: reader.JournalReport) -> bytes:
+def _report_json(folder: Path, report: scan.JournalReport) -> bytes:
     """The report under the names of the API: times as RFC 3339 text."""
     found: dict[str, Json] = {"state_dir": str(folder)}
     for key, value in msgspec.json.decode(msgspec.json.encode(report), type=dict[str, Json]).items():

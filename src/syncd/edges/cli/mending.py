@@ -10,8 +10,8 @@ from syncd.edges.cli.client import Json, read
 from syncd.edges.cli.session import Session
 from syncd.errors import AlreadyRunning, SyncdError
 from syncd.journal.files import lock_path
-from syncd.journal.reader import scan
 from syncd.journal.repair import Plan, carry_out, plan
+from syncd.journal.scan import scan
 from syncd.seams import Disk, hold_lock
 
 
@@ -28,14 +28,15 @@ def repair(session: Session, disk: Disk, folder: Path, *, is_meant: bool) -> int
 
 
 def _repair(session: Session, disk: Disk, folder: Path, *, is_meant: bool) -> int:
-    if scan(disk, folder).verdict != "refused":
+    before = scan(disk, folder)
+    if before.verdict != "refused" and not before.damage:
         session.confirm(
             b'{"verdict":"whole"}', lambda: ["there is nothing to repair: a daemon starts with this journal"]
         )
         return 0
     wanted = plan(disk, folder)
     copies = carry_out(disk, folder, wanted) if is_meant and wanted.is_needed else None
-    if copies is not None and (after := scan(disk, folder)).verdict == "refused" and not wanted.remains:
+    if copies is not None and (after := scan(disk, folder)).verdict == "refused":
         raise SyncdError(
             f"still refused after the repair: {after.problem}",
             hint=f"the copies are in {copies}; restore a backup (docs/operations.md)",
