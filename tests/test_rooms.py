@@ -46,7 +46,7 @@ PURE = words("""
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
 HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
 ALL_BUT_COMPOSITION = """
-    __init__ house actors config core credentials edges errors journal net seams service_manager simulator systems
+    __init__ house actors config core credentials edges errors journal lives net seams service_manager simulator systems
     telemetry vault
 """
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
@@ -65,6 +65,7 @@ ROOMS: dict[str, Room] = {
     "telemetry": room("__init__ errors seams", "trio msgspec"),
     "config": room("__init__ core errors", "msgspec"),
     "credentials": room("core errors seams", "cryptography msgspec"),
+    "lives": room("core errors seams", "msgspec"),
     "vault": room("core credentials errors seams", "trio msgspec"),
     "core": room("core errors", "msgspec", standard_only=PURE),
     "journal": room(f"__init__ journal core {HALL}", "trio msgspec", standard_never=SEAMED),

@@ -14,12 +14,10 @@ from syncd import __version__
 from syncd.config import read_config
 from syncd.daemon import run_daemon
 from syncd.demo import run_demo
-from syncd.errors import JournalFailed, StartRefused, SyncdError
+from syncd.errors import FAULT, JournalFailed, StartRefused, SyncdError, first_of
 from syncd.seams import SystemClock
 from syncd.simulator.main import main as simulator_main
 from syncd.telemetry import configure_logging, log
-
-FAULT = 70  # an error of our own; systemd starts the daemon again
 
 app = App(
     name="syncd",
@@ -85,7 +83,7 @@ def serve(  # noqa: PLR0913 one for each flag
     try:
         trio.run(run_daemon, settings, lambda: read().log_level)
     except* (StartRefused, JournalFailed) as group:
-        failures.append(_first(group))
+        failures += filter(None, [first_of(group, (StartRefused, JournalFailed))])
     except* Exception:  # noqa: BLE001 the last one to see it
         log.exception("an error of our own ended the daemon")
         failures.append(SyncdError("an error of our own ended the daemon", hint="the log has it; please report it"))
@@ -113,14 +111,6 @@ def simulator(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) 
     """Run the built-in ServiceNow simulator alone; `syncd simulator --help` shows its options."""
     status: int = simulator_main(arguments)
     return status
-
-
-def _first(group: BaseExceptionGroup[SyncdError]) -> SyncdError:
-    """The first error in a group of groups."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, SyncdError) else SyncdError(str(error))
 
 
 def _told(error: SyncdError) -> int:

@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from syncd.config import Config, Listen
+from syncd.core.daemon_status import EndView
 from syncd.credentials import LocalKeyFiles, MasterKey, load_master_key
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
@@ -27,8 +28,10 @@ from syncd.edges.api.gate import ASGIApp, Gate
 from syncd.edges.api.listeners import open_tcp, open_unix, take_over
 from syncd.edges.api.peers import LocalUsers, PeerGate
 from syncd.edges.api.serve import serve
-from syncd.errors import BadConfig, StartRefused
+from syncd.errors import AlreadyRunning, BadConfig, StartRefused
 from syncd.house import House
+from syncd.journal.writer import Journal
+from syncd.lives import Life, ended, last_end, read_life, write_life
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from syncd.service_manager import ServiceManager, inherited_sockets
@@ -64,7 +67,16 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
     # 2. The house: lock, journal, replay, key.
     await work.run(_make_folder, config.state_dir, "state_dir", 0o700)
     manager.tell("STATUS=Reading the journal")
-    house = await House.open(config.state_dir, seams, master_key, partial(_tell_progress, manager))
+    lives = _Lives(seams, config.state_dir)
+    try:
+        house = await House.open(config.state_dir, seams, master_key, partial(_tell_progress, manager))
+    except AlreadyRunning:
+        raise  # the folder, and what is on record in it, belong to another one
+    except Exception as error:
+        with trio.CancelScope(shield=True):
+            await lives.end(None, error)
+        raise
+    before = await lives.begin(house.journal)
     _log_start(config, house, sockets)
     # 3. The doors, opened last and closed first.
     stop = trio.Event()
@@ -76,13 +88,42 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
                 nursery.start_soon(_feed_watchdog, manager, manager.watchdog_s, house)
             nursery.start_soon(_tell_stop, manager, stop)
             async with trio.open_nursery() as serving:
-                app, listeners = await _doors(config, house, stop, sockets)
+                app, listeners = await _doors(config, house, stop, sockets, before)
                 await serving.start(partial(serve, app, listeners, stop=stop))
                 manager.tell("READY=1", "STATUS=Serving")
             nursery.cancel_scope.cancel()
 
-    await house.run(doors)
+    try:
+        await house.run(doors)
+    except Exception as error:
+        with trio.CancelScope(shield=True):
+            await lives.end(house.journal.durable_position, error)
+        raise
+    await lives.end(house.journal.durable_position)
     log.info("stopped", extra={"position": house.journal.durable_position})
+
+
+class _Lives:
+    """Puts this run of the daemon on record; without it the daemon does as well."""
+
+    def __init__(self, seams: Seams, folder: Path) -> None:
+        self._seams, self._folder = seams, folder
+        self._began_at_s = seams.clock.now_s()
+
+    async def begin(self, journal: Journal) -> EndView | None:
+        """Returns how the run before this one ended."""
+        before = await self._seams.work.run(read_life, self._seams.disk, self._folder)
+        await self._write(Life(self._began_at_s))
+        return last_end(before, journal.resumed_position, journal.resumed_at_s)
+
+    async def end(self, position: int | None, error: Exception | None = None) -> None:
+        await self._write(ended(self._began_at_s, self._seams.clock.now_s(), position, error))
+
+    async def _write(self, life: Life) -> None:
+        try:
+            await self._seams.work.run(write_life, self._seams.disk, self._folder, life)
+        except OSError as failure:
+            log.warning("how this run begins or ends is not on record", extra={"reason": str(failure)})
 
 
 def _take_descriptors() -> None:
@@ -146,7 +187,7 @@ async def _feed_watchdog(manager: ServiceManager, within_s: float, house: House)
 
 
 async def _doors(
-    config: Config, house: House, stop: trio.Event, sockets: Sequence[socket.socket]
+    config: Config, house: House, stop: trio.Event, sockets: Sequence[socket.socket], before: EndView | None
 ) -> tuple[ASGIApp, Listeners]:
     """One application, and what it is to be served on: the TCP port and the Unix socket."""
     listeners, socket_path = await _listeners(config, sockets)
@@ -163,6 +204,7 @@ async def _doors(
         allowed_hosts=config.allowed_hosts,
         webhook_counts=WebhookCounts(),
         keeping=lambda: house.keeper.condition,
+        last_end=before,
         stopping=stop,
     )
     gate = Gate(build_api(desk), refused=lambda status: desk.answer_counts.add("", status))

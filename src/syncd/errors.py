@@ -16,7 +16,9 @@ Edges print ``str(error)`` and ``error.hint``; tracebacks go to the log.
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
+
+FAULT: Final = 70  # the exit code of the daemon after an error of our own; systemd starts it again
 
 Outcome: TypeAlias = Literal["refused", "gone", "throttled", "unavailable", "ambiguous", "paused"]
 
@@ -225,3 +227,10 @@ class ExternalFailed(SyncdError):
 
 class ExternalUnreadable(ExternalFailed):
     """An answer came and was broken or too large: a smaller question may get one that can be read."""
+
+
+def first_of(error: BaseException, kinds: tuple[type[SyncdError], ...]) -> SyncdError | None:
+    """The first error of these kinds in an error, which may be a group of groups; None if there is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := first_of(one, kinds)) is not None), None)
+    return error if isinstance(error, kinds) else None

@@ -52,6 +52,17 @@ class JournalView(Struct, frozen=True, kw_only=True):
     damage: list[str]
 
 
+class EndView(Struct, frozen=True, kw_only=True):
+    """How the daemon ended before this start. `code`: its exit code; null if it was killed or the machine went down.
+
+    `at` is then the last that is known of it.
+    """
+
+    at: Time
+    code: int | None
+    reason: str
+
+
 class IntegrationLine(Struct, frozen=True):
     """How one integration does, in a line. `reason`: the worst one, null when there is none."""
 
@@ -64,11 +75,15 @@ class IntegrationLine(Struct, frozen=True):
 
 
 class DaemonView(Struct, frozen=True, kw_only=True):
-    """How the daemon does. `restarts`: how often actors were started again, since its start, in all integrations."""
+    """How the daemon does. `restarts`: how often actors were started again, since its start, in all integrations.
+
+    `last_end`: how the run before this one ended; null if that is not known.
+    """
 
     version: str
     started_at: Time
     uptime_s: float
+    last_end: EndView | None
     state: Literal["healthy", "degraded"]
     reasons: list[str]
     incidents: int

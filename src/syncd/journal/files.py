@@ -3,6 +3,7 @@
     <state>/journal/00000001.log ...   the segments, and nothing else
     <state>/watermark                  how far the journal was known to reach: a shorter one was cut by somebody else
     <state>/lock                       held by the one process that may write
+    <state>/life.json                  how the daemon last ended, for people (``syncd/lives.py``)
     <state>/snapshot-000000000004711   State as of position 4711 (``snapshot.py``)
     <state>/torn-00000003-4711         what a crash left behind byte 4711 of segment 3, kept for a person to look at
 

@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -85,7 +86,8 @@ class FakeDaemon:
                 body: Json = json.loads(raw) if raw else None
                 heard = Heard(words[0], parts.path, dict(parse_qsl(parts.query)), headers, body)
                 self.heard.append(heard)
-                connection.sendall(_on_wire(_checked(heard) or self._answers(heard)))
+                with suppress(ConnectionError):  # the command was interrupted meanwhile
+                    connection.sendall(_on_wire(_checked(heard) or self._answers(heard)))
 
 
 def _checked(heard: Heard) -> Canned | None:
@@ -349,6 +351,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
             "version": "1.2.3",
             "started_at": "2026-11-24T08:14:06Z",
             "uptime_s": 3600.5,
+            "last_end": {"at": "2026-11-24T08:14:03Z", "code": 70, "reason": "cannot sync /state: I/O error"},
             "state": "degraded",
             "reasons": ["prod-snow is degraded; see: im integration sync-status prod-snow"],
             "incidents": 42,

@@ -14,6 +14,7 @@ from quart import Response, g
 
 from syncd.actors.ports import Decide, Integrations, Journal, Keeping, Platform
 from syncd.core import registry, tokens
+from syncd.core.daemon_status import EndView
 from syncd.core.model import SealedSecret
 from syncd.core.state import State
 from syncd.credentials import Secret
@@ -33,7 +34,7 @@ RETRY_AFTER_S: Final = 5
 class Desk(Struct, frozen=True, kw_only=True):
     """What the API stands on. ``public_url``: where ServiceNow reaches us, no trailing slash.
 
-    ``stopping`` is set when streams are to end.
+    ``last_end``: how the run before this one ended. ``stopping`` is set when streams are to end.
     """
 
     journal: Journal
@@ -47,6 +48,7 @@ class Desk(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...]
     webhook_counts: WebhookCounts
     keeping: Keeping
+    last_end: EndView | None = None
     answer_counts: AnswerCounts = field(default_factory=AnswerCounts)
     stopping: trio.Event = field(default_factory=trio.Event)
 

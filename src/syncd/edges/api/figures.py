@@ -69,6 +69,7 @@ async def daemon_view(desk: Desk, found: list[Figures]) -> DaemonView:
         version=__version__,
         started_at=rfc3339(journal.opened_at_s),
         uptime_s=round(max(0.0, now_s - journal.opened_at_s), 1),
+        last_end=desk.last_end,
         state="degraded" if reasons else "healthy",
         reasons=reasons,
         incidents=len(desk.state.incidents),

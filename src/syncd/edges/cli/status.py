@@ -29,6 +29,14 @@ class Journal(Struct, frozen=True):
     scrubbed_at: str | None = None
 
 
+class End(Struct, frozen=True):
+    """How the daemon ended before this start."""
+
+    at: str | None = None
+    code: int | None = None
+    reason: str = ""
+
+
 class Line(Struct, frozen=True):
     """How one integration does."""
 
@@ -45,6 +53,7 @@ class Daemon(Struct, frozen=True):
     version: str = ""
     started_at: str | None = None
     uptime_s: float = 0.0
+    last_end: End | None = None
     state: str = ""
     reasons: list[str] = []
     incidents: int = 0
@@ -98,6 +107,9 @@ def _facts(daemon: Daemon, now_s: float) -> Iterator[tuple[str, str | None]]:
         yield "reasons", "\n".join(daemon.reasons)
     yield "version", daemon.version
     yield "started", when(daemon.started_at, now_s)
+    if (end := daemon.last_end) is not None:
+        code = f"exit code {end.code}: " if end.code else ""
+        yield "last end", f"{when(end.at, now_s)}: {code}{end.reason}"
     yield "incidents", str(daemon.incidents)
     files = "1 file" if journal.segments == 1 else f"{journal.segments} files"
     yield "journal", f"position {journal.position}, {journal.bytes / 1e6:.1f} MB in {files}"
