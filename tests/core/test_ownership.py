@@ -21,6 +21,7 @@ from syncd.core.state import State, link_id
 from syncd.core.verdicts import Verdict
 from syncd.errors import Stale, Unknown
 from tests.core.picture import AT_S, INC, INT, LINK, apply, integration, picture, seen
+from tests.core.world import World
 
 EXCLUSIVE = OwnershipRule("platform", 10, exclusive=True)
 
@@ -66,6 +67,22 @@ def test_a_new_rule_marks_what_waits_for_a_person_and_what_is_not_delivered() ->
     state.dirty.clear()
     apply(state, OwnershipChanged(INT, "severity", EXCLUSIVE))
     assert list(state.dirty[INT]) == [LINK]
+
+
+def test_a_new_rule_marks_what_was_refused() -> None:
+    """An edit that ServiceNow refused waits for a person; under an exclusive owner it is put back."""
+    world = World()
+    world.act("declare", 0, 0)
+    world.quiet()
+    world.act("platform edit", 1, 12)  # somebody whom ServiceNow does not know
+    world.quiet()
+    (letter,) = world.state.dead_letters.values()
+    assert (letter.fields, world.state.links[letter.link_id].outbox) == (("assigned_to",), None)
+    rule = OwnershipRule("external", 10, exclusive=True)
+    world.decide(ownership.change("prod", "assigned_to", rule), by="ann")
+    world.quiet()
+    assert world.state.incidents[letter.incident_id].assigned_to is None
+    assert world.state.dead_letters == {}
 
 
 def test_it_is_put_back_three_times_an_hour_and_then_a_person_is_asked() -> None:

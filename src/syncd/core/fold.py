@@ -147,7 +147,10 @@ def _ownership_changed(state: State, record: e.Record, event: e.OwnershipChanged
         rules[event.field] = event.rule
     state.integrations[before.id] = replace(before, ownership=rules)
     _decide_again(state, record, before.id)
-    for name in tuple(state.outbox.get(before.id, ())):  # an edit that is not delivered yet may have to be put back
+    # An edit that is not delivered yet, because it waits or was refused, may have to be put back.
+    refused = (one for one in state.dead_letters.values() if one.integration_id == before.id)
+    held = dict.fromkeys(one.link_id for one in refused if event.field in one.fields)
+    for name in (*state.outbox.get(before.id, ()), *held):
         stain(state, record, name)
 
 
