@@ -2,7 +2,8 @@
 
 How a field of State is taken apart follows from its type, so a new field needs nothing here. ``capture`` copies the
 dicts, which is quick, and leaves the Structs in them, which are frozen; their encoding can then take its time while the
-fold goes on. Dicts keep their order, since the fold goes through some of them. Later versions read what earlier ones
+fold goes on. Dicts keep their order, as the fold goes through some of them. Indices (``indices.py``) are left out and
+made anew. Later versions read what earlier ones
 wrote: a field that is not there has its default.
 """
 
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeAlias, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
+from syncd.core.indices import DERIVED, derive
 from syncd.core.queues import Line, Outbox
 from syncd.core.state import State
 
@@ -61,6 +63,8 @@ def capture(state: State) -> Captured:
     scalars: dict[str, int | float | str] = {}
     tables: list[Table] = []
     for name, part in _PARTS.items():
+        if name in DERIVED:
+            continue
         value = getattr(state, name)
         match part.kind:
             case "scalar":
@@ -108,12 +112,13 @@ class Restoring:
         return len(found)
 
     def finish(self) -> State:
-        """The state, with every queue in its order."""
+        """The state, with every queue in its order, and what follows from the rest made anew."""
         for name, part in _PARTS.items():
             if part.kind == "line":
                 _sort(getattr(self._state, name).values())
             elif part.kind == "outbox":
                 _sort(getattr(one, queue) for one in getattr(self._state, name).values() for queue in _QUEUES)
+        derive(self._state)
         return self._state
 
 

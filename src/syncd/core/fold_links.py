@@ -82,7 +82,9 @@ def _released(link: Link) -> Link:
 
 def drop_link(state: State, link: Link, why: str) -> None:
     del state.links[link.id]
-    state.links_of[link.incident_id] = tuple(one for one in state.links_of[link.incident_id] if one != link.id)
+    left = tuple(one for one in state.links_of.pop(link.incident_id) if one != link.id)
+    if left:
+        state.links_of[link.incident_id] = left
     state.link_of_record.pop((link.integration_id, link.external_id), None)
     for field, conflict in state.pending_conflicts(link.id).items():
         del state.waiting[link.id, field]
