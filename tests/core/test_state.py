@@ -145,6 +145,7 @@ def sample(kind: type[e.Event]) -> e.Event:
     run = Run("run-17", "int_1", "heal", "manual", 1.0, forced=True, drifts=(drift,), found={"missed-webhook": 1})
     events: tuple[e.Event, ...] = (
         e.DaemonBorn("j"),
+        e.HistoryEnded(4711),
         e.TokenCreated(Token("token-1", "ci", "read", "digest", 1.0)),
         e.TokenRevoked("token-1"),
         e.TokenUsed("token-1"),

@@ -44,6 +44,7 @@ ATTEMPT = Attempt(1, "update", {"title": "x"}, {"short_description": "x"}, AT_S)
 # One of every kind, and the types it tells.
 EVERY: list[tuple[e.Event, list[str]]] = [
     (e.DaemonBorn("secret-journal-id"), ["im.daemon.born"]),
+    (e.HistoryEnded(4711), ["im.daemon.history_ended"]),
     (e.TokenCreated(Token("token-1", "bot", "read", "secret-digest", AT_S)), ["im.token.created"]),
     (e.TokenRevoked("token-1"), ["im.token.revoked"]),
     (e.TokenUsed("token-1"), ["im.token.used"]),

@@ -12,6 +12,9 @@ import pytest
 import trio
 
 from syncd.core.capture import digest
+from syncd.core.events import Change, NoteAdded
+from syncd.core.pasts import positions_of
+from syncd.core.state import State
 from syncd.errors import Gone, JournalFailed, JournalRefused, Unknown
 from syncd.journal.files import segment_numbers, segment_path
 from syncd.journal.keeper import Keeper, Limits
@@ -97,7 +100,7 @@ async def test_snapshots_come_by_themselves_and_history_ends_behind_the_older_of
         assert numbers[0] > 1
         first = journal.first_position
         assert 40 < first <= 51  # all behind the older snapshot is there
-        assert [one.position for one in await journal.since(0, 99)] == list(range(first, 61))
+        assert [one.position for one in await journal.since(0, 99)] == list(range(first, journal.durable_position + 1))
         with pytest.raises(Unknown):
             await journal.records([1])
         live = digest(journal.state)
@@ -398,3 +401,27 @@ async def test_every_bit_that_rots_in_what_is_kept_is_found_within_a_day(autojum
                 await trio.sleep(86_400)
                 assert keeper.condition.damage == ()
         nursery.cancel_scope.cancel()
+
+
+async def test_what_an_incident_remembers_of_its_past_is_bounded_by_the_history(
+    autojump_clock: object,
+) -> None:
+    disk = SimDisk()
+    async with kept(disk) as (journal, keeper), trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        await write(journal, 1)
+
+        def annotate(state: State, _: float) -> Change[None]:
+            return Change("o", (NoteAdded("INC-1", f"note-{state.position}", "text", "ann"),), None)
+
+        for number in range(500):
+            await journal.transact(annotate, by="ann", trace="t")
+            if number % 100 == 99:
+                await trio.sleep(200)
+        incident = journal.state.incidents["INC-1"]
+        assert 1 < journal.state.history_from <= journal.first_position
+        assert len(positions_of(incident)) < 250
+        assert incident.forgotten + len(positions_of(incident)) == 501
+        live = digest(journal.state)
+        nursery.cancel_scope.cancel()
+    assert await started(disk.kill()) == live

@@ -14,6 +14,7 @@ from syncd import __version__
 from syncd.core.capture import capture
 from syncd.core.events import Record
 from syncd.core.fold import evolve
+from syncd.core.pasts import positions_of
 from syncd.core.state import State
 from syncd.journal.codec import frame_bytes
 from syncd.journal.log import open_log
@@ -31,7 +32,14 @@ def known(state: State) -> dict[str, object]:
     return {
         "position": state.position,
         "incidents": {
-            one.id: [one.title, one.severity, one.status, one.assigned_to, one.version, len(one.positions)]
+            one.id: [
+                one.title,
+                one.severity,
+                one.status,
+                one.assigned_to,
+                one.version,
+                one.forgotten + len(positions_of(one)),
+            ]
             for one in state.incidents.values()
         },
         "notes": {name: [note.text for note in notes] for name, notes in state.notes.items()},

@@ -46,6 +46,12 @@ class DaemonBorn(Struct, frozen=True, tag=True):
     journal_id: str
 
 
+class HistoryEnded(Struct, frozen=True, tag=True):
+    """Records before ``first_position`` are no longer kept."""
+
+    first_position: int
+
+
 class TokenCreated(Struct, frozen=True, tag=True):
     """A token may be used from now on."""
 
@@ -485,6 +491,7 @@ class ConflictSettled(Struct, frozen=True, tag=True):
 
 Event: TypeAlias = (
     DaemonBorn
+    | HistoryEnded
     | TokenCreated
     | TokenRevoked
     | TokenUsed

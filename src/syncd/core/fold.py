@@ -38,6 +38,10 @@ def _born(state: State, _: e.Record, event: e.DaemonBorn) -> None:
     state.journal_id = event.journal_id
 
 
+def _history_ended(state: State, _: e.Record, event: e.HistoryEnded) -> None:
+    state.history_from = max(state.history_from, event.first_position)
+
+
 def _token_created(state: State, _: e.Record, event: e.TokenCreated) -> None:
     state.tokens[event.token.id] = event.token
 
@@ -67,6 +71,7 @@ def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None
         updated_by=record.by,
         stamps=dict.fromkeys(SYNCABLE_FIELDS, stamp),
         positions=(record.position,),
+        begun_at=record.position,
     )
     for integration in state.integrations_of(record.stream):
         settings = integration.settings
@@ -290,6 +295,7 @@ def _send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
 # The argument types are checked by ``tests/core/test_state.py``: every kind of event has the fold of its own name.
 _FOLDS: dict[type, Callable[..., None]] = {
     e.DaemonBorn: _born,
+    e.HistoryEnded: _history_ended,
     e.TokenCreated: _token_created,
     e.TokenRevoked: _token_revoked,
     e.TokenUsed: _token_used,

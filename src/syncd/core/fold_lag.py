@@ -48,7 +48,7 @@ def _joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
         return
     first_s = state.integrations[event.integration_id].first_enabled_at_s
     created_at_s = event.observation.created_at_s
-    is_new = incident.positions[:1] == (record.position,)
+    is_new = incident.begun_at == record.position
     if is_new and first_s is not None and created_at_s is not None and created_at_s - event.offset_s >= first_s:
         _put(state, event.integration_id, inbound_s=record.at_s - (created_at_s - event.offset_s), at_s=record.at_s)
 

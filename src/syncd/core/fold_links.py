@@ -15,6 +15,7 @@ from syncd.core.behind import doubted
 from syncd.core.lens import lens_of
 from syncd.core.model import DeadLetter, Link, LinkState, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.outbox import next_entries
+from syncd.core.pasts import with_position
 from syncd.core.queues import Line, Outbox
 from syncd.core.state import State
 from syncd.core.state import link_id as name_of
@@ -56,8 +57,8 @@ def change_incident(state: State, record: e.Record, incident_id: str, changes: d
 def mark(state: State, record: e.Record, incident_id: str) -> None:
     """Remember that this record says something about the incident, for its timeline."""
     incident = state.incidents.get(incident_id)
-    if incident is not None and (not incident.positions or incident.positions[-1] != record.position):
-        state.incidents[incident_id] = replace(incident, positions=(*incident.positions, record.position))
+    if incident is not None:
+        state.incidents[incident_id] = with_position(incident, record.position, state.history_from)
 
 
 def stain(state: State, record: e.Record, name: str) -> None:
@@ -147,7 +148,7 @@ def _new_link(state: State, record: e.Record, link_id: str, integration_id: str,
 
 def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
     link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
-    if state.incidents[event.incident_id].positions[0] <= state.integrations[event.integration_id].doubted_at:
+    if state.incidents[event.incident_id].begun_at <= state.integrations[event.integration_id].doubted_at:
         link = doubted(link, state.notes.get(event.incident_id, ()))
     enqueue(state, record, link)
     mark(state, record, event.incident_id)

@@ -62,7 +62,12 @@ class Note(Struct, frozen=True):
 
 
 class Incident(Struct, frozen=True):
-    """A platform incident. ``version`` counts effective changes of its fields, not notes or links."""
+    """A platform incident. ``version`` counts effective changes of its fields, not notes or links.
+
+    Its past (``pasts.py``): ``positions`` of the newest records that say something about it, ``earlier`` those before,
+    in pieces, and how many were ``forgotten``, since history is no longer kept that far. ``begun_at``: the position of
+    its declaration; 0 in a snapshot of a version that did not note it.
+    """
 
     id: str
     organization_id: str
@@ -80,6 +85,9 @@ class Incident(Struct, frozen=True):
     version: int = 1
     stamps: dict[str, Stamp] = {}
     positions: tuple[int, ...] = ()
+    earlier: tuple[tuple[int, ...], ...] = ()
+    forgotten: int = 0
+    begun_at: int = 0
 
     def value(self, field: str) -> str | None:
         """A field's value by its contract name; empty text is ``""``, a cleared optional field None."""

@@ -38,7 +38,8 @@ class State(Struct, eq=False):
     that are tried again by themselves, in the order of their times. ``lags``: how far each integration's sides have
     been behind each other. ``runs``: per integration, by id, oldest first. ``set_aside``: records that are copies
     of ours, per integration, with the incident whose they claim to be. ``last_number``: the newest number given to
-    a conflict, dead letter, token or run. Every field becomes a part of a snapshot by its type (``capture.py``): a
+    a conflict, dead letter, token or run. ``history_from``: the first position that was still kept when history last
+    ended. Every field becomes a part of a snapshot by its type (``capture.py``): a
     scalar, a dict, a dict of dicts, of ``Line`` or of ``Outbox``. Fields are only ever added, and all have a
     default.
     """
@@ -71,6 +72,7 @@ class State(Struct, eq=False):
     schedules: dict[str, Schedule] = {}
     set_aside: dict[str, dict[str, str]] = {}
     last_number: int = 0
+    history_from: int = 0
 
     def integrations_of(self, organization_id: str) -> list[Integration]:
         """An organization's integrations, oldest first."""

@@ -187,6 +187,8 @@ def _told_of_daemon(event: e.Event) -> Iterator[Found]:
             yield "token.used", {}
         case e.DaemonBorn():
             yield "daemon.born", {}
+        case e.HistoryEnded():
+            yield "daemon.history_ended", {"kept_from": event.first_position}
         case _:
             return
 

@@ -19,7 +19,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from syncd.core.daemon_status import Condition
-from syncd.errors import JournalFailed, JournalRefused
+from syncd.core.events import DAEMON_STREAM, Change, HistoryEnded
+from syncd.core.state import State
+from syncd.errors import Busy, JournalFailed, JournalRefused
 from syncd.journal.files import journal_folder, segment_numbers, segment_path
 from syncd.journal.reader import first_record
 from syncd.journal.scrub import scrub
@@ -71,8 +73,8 @@ class Keeper:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._take_snapshots)
                 nursery.start_soon(self._scrub_daily)
-        except* JournalFailed:
-            pass  # its writer says so, and ends the daemon
+        except* (JournalFailed, Busy):
+            pass  # its writer says so, and ends the daemon; or it is closing
         finally:
             unsubscribe()
 
@@ -133,6 +135,7 @@ class Keeper:
             is_much = journal.uncovered_records >= limits.snapshot_records
             if is_owed or is_much or journal.uncovered_bytes >= limits.snapshot_bytes:
                 is_owed = not await self.take_snapshot()
+                await self._tell_history()
                 await trio.sleep(RETRY_S if is_owed else REST_S)
                 self._bell.set()
 
@@ -142,7 +145,18 @@ class Keeper:
             begun_s = trio.current_time()
             await self.scrub()
             await self.tidy()
+            await self._tell_history()
             await trio.sleep(max(0.0, begun_s + SCRUB_EVERY_S - trio.current_time()))
+
+    async def _tell_history(self) -> None:
+        """Journal from where on history is kept, so that what is remembered of the rest can go (``core/pasts.py``)."""
+        first = self._journal.first_position
+
+        def tell(state: State, _: float) -> Change[None]:
+            is_news = max(1, state.history_from) < first
+            return Change(DAEMON_STREAM, (HistoryEnded(first),) if is_news else (), None)
+
+        await self._journal.transact(tell, by="syncd", trace="")
 
     async def _good_snapshots(self) -> list[int]:
         """The good ones that stay, newest first; removes the others, also bad ones where a newer one is good."""

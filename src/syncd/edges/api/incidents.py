@@ -10,6 +10,7 @@ from syncd.core import finding, timeline, views
 from syncd.core.explain import Explanation, explain
 from syncd.core.fields import MOMENT, shown, time_s
 from syncd.core.model import EDITABLE_FIELDS, SEVERITIES, STATUSES, Incident, Severity
+from syncd.core.pasts import positions_of
 from syncd.core.requests import SEVERITY_TEXT, incident_changes, new_incident, new_note, severity_of
 from syncd.credentials import digest_of
 from syncd.edges.api import examples
@@ -209,9 +210,10 @@ def add_routes(routes: Routes, desk: Desk) -> None:
 
 async def _history(desk: Desk, incident: Incident) -> list[timeline.CloudEvent]:
     """What is kept of an incident's past; the first entry says so where that is not all of it."""
-    kept = [position for position in incident.positions if position >= desk.journal.first_position]
+    told = positions_of(incident)
+    kept = [position for position in told if position >= desk.journal.first_position]
     entries = timeline.entries(desk.state, await desk.journal.records(kept), incident.id)
-    if (removed := len(incident.positions) - len(kept)) and (oldest := await desk.journal.since(0, 1)):
+    if (removed := incident.forgotten + len(told) - len(kept)) and (oldest := await desk.journal.since(0, 1)):
         entries.insert(0, timeline.beginning(incident, oldest[0], removed))
     return entries
 

@@ -14,6 +14,7 @@ from syncd.core import conflicts, finding, timeline, views
 from syncd.core.capture import digest
 from syncd.core.explain import Explanation, explain
 from syncd.core.model import Incident
+from syncd.core.pasts import positions_of
 from syncd.core.state import State
 from syncd.edges.cli.client import Json, read
 from syncd.edges.cli.happenings import gist
@@ -112,8 +113,9 @@ def _everything(past: Past) -> Then:
 
 def _one(disk: Disk, folder: Path, state: State, incident: Incident) -> IncidentThen:
     links = [state.links[name] for name in state.links_of.get(incident.id, ())]
-    records = records_at(disk, folder, incident.positions)
-    is_whole = len(records) == len(incident.positions)
+    told = positions_of(incident)
+    records = records_at(disk, folder, told)
+    is_whole = len(records) == len(told) + incident.forgotten
     found = [one for one in state.conflicts.values() if one.incident_id == incident.id]
     return IncidentThen(
         position=state.position,
