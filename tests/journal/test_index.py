@@ -5,7 +5,7 @@ from array import array
 import pytest
 
 from syncd.errors import Gone, JournalFailed
-from syncd.journal.index import Index, Shelf, Span, behind, find, look_up, read_span
+from syncd.journal.index import Index, Shelf, Span, behind, find, look_up, read_records, read_span
 from tests.journal.samples import SEGMENT, STATE, disk_with, sample
 from tests.simulation.disk import SimDisk
 
@@ -45,6 +45,17 @@ def test_an_unknown_shelf_is_looked_up_in_the_file() -> None:
     assert behind(shelf, 45, 3, None) == (Span(1, WHOLE.ends[14], WHOLE.ends[17], 48), 3)
     assert behind(shelf, 0, 99, 1) == (Span(1, 32, WHOLE.ends[0], 3), 1)
     assert behind(shelf, 60, 9, None) == (None, 0)
+
+
+def test_records_that_stand_near_each_other_are_read_at_once_and_in_the_order_asked_for() -> None:
+    disk = disk_with(WHOLE.block)
+    ends = (32, *WHOLE.ends)
+    spans = [Span(1, ends[number], ends[number + 1], WHOLE.records[number].position) for number in range(30)]
+    for asked, reads in ((range(30), 1), ((3, 7, 8, 20), 1), ((9, 4, 5, 4), 3), ((), 0)):
+        before = len(disk.calls)
+        found = read_records(disk, STATE, [spans[number] for number in asked])
+        assert found == [WHOLE.records[number] for number in asked]
+        assert len(disk.calls) - before == reads
 
 
 def test_rot_and_removal_are_told_apart() -> None:

@@ -6,8 +6,9 @@ by their borders alone; the places in such a shelf are looked up in the file whe
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ from syncd.journal.pieces import pieces
 from syncd.journal.reader import Segment, records_of
 from syncd.journal.walk import Fault, JournalDamaged, walk
 from syncd.seams import Disk
+
+GAP_BYTES: Final = 16 * 1024  # read along sooner than to read twice
+READ_BYTES: Final = 2**20
 
 
 class Span(Struct, frozen=True, gc=False):
@@ -110,6 +114,27 @@ def find(shelf: Shelf, position: int) -> Span | None:
     return shelf.span(at, at + 1)
 
 
+def _joined(spans: Iterable[Span]) -> Iterator[tuple[Span, frozenset[int]]]:
+    """Single records that stand near each other as one span, with the positions that were asked for."""
+    whole: Span | None = None
+    wanted: list[int] = []
+    for span in spans:
+        if (
+            whole is not None
+            and whole.segment == span.segment
+            and 0 <= span.begin - whole.end <= GAP_BYTES
+            and span.end - whole.begin <= READ_BYTES
+        ):
+            whole = Span(whole.segment, whole.begin, span.end, whole.first)
+            wanted.append(span.first)
+            continue
+        if whole is not None:
+            yield whole, frozenset(wanted)
+        whole, wanted = span, [span.first]
+    if whole is not None:
+        yield whole, frozenset(wanted)
+
+
 def behind(shelf: Shelf, position: int, count_max: int, bytes_max: int | None) -> tuple[Span | None, int]:
     """Up to ``count_max`` records behind ``position`` of a known shelf, and how many they are.
 
@@ -154,6 +179,16 @@ def read_span(disk: Disk, folder: Path, span: Span) -> list[Record]:
         return list(records_of(Segment(span.segment, path, block, walked)))
     except (OSError, JournalRefused) as error:
         raise _unreadable(path, error) from error
+
+
+def read_records(disk: Disk, folder: Path, spans: Iterable[Span]) -> list[Record]:
+    """The first record of each span; those that stand near each other are read at once. Raises like ``read_span``."""
+    return [
+        record
+        for span, wanted in _joined(spans)
+        for record in read_span(disk, folder, span)
+        if record.position in wanted
+    ]
 
 
 def _chain(path: Path, block: bytes, position: int) -> int:

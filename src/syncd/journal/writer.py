@@ -30,7 +30,7 @@ from syncd.core.state import State
 from syncd.errors import Busy, JournalFailed, Unknown
 from syncd.journal.codec import encode_record, frame_bytes
 from syncd.journal.files import Watermark, journal_folder
-from syncd.journal.index import Shelf, Span, behind, find, look_up, read_span
+from syncd.journal.index import Shelf, Span, behind, find, look_up, read_records, read_span
 from syncd.journal.log import SEGMENT_BYTES_MAX, Recovered
 from syncd.journal.replay import Progress, Replayed, replay
 from syncd.seams import Clock, Disk, Work
@@ -221,7 +221,7 @@ class Journal:
             if span is None:
                 raise Unknown(f"position {position} is not in the journal", hint="see: im journal info")
             spans.append(span)
-        return await self._work.run(self._read, spans)
+        return await self._work.run(read_records, self._disk, self._folder, spans)
 
     async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
         """Up to ``limit`` durable records behind ``position``, oldest first.

@@ -348,6 +348,31 @@ async def test_a_place_that_is_no_longer_kept_is_410_and_names_the_oldest(autoju
             assert answer["hint"] == "start with since=0 for all that is kept"
 
 
+class EndsWhileRead(Compacted):
+    """A journal whose history ends ahead of a reader after its first two records."""
+
+    async def since(self, position: int, *limits: int) -> list[Record]:
+        found = await super().since(position, 2)
+        self.first_position = 6
+        return found
+
+
+async def test_history_that_ends_ahead_of_a_reader_ends_its_stream_also_where_all_is_left_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(auth="none") as daemon:
+        for _ in range(9):
+            await daemon.declare()
+        desk = replace(daemon.desk, journal=EndsWhileRead(daemon.journal, 1))
+        async with open_door(Gate(build_api(desk))) as door:
+            one = Follower(door.dial())
+            assert await one.begin("?since=1&type=im.token") == 200
+            for _ in range(5):
+                if not await one.more():
+                    break
+            assert [*one.taken(), one.is_ended, one.last_id] == [True, "3"]
+
+
 @pytest.mark.parametrize(
     ("query", "status", "words"),
     [

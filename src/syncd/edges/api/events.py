@@ -199,6 +199,8 @@ class _Reader:
         with trio.move_on_after(HEARTBEAT_S):
             while not self._desk.stopping.is_set():
                 async with self._reading:
+                    if not self.is_kept:  # history ended while events were left out, or while others read
+                        break
                     records = await self._desk.journal.since(self._position, RECORDS_A_READ, BYTES_A_READ)
                 if not records:
                     await self._news()
