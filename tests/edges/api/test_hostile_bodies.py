@@ -68,7 +68,13 @@ ANSWER_BYTES_MAX = 40_000
 
 def paths(daemon: Daemon) -> list[tuple[str, str]]:
     """Every route that takes a body, with names of things that are there."""
-    there = {"incident_id": "INC-A", "integration": "prod", "conflict_id": "conflict-1", "letter_id": "entry-2"}
+    there = {
+        "incident_id": "INC-A",
+        "integration": "prod",
+        "conflict_id": "conflict-1",
+        "letter_id": "entry-2",
+        "run": "run-1",
+    }
     return [
         (method, re.sub(r"<([a-z_]+)>", lambda match: there[match[1]], rule.rule))
         for rule in build_quart(daemon.desk).url_map.iter_rules()

@@ -17,9 +17,10 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core.events import Change
 from syncd.core.model import Observation
+from syncd.core.run import Run
 from syncd.core.state import State
 from syncd.edges.api.app import build_quart
-from tests.core.picture import HAPPENED, INC, INT, conflict, dead_letter, integration
+from tests.core.picture import AT_S, HAPPENED, INC, INT, conflict, dead_letter, integration
 from tests.edges.api.daemon import Daemon, running
 
 INCIDENTS = "/api/v1/incidents"
@@ -52,6 +53,8 @@ async def furnished(daemon: Daemon) -> None:
             e.Merged(f"{INT}/{INC}", (), conflicts=(replace(conflict(), id=f"conflict-{number + 20}"),)),
             e.DeadLettered(replace(dead_letter(number), id=f"entry-{number + 20}"), hold=True),
             e.IntegrationConfigured(integration(f"int_{number}", f"other-{number}")),
+            e.RunStarted(Run(f"run-{number}", INT, "report", "manual", started_at_s=AT_S)),
+            e.RunEnded(INT, f"run-{number}", "finished"),
         )
         await daemon.token("read")
 
@@ -96,7 +99,7 @@ async def test_every_list_is_paged_and_refuses_what_it_does_not_know() -> None:
         await furnished(daemon)
         paths = await lists(daemon)
         assert {path.rpartition("/")[2] for path in paths} >= {
-            *("incidents", "notes", "timeline", "integrations", "links", "dlq", "conflicts", "tokens")
+            *("incidents", "notes", "timeline", "integrations", "links", "dlq", "conflicts", "tokens", "history")
         }
         cursors = {}
         for path in paths:

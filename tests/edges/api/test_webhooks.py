@@ -72,6 +72,7 @@ async def test_a_signed_webhook_is_accepted_and_leaves_a_hint() -> None:
             "accepted": 2,
             "rejected": 0,
             "duplicates": 0,
+            "coverage": None,
         }
 
 
