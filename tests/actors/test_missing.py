@@ -1,25 +1,30 @@
 """A record that is not shown any more: its link is parked after two looks, and freed by the first that shows it."""
 
+from collections.abc import Collection
 from typing import cast
 
+import pytest
 import trio
 
+from syncd.actors.survey import Survey
 from tests.actors.stage import (
     AGENT,
     INTEGRATIONS,
     ask,
     asked,
+    declare,
     declared,
     edit,
     in_world,
     incident,
     lines,
     link,
+    reconciled,
     record,
     restart,
     sync_status,
 )
-from tests.simulation.world import World
+from tests.simulation.world import URL, WEBHOOK_SECRET, World
 
 
 async def reasons(world: World) -> str:
@@ -159,3 +164,54 @@ async def test_edits_to_more_missing_records_than_are_parked_are_told_and_no_bac
     queue = await waits(world)
     assert (queue["outbox"], queue["oldest_age_s"], queue["clears_in_s"], queue["stalled"]) == (0, None, None, left)
     assert f"{left} linked records are not shown by ServiceNow and not parked" in await reasons(world)
+
+
+@in_world()
+async def test_more_records_are_gone_than_may_be_parked_at_once_and_force_parks_them_all(world: World) -> None:
+    names = await many(world, 14)
+    for name in names[:11]:
+        world.instance.delete_as("admin", link(world, name).external_id)
+    stopped = await reconciled(world, auto_heal=True)
+    assert stopped["status"] == "stopped"
+    forced = await reconciled(world, auto_heal=True, force=True)
+    assert forced["status"] == "finished"
+    assert {one["healed"] for one in forced["drifts"]} == {True}  # type: ignore[attr-defined]
+    assert [link(world, name).state for name in names] == ["parked"] * 11 + ["active"] * 3
+
+
+@in_world()
+async def test_one_record_that_is_gone_at_each_run_is_parked_each_time(world: World) -> None:
+    names = await many(world, 14)
+    for name in names[:12]:
+        world.instance.delete_as("admin", link(world, name).external_id)
+        assert [one["healed"] for one in (await reconciled(world, auto_heal=True))["drifts"]] == [True]  # type: ignore[attr-defined]
+        assert link(world, name).state == "parked"
+
+
+@in_world()
+async def test_a_record_that_is_shown_while_a_run_goes_on_is_not_parked(world: World) -> None:
+    hidden = (await many(world, 3))[0]
+    account, sys_id = world.instance.account("svc.sync"), link(world, hidden).external_id
+    world.instance.set_webhook(f"{URL}/api/v1/webhooks/{world.integration_id}", WEBHOOK_SECRET)
+    account.hidden["incident"] = f"sys_id={sys_id}"
+    second_pass = Survey.second_pass
+
+    async def slow(self: Survey, odd: Collection[str], *, heals: bool, forced: bool) -> None:
+        await second_pass(self, odd, heals=heals, forced=forced)
+        account.hidden.clear()
+        world.instance.edit_as(AGENT, sys_id, {"short_description": "shown and edited"})
+        await trio.sleep(10)
+        assert incident(world, hidden).title == "shown and edited"
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Survey, "second_pass", slow)
+        await reconciled(world, auto_heal=True)
+    assert link(world, hidden).state == "active"
+
+
+async def many(world: World, count: int) -> list[str]:
+    """So many linked incidents, of whose records no webhook tells."""
+    names = [await declare(world, f"incident {number}") for number in range(count)]
+    await trio.sleep(60)
+    world.instance.set_webhook("", "")
+    return names

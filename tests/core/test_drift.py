@@ -69,7 +69,13 @@ def test_the_stamp_tells_an_edit_while_down_from_a_missed_webhook(stamp_s: float
 
 @pytest.mark.parametrize(
     ("columns", "weight"),
-    [({"state": "7"}, "closes"), ({"state": "8"}, "closes"), ({"state": "6"}, ""), ({"description": "x"}, "")],
+    [
+        ({"state": "7"}, "closes"),
+        ({"state": "8"}, "closes"),
+        ({"state": "6"}, "closes"),
+        ({"state": "3"}, ""),
+        ({"description": "x"}, ""),
+    ],
 )
 def test_closing_is_weighed(columns: dict[str, str], weight: str) -> None:
     (one,) = found(linked(), read(replace(seen(**columns), mod_count=4)))

@@ -16,7 +16,7 @@ from syncd.core.events import (
 )
 from syncd.core.model import Link, NoteEntry
 from syncd.core.outbox import next_entries
-from syncd.core.parking import PARKED_MAX, park, release
+from syncd.core.parking import PARKED_MAX, gone, gone_one_by_one, park, release
 from syncd.core.state import State
 from tests.core.promises import INTEGRATION
 from tests.core.world import World
@@ -162,3 +162,33 @@ def test_beyond_a_fifth_of_the_links_it_is_not_the_records() -> None:
         parked(few, f"{INTEGRATION}/INC-x{number}")
     assert not few.decide(lambda state, _: park(state, LINK, "writing", "KeyError"))
     assert few.decide(lambda state, _: park(state, f"{INTEGRATION}/INC-gone", "writing", "KeyError"))
+
+
+def many(count: int) -> World:
+    """So many linked incidents."""
+    world = World()
+    for number in range(count):
+        world.act("declare", number, 0)
+    world.quiet()
+    return world
+
+
+def test_a_run_may_park_so_many_and_a_forced_one_all_whatever_was_parked_before() -> None:
+    world = many(14)
+    ids = [link.external_id for link in world.state.links.values()]
+    integration, at = world.state.integrations[INTEGRATION], world.state.position
+    assert len(ids) == 14
+    assert gone(world.state, integration, ids[:11], at) == []
+    assert len(gone(world.state, integration, ids[:11], at, forced=True)) == 11
+    for event in gone(world.state, integration, ids[:10], at):
+        world.step(event, by="x")
+    assert len(gone(world.state, integration, ids[10:], at)) == 4
+    assert gone_one_by_one(world.state, integration, ids[10:11], at) == []
+
+
+def test_what_somebody_was_shown_after_the_look_was_asked_for_is_not_gone() -> None:
+    world = linked()
+    link = world.state.links[LINK]
+    integration = world.state.integrations[INTEGRATION]
+    assert gone(world.state, integration, [link.external_id], link.observed_at - 1) == []
+    assert gone(world.state, integration, [link.external_id], link.observed_at) != []

@@ -174,7 +174,8 @@ class Reader:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
         rows = await self.rows([hint.external_id for hint in hints], {hint.external_id: hint.trace for hint in hints})
-        await self.feed(asked, tuple(hints), rows, trace=hints[0].trace)
+        blind = not rows and not await self.shows_any()
+        await self.feed(asked, tuple(hints), rows, trace=hints[0].trace, blind=blind)
 
     async def walk_new(
         self, integration: Integration, on_page: Callable[[int, list[Observation]], Awaitable[None]]
@@ -267,10 +268,15 @@ class Reader:
             )
         return tuple(notes), frozenset(unread)
 
-    async def feed(self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str) -> Fed:
-        """Bring what records show into State. ``asked``: the journal's position when the request left."""
+    async def feed(
+        self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str, blind: bool = False
+    ) -> Fed:
+        """Bring what records show into State. ``asked``: the journal's position when the request left.
+
+        ``blind``: our account is shown nothing at all.
+        """
         read, failure = await self._gathered(asked, hints, rows, trace)
-        return Fed(await self.settle(read, trace), failure, read.unsure)
+        return Fed(await self.settle(replace(read, blind=blind), trace), failure, read.unsure)
 
     async def gathered(self, asked: int, rows: Sequence[Observation], trace: str) -> Read:
         """What was read, with what must be known beside it: which strangers are wanted, and the new notes."""

@@ -116,7 +116,7 @@ class Survey:
             read = await self._asked(lambda asked=asked, rows=rows: self._reader.gathered(asked, rows, self._trace))  # type: ignore[misc]
             gone = missing_before.intersection(page) - {seen.external_id for seen in rows}
             self.missing |= gone
-            await self._take(replace(read, missing=gone), heals=heals)
+            await self._take(replace(read, missing=gone, forced=forced), heals=heals)
             self.findings += drift.copies(self._journal.state, self._integration, rows)
             if heals and not forced:
                 self._check_brake()

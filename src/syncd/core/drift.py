@@ -22,7 +22,7 @@ from syncd.core.run import NOTES_FIELD, RECORD_FIELD, TEXT_LETTERS_KEPT, Cause, 
 from syncd.core.sending import CORRELATION_PREFIX, Offset
 from syncd.core.state import State, link_id
 
-SHUT: Final = ("closed", "canceled")
+SHUT: Final = ("resolved", "closed", "canceled")
 STAMP_S: Final = 1.0  # ServiceNow stamps whole seconds
 POLL_S: Final = 5.0  # what a poll itself may take
 LETTER_RESTS_S: Final = 300.0  # two runs in a row do not send the same refused write twice
@@ -159,18 +159,24 @@ def _outcome(
     weight: Weight = ""
     if field in to_write:
         shown = lens.meaning(field, raw, now)
-        weight = "closes" if field == "status" and now in SHUT else "clears" if not now and shown else ""
+        closes = field == "status" and (isinstance(shown, UnsetType) or _closes(shown, now))
+        weight = "closes" if closes and now in SHUT else "clears" if not now and shown else ""
         return "write the platform's value to ServiceNow", weight
     if any(one.field == field and one.reason in HELD and one.status == "pending" for one in merged.conflicts):
         return "hold it for a person", weight
     if decided is not None and isinstance(decided.value, str):
         value = decided.value
-        weight = "closes" if field == "status" and value in SHUT and now not in SHUT else weight
+        weight = "closes" if field == "status" and _closes(now, value) else weight
         weight = "clears" if now and not value else weight
         return "take over ServiceNow's value", weight
     if isinstance(raw, UnsetType):
         return "none: our account may not read the field", "hides"
     return "", weight
+
+
+def _closes(before: str, after: str) -> bool:
+    """The status goes to a later end than the one that it has: resolved, then closed or canceled."""
+    return after in SHUT and (before not in SHUT or (before == "resolved" and after != before))
 
 
 def _of_undelivered(state: State, at_s: float, integration: Integration, link: Link) -> Iterator[Finding]:

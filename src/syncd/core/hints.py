@@ -23,6 +23,7 @@ from syncd.core.events import (
     IncidentDeclared,
     InstancePinned,
     LinkJoined,
+    LinkParked,
     LinkReleased,
     NoteAdded,
     Observed,
@@ -41,7 +42,7 @@ from syncd.core.model import (
     Severity,
     Status,
 )
-from syncd.core.parking import gone
+from syncd.core.parking import gone, gone_one_by_one
 from syncd.core.rule import rule_seen
 from syncd.core.sending import (
     CORRELATION_PREFIX,
@@ -59,6 +60,7 @@ from syncd.errors import Exists, Forbidden, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
+UNSEEN_AFTER_S: Final = (60.0, 120.0, 300.0)  # then always the last: what was acknowledged is not forgotten unread
 DELETED_LOOKS: Final = 2  # a record that is said to be deleted, and is not shown, is looked for once more
 NEW_SINCE_SLACK_S: Final = 2.0
 
@@ -175,6 +177,7 @@ class Read(Struct, frozen=True):
     records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
     them. ``traces``: by record, the id of its change; empty: all are one. ``missing``: linked records that this look
     and one before it did not show. ``imported``: unlinked records that a person wants in, however old they are.
+    ``blind``: nothing was shown, nor is any other record: it says nothing. ``forced``: however many links it parks.
     """
 
     asked: int
@@ -190,6 +193,8 @@ class Read(Struct, frozen=True):
     traces: Mapping[str, str] = {}
     missing: frozenset[str] = frozenset()
     imported: frozenset[str] = frozenset()
+    blind: bool = False
+    forced: bool = False
 
 
 def part_of(read: Read, records: AbstractSet[str]) -> Read:
@@ -276,7 +281,13 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
     events += taken
     shown = {seen.external_id: seen for seen in read.rows}
     settled, postponed = _hints_after(state, integration_id, read, shown, waits, stale, at_s)
-    events += gone(state, integration, read.missing | (settled.keys() - shown.keys() - read.crashed))
+    unseen = settled.keys() - shown.keys() - read.crashed
+    parked = gone(state, integration, read.missing, read.asked, forced=read.forced)
+    parked += gone_one_by_one(state, integration, unseen - read.missing, read.asked)
+    events += parked
+    forgotten = unseen & _not_parked(state, integration_id, unseen, parked)
+    postponed += [_much_later(hint, at_s) for hint in read.hints if hint.external_id in forgotten]
+    settled = {name: count for name, count in settled.items() if name not in forgotten}
     if settled:
         events.append(HintsSettled(integration_id, read.asked, settled))
     if postponed:
@@ -331,9 +342,25 @@ def _hints_after(
             postponed.append(replace(hint, next_at_s=at_s + 1.0))
         elif behind and hint.tries < _rereads(state, integration_id, hint):
             postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
+        elif seen is None and read.blind:
+            postponed.append(_much_later(hint, at_s))
         else:
             settled[hint.external_id] = count
     return settled, postponed
+
+
+def _not_parked(state: State, integration_id: str, unseen: AbstractSet[str], parked: Sequence[LinkParked]) -> set[str]:
+    """Of the records that were not shown, those whose links nothing would remember to look at again."""
+    names = {state.link_of_record.get((integration_id, one), ""): one for one in unseen}
+    aside = {event.link_id for event in parked}
+    return {one for name, one in names.items() if name and name not in aside and not state.links[name].gone_there}
+
+
+def _much_later(hint: Hint, at_s: float) -> Hint:
+    """To be read again for as long as it takes, more and more seldom."""
+    late = max(0, hint.tries - len(REREAD_AFTER_S))
+    wait_s = UNSEEN_AFTER_S[min(late, len(UNSEEN_AFTER_S) - 1)]
+    return replace(hint, tries=max(hint.tries, len(REREAD_AFTER_S)) + 1, next_at_s=at_s + wait_s)
 
 
 def _rereads(state: State, integration_id: str, hint: Hint) -> int:

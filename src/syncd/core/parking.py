@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from syncd.core.brake import limit
-from syncd.core.events import Change, Event, LinkParked, LinkReleased
+from syncd.core.events import Change, LinkParked, LinkReleased
 from syncd.core.model import Integration, Link
 from syncd.core.state import State
 
@@ -40,20 +40,38 @@ def has_failed(link: Link) -> bool:
     return link.state == "parked" and not (link.closed_there or link.gone_there)
 
 
-def gone(state: State, integration: Integration, external_ids: Iterable[str]) -> list[Event]:
-    """Park the links of records that were not shown in two looks, unless so many are that it cannot be the records."""
+def gone(
+    state: State,
+    integration: Integration,
+    external_ids: Iterable[str],
+    asked: int,
+    *,
+    forced: bool = False,
+    before: int = 0,
+) -> list[LinkParked]:
+    """Park the links of records that were not shown in two looks, the last of which was asked for at ``asked``.
+
+    None if so many are missing at once that it cannot be the records, unless a person has ``forced`` it. ``before``: so
+    many are taken as missed together with these. A record that somebody was shown since then is not gone.
+    """
     names = [state.link_of_record.get((integration.id, one), "") for one in sorted(external_ids)]
-    found = [name for name in names if name and not state.links[name].gone_there]
-    if not found:
-        return []
-    under = [one.gone_there for one in state.links_under(integration.id)]
-    if under.count(True) + len(found) > limit(len(under)):
+    links = [state.links[name] for name in names if name]
+    found = [one.id for one in links if not one.gone_there and one.observed_at <= asked]
+    if not found or (before + len(found) > limit(sum(1 for _ in state.links_under(integration.id))) and not forced):
         return []
     reason = (
         "ServiceNow does not show the record: deleted there, or hidden from our account. It is looked for every five "
         f"minutes; if it is gone for good: im integration unlink {integration.settings.handle} "
     )
     return [LinkParked(name, reason + state.links[name].incident_id, gone_there=True) for name in found]
+
+
+def gone_one_by_one(
+    state: State, integration: Integration, external_ids: Iterable[str], asked: int
+) -> list[LinkParked]:
+    """The same for those whom webhooks and writes find missing one after the other: all that are parked count."""
+    before = sum(one.gone_there for one in state.links_under(integration.id))
+    return gone(state, integration, external_ids, asked, before=before)
 
 
 def release(state: State, integration_id: str) -> Change[None]:

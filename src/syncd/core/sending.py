@@ -43,7 +43,7 @@ from syncd.core.model import (
     Operation,
     Reroute,
 )
-from syncd.core.parking import gone
+from syncd.core.parking import gone_one_by_one
 from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import Outcome
@@ -503,7 +503,7 @@ def postpone(state: State, name: str, failure: Failure, next_at_s: float) -> Cha
     stream = _stream(integration)
     before = link.outbox.failure
     if failure.kind == "gone" and before is not None and before.kind == "gone":
-        parked = gone(state, integration, [link.external_id])
+        parked = gone_one_by_one(state, integration, [link.external_id], state.position)
         if parked:
             return Change(stream, tuple(parked), result=None)
     return Change(stream, (SendFailed(name, failure, next_at_s, ambiguous=link.in_flight is not None),), result=None)

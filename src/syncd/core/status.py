@@ -13,6 +13,7 @@ from msgspec import Struct
 from syncd.core import coverage, polling, reconciling, rule
 from syncd.core.coverage import Coverage, CoverageView
 from syncd.core.forecast import Pace, forecast
+from syncd.core.hints import REREAD_AFTER_S
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lag, Lags
 from syncd.core.lens import lens_of
@@ -320,6 +321,7 @@ def _reasons(
             f"{_count(pending, 'conflict')} {waits} for a person; see: im conflict list --integration {handle}"
         )
     degraded += _aside(tally, handle)
+    degraded += _unseen(state, integration)
     degraded += _stopped(state, integration, counts)
     if (queue.oldest_age_s or 0.0) >= BACKLOG_S and queue.outbox > queue.retrying and not (paused or down):
         degraded.append(_backlog(queue))
@@ -342,6 +344,18 @@ def _aside(tally: Tally, handle: str) -> Iterator[str]:
         )
     if tally.parked:
         yield f"{_count(tally.parked, 'link')} parked; see: im integration links {handle}"
+
+
+def _unseen(state: State, integration: Integration) -> Iterator[str]:
+    """Records that webhooks named, and ServiceNow has not shown for a while: they are asked for on and on."""
+    waiting = sum(hint.tries > len(REREAD_AFTER_S) for hint in state.hints.get(integration.id, {}).values())
+    if waiting:
+        handle = integration.settings.handle
+        yield (
+            f"webhooks told of {_count(waiting, 'record')} that ServiceNow does not show our account; asked for again "
+            f"every five minutes. See whether it may read incidents: im integration test {handle}; if so many are "
+            f"gone for good: im integration reconcile {handle} --auto-heal"
+        )
 
 
 def _stopped(state: State, integration: Integration, counts: Counts) -> Iterator[str]:
