@@ -119,6 +119,26 @@ async def test_what_was_written_after_the_backup_to_a_known_record_is_evidence_t
 
 
 @in_world()
+async def test_let_in_alone_at_first_what_servicenow_shows_comes_back_though_an_edit_waits(world: World) -> None:
+    """The look at all records gives way to what is to be written; while nothing goes out it waits for nothing."""
+    linked = await declared(world)
+    await trio.sleep(20)
+    copy = backup(world)
+    await trio.sleep(300)
+    await edit(world, linked, title="edited after the backup")
+    await trio.sleep(60)
+    await restore(world, copy)
+    await trio.sleep(30)
+    await edit(world, linked, severity="SEV-1")
+    await configure(world, sync_direction="inbound")
+    await confirm(world)
+    await trio.sleep(5)
+    assert incident(world, linked).title == "edited after the backup"
+    assert record(world, linked)["impact"] == "2"
+    assert record(world, linked)["short_description"] == "edited after the backup"
+
+
+@in_world()
 async def test_what_was_declared_before_and_is_opened_after_the_confirmation_is_looked_for(world: World) -> None:
     await declared(world)
     await configure(world, enabled=False)

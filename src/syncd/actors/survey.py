@@ -246,4 +246,6 @@ class Survey:
         if self._reader.breaker.wait_s > 0:
             return False  # nobody else gets anything done either
         state, name, now_s = self._journal.state, self._integration.id, self._clock.now_s()
-        return bool(due_hints(state, name, now_s) or due_links(state, name, now_s, 1, without=frozenset()))
+        if due_hints(state, name, now_s):
+            return True
+        return self._integration.settings.writes and bool(due_links(state, name, now_s, 1, without=frozenset()))
