@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import trio
 
-from tests.actors.stage import ask, declared, edit, in_seconds, in_world, lines, record, sync_status
+from tests.actors.stage import ask, create_record, declared, edit, in_seconds, in_world, lines, record, sync_status
 from tests.simulation.world import World
 
 
@@ -21,7 +21,8 @@ async def fall_silent(world: World) -> None:
 
 @in_world(create_external=False)
 async def test_an_instance_that_is_down_is_probed_every_15_s_with_nothing_to_do(world: World) -> None:
-    await trio.sleep(2)
+    create_record(world)
+    await trio.sleep(310)  # where none was shown at the start, it is looked again
     await fall_silent(world)
     began = trio.current_time()
     assert (await sync_status(world))["state"] == "down"

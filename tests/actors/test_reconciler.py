@@ -19,6 +19,7 @@ from tests.actors.stage import (
     lines,
     link,
     restart,
+    sync_status,
 )
 from tests.simulation.world import World
 
@@ -195,3 +196,61 @@ async def test_late_commits_with_an_old_stamp_are_found_by_a_later_sweep(world: 
     await trio.sleep(60)
     await world.reconcile()
     assert incident_of(world, prepared)
+
+
+@in_world()
+async def test_what_the_brake_does_not_count_is_taken_over_at_a_start_that_is_braked(world: World) -> None:
+    names = [await declare(world, f"incident {number}") for number in range(14)]
+    await trio.sleep(60)
+    world.instance.set_webhook("", "")
+    ids = {name: link(world, name).external_id for name in names}
+
+    def while_down() -> None:
+        for name in names[:11]:
+            world.instance.delete_as("admin", ids[name])
+        world.instance.edit_as(AGENT, ids[names[12]], {"short_description": "renamed while down"})
+        create_record(world, "new while down")
+
+    await restart(world, 30, while_down)
+    await trio.sleep(60)
+    assert incident(world, names[12]).title == "renamed while down"
+    assert "new while down" in {one.title for one in world.state.incidents.values()}
+    assert {link(world, name).state for name in names} == {"active"}
+    assert "a part of what changed while we were not there" in str((await sync_status(world))["reasons"])
+
+
+@in_world()
+async def test_a_start_that_sees_nothing_is_made_again_and_advises_no_force(world: World) -> None:
+    name = (await declared(world), await declared(world, "other"))[0]
+    account, sys_id = world.instance.account("svc.sync"), link(world, name).external_id
+    world.instance.set_webhook("", "")
+
+    def while_down() -> None:
+        world.instance.edit_as(AGENT, sys_id, {"short_description": "renamed while down"})
+        account.hidden["incident"] = "sys_idISNOTEMPTY"
+
+    await restart(world, 30, while_down)
+    await trio.sleep(20)
+    told = str((await sync_status(world))["reasons"])
+    assert "shows our account no incident at all" in told
+    assert "--force" not in told
+    account.hidden.clear()
+    await trio.sleep(320)
+    assert incident(world, name).title == "renamed while down"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_new_records_that_a_start_without_links_could_not_see_come_in_when_they_are_shown(world: World) -> None:
+    account = world.instance.account("svc.sync")
+    world.instance.set_webhook("", "")
+
+    def while_down() -> None:
+        account.hidden["incident"] = "sys_idISNOTEMPTY"
+        create_record(world, "made while down")
+
+    await restart(world, 5, while_down)
+    await trio.sleep(60)
+    account.hidden.clear()
+    await trio.sleep(600)
+    assert [one.title for one in world.state.incidents.values()] == ["made while down"]

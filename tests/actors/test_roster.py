@@ -336,7 +336,8 @@ async def test_without_credentials_nothing_is_asked_and_with_them_what_waited_go
         {"name": "Bare", "organization_id": "bare", "base_url": f"http://{INSTANCE_HOST}"},
         status=201,
     )
-    await trio.sleep(10)  # the world's own integration has made its start
+    create_record(world)
+    await trio.sleep(310)  # the world's own integration has made its start, and seen a record
     world.instance.reset_counts()
     incident_id = await declare(world, "waits", organization_id="bare")
     await trio.sleep(600)
@@ -346,7 +347,7 @@ async def test_without_credentials_nothing_is_asked_and_with_them_what_waited_go
     credentials = {"username": "svc.sync", "password": "sync-secret"}
     await asked(world, "PATCH", f"{INTEGRATIONS}/{made['id']}", {"credentials": credentials})
     await trio.sleep(10)
-    assert [row["short_description"] for row in world.instance.incidents()] == ["waits"]
+    assert [row["short_description"] for row in world.instance.incidents()] == ["Printer on fire", "waits"]
     assert world.state.links[f"{made['id']}/{incident_id}"].state == "active"
 
 

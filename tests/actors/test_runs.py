@@ -193,7 +193,7 @@ async def test_a_second_run_right_after_one_that_healed_finds_nothing_and_asks_f
         again = await reconciled(world, **body)
         assert (again["status"], again["found"], again["reason"]) == ("finished", 0, "")
     assert world.writes() == writes
-    assert len(lines(world.instance, "GET", since_s=since)) <= 3 * 4
+    assert len(lines(world.instance, "GET", since_s=since)) <= 3 * 5
 
 
 @in_world()
@@ -221,3 +221,67 @@ async def test_a_script_that_stamps_nothing_is_found_by_every_mode(world: World)
     done = await reconciled(world, dry_run=True)
     assert done["causes"] == {"missed-webhook": 1}
     assert runs(world)[0].started_at_s > EPOCH_S
+
+
+@in_world()
+async def test_a_run_that_waits_for_the_look_at_the_start_can_be_stopped_and_never_begins(world: World) -> None:
+    name = await declared(world)
+    world.instance.set_webhook("", "")
+    await world.stop()
+    world.instance.arm("slow", 20)
+    await world.start()
+    await trio.sleep(1)
+    begun = await asked(world, "POST", path(world), {"auto_heal": True}, status=202)
+    await trio.sleep(1)
+    stopped = await asked(world, "POST", path(world, f"/history/{begun['id']}/stop"), {})
+    assert (stopped["status"], stopped["checked"]) == ("stopped", 0)
+    world.instance.disarm()
+    await trio.sleep(60)  # the look at the start is over
+    edit_record(world, name, short_description="edited there, untold")
+    await trio.sleep(120)
+    assert runs(world)[-1].status == "stopped"
+    assert incident(world, name).title != "edited there, untold"
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_a_run_that_is_interrupted_tells_how_far_it_was(world: World) -> None:
+    for number in range(3):
+        await declared(world, f"incident {number}")
+    world.instance.set_webhook("", "")
+    for sys_id in [one["sys_id"] for one in world.instance.incidents()]:
+        world.instance.edit_as(AGENT, sys_id, {"short_description": "edited there"})
+    begun = await asked(world, "POST", path(world), {"dry_run": True}, status=202)
+    await trio.sleep(3)  # between its two looks
+    await configure(world, rate_limit=9)
+    await trio.sleep(5)
+    seen = await asked(world, "GET", path(world, f"/history/{begun['id']}"))
+    assert (seen["status"], seen["checked"]) == ("interrupted", 3)
+
+
+@in_world()
+async def test_a_run_that_met_an_outage_leaves_no_trouble_behind_when_that_is_over(world: World) -> None:
+    await declared(world)
+    world.instance.arm("maintenance_503", times=2)
+    assert (await reconciled(world, dry_run=True))["status"] == "finished"
+    world.instance.arm("maintenance_503")
+    begun = await asked(world, "POST", path(world), {"dry_run": True}, status=202)
+    await trio.sleep(20)
+    assert (await asked(world, "GET", path(world, f"/history/{begun['id']}")))["status"] == "stopped"
+    world.instance.disarm()
+    await trio.sleep(120)
+    assert (await sync_status(world))["state"] == "healthy"
+
+
+@in_world()
+async def test_whoever_waits_for_a_run_hears_that_its_integration_was_deleted(world: World) -> None:
+    await declared(world)
+    world.instance.arm("slow", 20)
+
+    async def wait() -> None:
+        await ask(world, "POST", path(world, "?wait=true"), {"dry_run": True}, status=404)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.sleep(2)
+        await ask(world, "DELETE", f"{INTEGRATIONS}/{world.integration_id}", status=204)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core import reconciling
@@ -10,7 +11,7 @@ from syncd.core.drift import Finding
 from syncd.core.fields import Fields
 from syncd.core.fold import evolve
 from syncd.core.reconciling import WantedRun, WantedSchedule, next_run_at_s
-from syncd.core.run import DRIFTS_KEPT_MAX, RUNS_KEPT_MAX, Cause, Drift, Run
+from syncd.core.run import DRIFTS_KEPT_LATER, DRIFTS_KEPT_MAX, RUNS_KEPT_MAX, RUNS_KEPT_WHOLE, Cause, Drift, Run
 from syncd.core.run_views import run_view
 from syncd.core.state import State
 from syncd.errors import Invalid, Unknown, WrongState
@@ -157,3 +158,43 @@ def test_what_is_not_given_of_a_schedule_stays_and_the_interval_is_as_it_was_wri
 )
 def test_a_request_says_what_a_run_is_to_be(body: dict[str, object], mode: str, forced: bool) -> None:
     assert reconciling.read_run(Fields(body)) == WantedRun(mode, forced)  # type: ignore[arg-type]
+
+
+def test_what_is_healed_is_counted_beyond_the_drifts_that_are_kept() -> None:
+    past = Past()
+    run = past.decide(reconciling.start(INT, WantedRun("heal"), "manual"))
+    copies = [Finding(replace(DRIFT, external_id=f"r{n}", cause="missed-webhook"), "l") for n in range(1500)]
+    past.decide(reconciling.end(run, "finished", findings=copies, fed=True))  # their links are gone: nothing is left
+    shown = run_view(past.state.runs[INT][run.id])
+    assert (shown.found, shown.healed, shown.left_out) == (1500, 1500, 500)
+
+
+def test_a_run_with_many_long_texts_keeps_their_beginnings_and_older_runs_keep_few_drifts() -> None:
+    past = Past()
+    long = replace(DRIFT, platform="p" * 500, external="e" * 500, base="b" * 500, base_external=None)
+    for _ in range(RUNS_KEPT_WHOLE + 3):
+        run = past.decide(reconciling.start(INT, WantedRun("report"), "manual"))
+        past.decide(reconciling.end(run, "finished", findings=[Finding(long, "l")] * DRIFTS_KEPT_MAX))
+    kept = list(past.state.runs[INT].values())
+    assert [len(one.drifts) for one in kept] == [DRIFTS_KEPT_LATER] * 3 + [DRIFTS_KEPT_MAX] * RUNS_KEPT_WHOLE
+    assert kept[-1].drifts[0].platform == "p" * 60 + "…"
+    assert run_view(kept[0]).left_out == DRIFTS_KEPT_MAX - DRIFTS_KEPT_LATER
+    alone = past.decide(reconciling.start(INT, WantedRun("report"), "manual"))
+    past.decide(reconciling.end(alone, "finished", findings=[Finding(long, "l")] * 20))
+    assert past.state.runs[INT][alone.id].drifts[0].platform == "p" * 500
+
+
+def test_a_scheduled_run_counts_for_the_next_one_when_newer_runs_have_driven_it_out() -> None:
+    past = Past()
+    past.decide(reconciling.schedule(INT, WantedSchedule("1d")))
+    past.at_s = next_run_at_s(past.state, INT)
+    past.run(trigger="schedule")
+    due_s = next_run_at_s(past.state, INT)
+    for _ in range(RUNS_KEPT_MAX + 5):
+        past.run(mode="dry-run")
+    assert next_run_at_s(past.state, INT) == due_s > past.at_s
+
+
+def test_runs_of_an_integration_that_was_deleted_are_unknown() -> None:
+    with pytest.raises(Unknown):
+        reconciling.run_called(State(), "int_gone", "run-1")

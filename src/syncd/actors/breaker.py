@@ -26,6 +26,7 @@ log: Final = logging.getLogger("syncd.actors")
 
 OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
+TROUBLED_S_MAX: Final = 30.0
 PROBE_AFTER_S: Final = 300.0
 ONCE_MORE_AFTER_S: Final = 1.0
 ADMITTED_S_MAX: Final = 600.0
@@ -85,10 +86,18 @@ class Breaker:
             raise self.last_failure
 
     async def wait_doubtful(self) -> None:
-        """Return when it is in doubt whether the instance answers, and a request may leave to find out."""
+        """Return when a request should leave to find out whether the instance answers: it is in doubt, and one may
+
+        leave; or the last one failed, and nobody has asked since for so long that nobody may.
+        """
         while not self.is_in_doubt or self.wait_s > 0:
             if self.is_in_doubt:
                 await trio.sleep_until(self._until)
+            elif self.is_troubled:
+                with trio.move_on_after(max(self.wait_s, TROUBLED_S_MAX)) as patience:
+                    await self._doubtful.wait()
+                if patience.cancelled_caught:
+                    return
             else:
                 await self._doubtful.wait()
 
@@ -169,6 +178,11 @@ class Breaker:
         """Only one request may find out whether all is well again."""
         return self._outages >= OUTAGES_UNTIL_OPEN or self._refusals > 0
 
+    @property
+    def is_troubled(self) -> bool:
+        """The last request met an instance that did not answer as it should."""
+        return self.last_failure is not None and self.last_failure.outcome in ("unavailable", "ambiguous", "throttled")
+
     def _note(self, error: ExternalFailed) -> None:
         self.outcomes[error.outcome] += 1
         met = Trouble(trio.current_time(), error.outcome, error.message, error.status, error.detail)
@@ -193,6 +207,7 @@ class Breaker:
         self.errors += 1
         if is_news or error.outcome == "throttled":
             self.last_failure = error
+            self._wake()
         if error.status is None and error.outcome in ("unavailable", "ambiguous"):
             self._ask_anew()  # nobody answered, and somebody else may answer the next
         if error.outcome == "throttled":
@@ -215,9 +230,13 @@ class Breaker:
         if self.is_in_doubt:
             self._ask_anew()
         self._until = max(self._until, trio.current_time() + pause_s)
+        self._wake()
+        self._tell()
+
+    def _wake(self) -> None:
+        """Have the prober look how it is."""
         self._doubtful.set()
         self._doubtful = trio.Event()
-        self._tell()
 
     def _tell(self) -> None:
         """One line in the log for each change between well, left alone and paused."""

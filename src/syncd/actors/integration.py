@@ -144,9 +144,9 @@ class RunningIntegration:
         self._reconciler_bell.ring()
         return run
 
-    def stop_run(self, run_id: str, *, by: str) -> None:
+    async def stop_run(self, run_id: str, *, by: str) -> None:
         """Have a run end where it stands."""
-        self._reconciler.stop(run_id, by)
+        await self._reconciler.stop(run_id, by)
 
     @property
     def progress(self) -> Progress | None:
@@ -178,6 +178,7 @@ class RunningIntegration:
             hourly_limit=external.hourly_limit,
             last_reconcile_at_s=self._reconciler.last_at_s,
             braked=self._reconciler.trouble,
+            blind=self._reconciler.blindness,
             query_faults=tuple(self._reader.query_faults or ()),
             outcomes=dict(breaker.outcomes),
             latency=external.latency,

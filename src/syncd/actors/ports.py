@@ -289,7 +289,7 @@ class Integrations(Protocol):
         """Return when a run is over."""
         ...
 
-    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+    async def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
         """Have a run end where it stands; ``WrongState`` when it does not go on."""
         ...
 

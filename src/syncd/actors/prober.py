@@ -1,6 +1,7 @@
 """Asks an instance that does not answer, or refuses us, whether it does again, when nobody else has reason to.
 
-So that "down" and "paused" are never older than the breaker's pause, and end by themselves.
+So that "down" and "paused" are never older than the breaker's pause, and end by themselves; so does the trouble that
+one failed request leaves.
 """
 
 from contextlib import suppress
@@ -22,7 +23,7 @@ async def run_prober(breaker: Breaker, external: External) -> None:
         with resting():
             await breaker.wait_doubtful()
         await trio.sleep(PATIENCE_S)
-        if breaker.wait_s > 0 or not breaker.is_in_doubt:
+        if breaker.wait_s > 0 or not (breaker.is_in_doubt or breaker.is_troubled):
             continue
         with suppress(ExternalFailed):  # the breaker has taken note, and says how long to wait
             await breaker.ask(external.probe)

@@ -43,7 +43,6 @@ LATE_COMMIT_S: Final = 300.0  # a record may appear with a creation stamp this o
 PAGES_MAX: Final = 10_000
 OFFSET_ERROR_S_MAX: Final = 1.0
 NO_TRACES: Final[Mapping[str, str]] = MappingProxyType({})
-OURS_A_PAGE: Final = 2500  # a page that holds less is the last
 URL_TOO_LONG: Final = (414, 431)
 SLACK_S: Final = 3.0  # the slack of what is new, and a second of its stamp
 
@@ -214,7 +213,7 @@ class Reader:
         for _ in range(PAGES_MAX):
             page = await self.ask(lambda after=after: self._external.ours(prefix, after))  # type: ignore[misc]
             found += page
-            if len(page) < OURS_A_PAGE:
+            if not page:  # one that is merely short may have lost what is hidden from us
                 break
             after = page[-1].external_id
         return found

@@ -33,11 +33,15 @@ WRITES_STEP_S: Final = 0.1
 MISSED_AGAIN_S: Final = 30.0
 GONE_AGAIN_S: Final = 300.0
 STOPPED_AGAIN_S: Final = 300.0
+EMPTY_AGAIN_S_MAX: Final = 3600.0
 ENDED: Final = "the integration was started anew, or ended, meanwhile; the next run does what this one left"
 
 
 class Reconciler:
-    """One integration's reconciler. ``last_at_s``: when all was read last; ``trouble``: why the start was stopped."""
+    """One integration's reconciler. ``last_at_s``: when all was read last.
+
+    ``trouble``: what of the start the brake has held. ``blindness``: why the start was not acted upon at all.
+    """
 
     def __init__(
         self,
@@ -64,20 +68,26 @@ class Reconciler:
         self._run_id = ""
         self._missed: dict[str, float] = {}
         self._gone_at = -math.inf
+        self._empty_sweeps = 0
         self.last_at_s: float | None = None
         self.trouble = ""
+        self.blindness = ""
 
     @property
     def progress(self) -> Progress | None:
         """How far the run that goes on is."""
         return self._survey.progress(self._run_id) if self._survey is not None and self._run_id else None
 
-    def stop(self, run_id: str, by: str) -> None:
+    async def stop(self, run_id: str, by: str) -> None:
         """Have the run end where it stands; ``WrongState`` when it does not go on."""
-        if self._run_id != run_id:
+        present = reconciling.running(self._journal.state, self._integration_id)
+        if present is None or present.id != run_id:
             raise WrongState(f"{run_id} does not go on", hint="im integration reconcile history shows how it ended")
-        self._stopped_by = by
-        self._scope.cancel()
+        if self._run_id != run_id:  # it waits for the look at the start
+            await self._tell(reconciling.end(present, "stopped", f"stopped by {by}", stopped_by="person"))
+        if self._run_id == run_id:
+            self._stopped_by = by
+            self._scope.cancel()
 
     async def run(self) -> None:
         """Make the runs that are on record, begin those that are due, look at all links at the start.
@@ -98,7 +108,7 @@ class Reconciler:
             elif now >= min(sweep_at, self._look_at()):
                 try:
                     if now >= sweep_at:
-                        sweep_at = math.inf if await self._sweep() else now + STOPPED_AGAIN_S
+                        sweep_at = now + await self._sweep()
                     else:
                         await self._look_again()
                     failures = 0
@@ -147,9 +157,8 @@ class Reconciler:
             present = reconciling.running(self._journal.state, run.integration_id)
             if present is not None and present.id == run.id:
                 with trio.move_on_after(1, shield=True), suppress(JournalFailed):
-                    await self._tell(
-                        reconciling.end(run, "interrupted", reason, findings=survey.findings, fed=survey.fed)
-                    )
+                    end = partial(reconciling.end, run, "interrupted", reason)
+                    await self._tell(end(checked=survey.checked, findings=survey.findings, fed=survey.fed))
         return False
 
     async def _conduct(self, run: Run, survey: Survey) -> None:
@@ -168,7 +177,7 @@ class Reconciler:
             await self._tell(reconciling.heal(run, found))
             await survey.done(self._reader.offset)
             await self._wait_for_writes(found)
-            self.trouble = ""
+            self.trouble = self.blindness = ""
         elif survey.braked:
             remark = f"healing this would be stopped: {survey.braked}"
         self.last_at_s = self._clock.now_s()
@@ -197,26 +206,32 @@ class Reconciler:
     def _new_survey(self, integration: Integration, trace: str) -> Survey:
         return Survey(integration, self._by, self._journal, self._reader, self._clock, trace, self._down)
 
-    async def _sweep(self) -> bool:
+    async def _sweep(self) -> float:
         """Read every link's record, then look for records created since the last time. Heals through the merge.
 
-        False when what was shown must not be acted upon.
+        In how many seconds it must be made again: what was shown must not be acted upon, or not all of it (then the
+        rest is healed), or our account is shown no incident, and none is linked. Infinite when all is done.
         """
         integration = self._journal.state.integrations[self._integration_id]
         survey = self._new_survey(integration, self._ids.word())
-        self.trouble = ""
+        self.trouble = self.blindness = ""
         try:
             await survey.only_pass()
         except Stopped as stopped:
-            self.trouble = stopped.reason
-            return False
+            self.blindness = stopped.reason
+            return STOPPED_AGAIN_S
+        self.trouble = survey.braked
         await survey.feed()
         await survey.feed_new()
-        await survey.done(self._reader.offset)
+        if not await survey.done(self._reader.offset):
+            self._empty_sweeps += 1
+            return min(EMPTY_AGAIN_S_MAX, STOPPED_AGAIN_S * 2.0 ** min(self._empty_sweeps - 1, 8))
+        if self.trouble:
+            return STOPPED_AGAIN_S
         again_at = trio.current_time() + MISSED_AGAIN_S
         self._missed = dict.fromkeys(survey.missing, again_at)
         self.last_at_s = self._clock.now_s()
-        return True
+        return math.inf
 
     def _gone(self) -> list[str]:
         return [one.external_id for one in self._journal.state.links_under(self._integration_id) if one.gone_there]

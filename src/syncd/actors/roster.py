@@ -130,9 +130,9 @@ class Roster:
             unsubscribe()
         await self._journal.settled()
 
-    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+    async def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
         """Have a run end where it stands."""
-        self._actors(integration_id).stop_run(run_id, by=by)
+        await self._actors(integration_id).stop_run(run_id, by=by)
 
     def progress(self, integration_id: str) -> Progress | None:
         """How far the run that goes on is."""

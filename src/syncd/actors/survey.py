@@ -71,6 +71,7 @@ class Survey:
         self._held: list[Read] = []
         self._weights: dict[str, Weight] = {}
         self._looked_for_new = False
+        self._has_seen = False
         self.findings: list[Finding] = []
         self.missing: set[str] = set()
         self.checked = 0
@@ -94,9 +95,11 @@ class Survey:
             self.missing |= set(page) - {seen.external_id for seen in rows}
             found |= await self._odd(self._bare(asked, rows), page)
             self.checked += len(page)
+            self._has_seen |= bool(rows)
         await self._check_sight()
 
         async def on_page(asked: int, rows: list[Observation]) -> None:
+            self._has_seen = True
             found.update(await self._odd(self._bare(asked, rows), ()))
 
         self._looked_for_new = await self._asked(lambda: self._reader.walk_new(self._integration, on_page))
@@ -136,8 +139,16 @@ class Survey:
             self._weights |= dict.fromkeys(missing - gone, "parks")
             self.missing |= missing
             self.checked += len(page)
-            self._check_brake()
+            self._has_seen |= bool(rows)
         await self._check_sight()
+        if self.braked:
+            self._held = [only_of(read, {seen.external_id for seen in read.rows} - self._heavy) for read in self._held]
+
+    @property
+    def _heavy(self) -> set[str]:
+        """The records of what the brake counts."""
+        links = {link.id: link.external_id for link in self._links}
+        return {links.get(place, place) for place in self._weights}
 
     async def feed(self) -> None:
         """Let what was held go the way of every read."""
@@ -147,22 +158,31 @@ class Survey:
         self._held.clear()
 
     async def feed_new(self) -> None:
-        """Walk through what is new and feed it."""
+        """Walk through what is new and feed it, without what the brake holds."""
 
         async def on_page(asked: int, rows: list[Observation]) -> None:
-            await self._reader.settle(await self._reader.gathered(asked, rows, self._trace), self._trace)
+            self._has_seen = True
+            light = [seen for seen in rows if seen.external_id not in held]
+            await self._reader.settle(await self._reader.gathered(asked, light, self._trace), self._trace)
+
+        held = self._heavy if self.braked else set[str]()
 
         self._looked_for_new = await self._reader.walk_new(self._integration, on_page)
 
-    async def done(self, offset: Offset) -> None:
-        """Remember how far new records were looked for, and try again what had failed."""
+    async def done(self, offset: Offset) -> bool:
+        """Remember how far new records were looked for, and try again what had failed.
+
+        False when our account is shown nothing at all, so that nothing is known of what is new.
+        """
         name = self._integration.id
-        if self._looked_for_new:
+        sees = self._has_seen or await self._asked(self._reader.shows_any)
+        if self._looked_for_new and sees:
             upto_s = self._begun_s + offset.s
             await self._journal.transact(
                 lambda state, _: hints.swept(state, name, upto_s, offset), by=self._by, trace=self._trace
             )
         await self._journal.transact(lambda state, _: release(state, name), by=self._by, trace=self._trace)
+        return sees
 
     def _bare(self, asked: int, rows: Collection[Observation]) -> Read:
         """What was read, without notes; every stranger counts as wanted, and is looked at again."""

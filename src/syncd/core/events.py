@@ -252,6 +252,7 @@ class RunEnded(Struct, frozen=True, tag=True):
     checked: int | None = None
     drifts: tuple[Drift, ...] | None = None
     found: dict[str, int] = {}
+    healed: int = 0
 
 
 class ScheduleSet(Struct, frozen=True, tag=True):

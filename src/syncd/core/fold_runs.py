@@ -7,16 +7,25 @@ from msgspec.structs import replace
 
 from syncd.core import events as e
 from syncd.core.fold_links import mark
-from syncd.core.run import RUNS_KEPT_MAX
+from syncd.core.run import DRIFTS_KEPT_LATER, RUNS_KEPT_MAX, RUNS_KEPT_WHOLE, Run
 from syncd.core.state import State
 
 
-def run_started(state: State, _: e.Record, event: e.RunStarted) -> None:
+def run_started(state: State, record: e.Record, event: e.RunStarted) -> None:
     state.last_number += 1
     runs = state.runs.setdefault(event.run.integration_id, {})
     while len(runs) >= RUNS_KEPT_MAX:
         del runs[next(iter(runs))]
+    for older in list(runs.values())[: -RUNS_KEPT_WHOLE + 1][-1:]:  # with the one that begins they are so many
+        runs[older.id] = replace(older, drifts=older.drifts[:DRIFTS_KEPT_LATER])
     runs[event.run.id] = event.run
+    _note_scheduled(state, record, event.run)
+
+
+def _note_scheduled(state: State, record: e.Record, run: Run) -> None:
+    plan = state.schedules.get(run.integration_id)
+    if run.trigger == "schedule" and plan is not None:
+        state.schedules[run.integration_id] = replace(plan, ran_at_s=record.at_s)
 
 
 def run_planned(state: State, _: e.Record, event: e.RunPlanned) -> None:
@@ -31,7 +40,8 @@ def run_ended(state: State, record: e.Record, event: e.RunEnded) -> None:
     if run is None:
         return
     if event.drifts is not None:
-        run = replace(run, drifts=event.drifts, found=event.found)
+        run = replace(run, drifts=event.drifts, found=event.found, healed=event.healed)
+    _note_scheduled(state, record, run)
     runs[run.id] = replace(
         run,
         status=event.status,

@@ -36,6 +36,8 @@ T = TypeVar("T")
 Decide = Callable[[State, float], Change[T]]
 
 INTERVAL_S_MIN: Final = 1.0
+LETTERS_KEPT_MAX: Final = 200_000  # of all texts of a run's drifts
+SHORT_LETTERS_KEPT: Final = 60  # of each of them beyond that
 INTERRUPTED: Final = "the daemon ended while it went on; the next run does what this one left"
 
 
@@ -89,7 +91,7 @@ def run_called(state: State, integration_id: str, run_id: str) -> Run:
     """The run of that id; ``Unknown`` otherwise."""
     run = state.runs.get(integration_id, {}).get(run_id)
     if run is None:
-        handle = state.integrations[integration_id].settings.handle
+        handle = finding.integration(state, integration_id).settings.handle
         raise Unknown(
             f"there is no run {shown(run_id)}",
             hint=f"list those that are kept: im integration reconcile history {handle}",
@@ -128,8 +130,29 @@ def planned(run: Run, checked: int, findings: Sequence[Finding]) -> Decide[None]
 
 def kept_of(findings: Sequence[Finding]) -> tuple[tuple[Drift, ...], dict[str, int]]:
     """The drifts that a run keeps, and how many there were of each cause."""
-    drifts = [one.drift for one in findings]
-    return tuple(drifts[:DRIFTS_KEPT_MAX]), dict(Counter(drift.cause for drift in drifts))
+    kept = [one.drift for one in findings[:DRIFTS_KEPT_MAX]]
+    if sum(map(_letters, kept)) > LETTERS_KEPT_MAX:
+        kept = [_shortened(one) for one in kept]
+    return tuple(kept), dict(Counter(one.drift.cause for one in findings))
+
+
+def _letters(drift: Drift) -> int:
+    return sum(len(text or "") for text in (drift.platform, drift.external, drift.base, drift.base_external))
+
+
+def _shortened(drift: Drift) -> Drift:
+    """With no more than the beginning of its texts: there are many."""
+
+    def short(text: str | None) -> str | None:
+        return text if text is None or len(text) <= SHORT_LETTERS_KEPT else f"{text[:SHORT_LETTERS_KEPT]}…"
+
+    return replace(
+        drift,
+        platform=short(drift.platform),
+        external=short(drift.external),
+        base=short(drift.base),
+        base_external=short(drift.base_external),
+    )
 
 
 def heal(run: Run, findings: Sequence[Finding]) -> Decide[None]:
@@ -171,10 +194,13 @@ def end(
         present = state.runs.get(run.integration_id, {}).get(run.id)
         if present is None or present.status != "running":
             return Change("", (), result=None)
-        kept, found = (None, {}) if findings is None else kept_of(findings)
-        if kept is not None and fed:
-            kept = tuple(replace(one, healed=is_healed(state, run.integration_id, one)) for one in kept)
-        event = RunEnded(run.integration_id, run.id, status, reason, stopped_by, checked, kept, found)
+        kept, found, healed = None, dict[str, int](), 0
+        if findings is not None:
+            after = [fed and is_healed(state, run.integration_id, one.drift) for one in findings]
+            kept, found = kept_of(findings)
+            kept = tuple(replace(one, healed=is_so) for one, is_so in zip(kept, after, strict=False))
+            healed = after.count(True)
+        event = RunEnded(run.integration_id, run.id, status, reason, stopped_by, checked, kept, found, healed)
         return _of_run(state, run, event)
 
     return decide
@@ -234,7 +260,5 @@ def next_run_at_s(state: State, integration_id: str) -> float:
         return math.inf
     interval_s = duration_s(plan.interval)
     phase_s = crc32(integration_id.encode()) / 2**32 * interval_s
-    runs = state.runs.get(integration_id, {}).values()
-    ended = [run.finished_at_s or run.started_at_s for run in runs if run.trigger == "schedule"]
-    after_s = max([plan.set_at_s, *ended])
+    after_s = max(plan.set_at_s, plan.ran_at_s)
     return phase_s + (math.floor((after_s - phase_s) / interval_s) + 1) * interval_s

@@ -25,6 +25,8 @@ Cause: TypeAlias = Literal[
 
 DRIFTS_KEPT_MAX: Final = 1000
 RUNS_KEPT_MAX: Final = 100
+RUNS_KEPT_WHOLE: Final = 10
+DRIFTS_KEPT_LATER: Final = 20  # of the runs before these
 TEXT_LETTERS_KEPT: Final = 500
 RECORD_FIELD: Final = "record"  # the drift is about the record as a whole
 NOTES_FIELD: Final = "work_notes"
@@ -53,7 +55,8 @@ class Drift(Struct, frozen=True, gc=False):
 class Run(Struct, frozen=True):
     """A comparison of all links. ``forced``: without the brake. ``found``: how many drifts of each cause.
 
-    ``drifts``: the first of them, at most ``DRIFTS_KEPT_MAX``. ``stopped_by``: who or what stopped it, for ``stopped``.
+    ``drifts``: the first of them, at most ``DRIFTS_KEPT_MAX``; ``healed``: how many of all are. ``stopped_by``: who or
+    what stopped it, for ``stopped``.
     """
 
     id: str
@@ -69,12 +72,14 @@ class Run(Struct, frozen=True):
     checked: int = 0
     drifts: tuple[Drift, ...] = ()
     found: dict[str, int] = {}
+    healed: int = 0
 
 
 class Schedule(Struct, frozen=True):
-    """When runs begin by themselves. ``interval``: a duration, as it was given."""
+    """When runs begin by themselves. ``interval``: a duration, as it was given. ``ran_at_s``: the last one, so far."""
 
     interval: str
     auto_heal: bool = False
     enabled: bool = True
     set_at_s: float = 0.0
+    ran_at_s: float = 0.0

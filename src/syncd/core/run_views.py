@@ -34,7 +34,8 @@ class DriftView(Struct, frozen=True, kw_only=True):
 class RunView(Struct, frozen=True, kw_only=True):
     """A comparison of all links. `links`: how many there are to be compared, while it goes on.
 
-    `found`: how many drifts; `causes`: of which kinds; `left_out`: how many of them `drifts` does not hold.
+    `found`: how many drifts; `causes`: of which kinds; `healed`: how many of them are; `left_out`: how many of them
+    `drifts` does not hold.
     """
 
     id: str
@@ -49,6 +50,7 @@ class RunView(Struct, frozen=True, kw_only=True):
     links: int | None
     found: int
     causes: dict[str, int]
+    healed: int
     drifts: list[DriftView]
     left_out: int
 
@@ -82,6 +84,7 @@ def run_view(run: Run, *, progress: tuple[int, int] | None = None, drifts_max: i
         links=links,
         found=found,
         causes=run.found,
+        healed=run.healed,
         drifts=[_drift_view(one) for one in shown],
         left_out=found - len(shown),
     )

@@ -35,7 +35,8 @@ class Health(Struct, frozen=True, kw_only=True):
     ``halted``: why nothing is tried at all (refused credentials, an actor that gave up); empty when it runs.
     ``way_out``: what ends that; empty when it follows from the reason. ``trouble``: what the last request met, empty
     when it went well. ``breaker``: closed, open or paused.
-    ``last_reconcile_at_s``: when all links were last read. ``braked``: why the look at the start was not acted upon.
+    ``last_reconcile_at_s``: when all links were last read. ``braked``: what of the look at the start was held.
+    ``blind``: why it was not acted upon at all.
     ``query_faults``: queries that the instance does not keep to.
     ``outcomes``: requests by how they ended. ``latency``: how long answers took. ``hourly_limit``: requests that an
     hourly rule, if there is one, allows, and ``budget_resets_in_s``: when it gives new ones.
@@ -55,6 +56,7 @@ class Health(Struct, frozen=True, kw_only=True):
     hourly_limit: int | None = None
     last_reconcile_at_s: float | None = None
     braked: str = ""
+    blind: str = ""
     query_faults: tuple[str, ...] = ()
     outcomes: Mapping[str, int] = {}
     latency: Lag = Lag()
@@ -368,8 +370,13 @@ def _stopped(state: State, integration: Integration, counts: Counts) -> Iterator
         yield f"{last.id} stopped: {last.reason}; {way_out}"
     if counts.braked:
         yield (
-            f"what changed while we were not there was not taken over: {counts.braked}; see `--dry-run`, and to do it "
-            f"all the same: im integration reconcile {handle} --auto-heal --force"
+            f"a part of what changed while we were not there was not taken over: {counts.braked}; see `--dry-run`, and "
+            f"to do it all the same: im integration reconcile {handle} --auto-heal --force"
+        )
+    if counts.blind:
+        yield (
+            f"what changed while we were not there was not taken over: {counts.blind}; it is looked at again every "
+            f"five minutes; see what the account may read: im integration test {handle}"
         )
 
 

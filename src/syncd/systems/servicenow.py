@@ -182,7 +182,7 @@ class ServiceNow:
     async def ours(self, prefix: str, after: str) -> list[Observation]:
         """One page of records whose correlation id begins with ``prefix``, by id behind ``after``: ids and no values.
 
-        A page that is not full is the last.
+        An empty page is the last.
         """
         query = f"correlation_idSTARTSWITH{prefix}^sys_id>{after}^ORDERBYsys_id"
         parameters = _list_parameters(query, ("sys_id", "number", "correlation_id"), OURS_A_PAGE)

@@ -150,7 +150,7 @@ class FakeIntegrations:
                 end = reconciling.end(self.run, "stopped", "stopped by root", stopped_by="person")
                 await self._journal.transact(end, by="root", trace="")
 
-    def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
+    async def stop_run(self, integration_id: str, run_id: str, *, by: str) -> None:
         if self.run is None or self.run.id != run_id or not self.endless:
             raise WrongState(f"{run_id} does not go on")
         self.endless = False

@@ -32,6 +32,7 @@ async def test_a_run_is_answered_at_once_or_when_it_is_over() -> None:
         "links": None,
         "found": 1,
         "causes": {"missed-webhook": 1},
+        "healed": 1,
         "left_out": 0,
         "started_at": "2026-09-21T14:13:20.000000Z",
         "finished_at": "2026-09-21T14:13:20.000000Z",

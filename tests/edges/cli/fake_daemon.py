@@ -273,6 +273,7 @@ def run_of(**told: Json) -> dict[str, Json]:
         "links": None,
         "found": 0,
         "causes": {},
+        "healed": 0,
         "drifts": [],
         "left_out": 0,
         **told,

@@ -187,6 +187,7 @@ RUN: Final = {
     "links": None,
     "found": 1,
     "causes": {"missed-webhook": 1},
+    "healed": 1,
     "drifts": [
         {
             "incident_id": _INCIDENT_ID,

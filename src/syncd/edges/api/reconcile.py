@@ -49,7 +49,7 @@ LIST: Final = Description(
 SHOW: Final = Description(
     topic=TOPIC,
     summary="Show a reconcile run",
-    notes="With each drift that it found, up to 1000.",
+    notes="With each drift that it found, up to 1000; up to 20 when ten newer runs are kept.",
     answers=(Answer(RunView, example=examples.RUN),),
 )
 STOP: Final = Description(
@@ -122,8 +122,8 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         one = finding.integration(desk.state, integration)
         present = reconciling.run_called(desk.state, one.id, run)
         await desk.settled()
-        desk.integrations.stop_run(one.id, present.id, by=caller().by)
         with trio.move_on_after(STOP_S_MAX):
+            await desk.integrations.stop_run(one.id, present.id, by=caller().by)
             await desk.integrations.run_ended(one.id, present.id)
             return await desk.show(view(reconciling.run_called(desk.state, one.id, present.id)))
         raise Busy(f"{present.id} has not ended within {STOP_S_MAX:g} s", hint="look again later")

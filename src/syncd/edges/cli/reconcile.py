@@ -104,7 +104,7 @@ def _code(run: Run) -> int:
     if run.status != "finished":
         return 1
     if run.mode == "heal":
-        return 0 if run.left_out == 0 and all(drift.healed for drift in run.drifts) else 1
+        return 0 if run.healed == run.found else 1
     return DRIFT_FOUND if run.found else 0
 
 
@@ -140,7 +140,7 @@ def _left_out(run: Run) -> str:
 def _summary(run: Run) -> str:
     links = "1 link" if run.checked == 1 else f"{run.checked} links"
     found = "no drift" if not run.found else f"{_causes(run)}"
-    healed = f", {sum(drift.healed for drift in run.drifts)} healed" if run.mode == "heal" and run.found else ""
+    healed = f", {run.healed} healed" if run.mode == "heal" and run.found else ""
     partly = "" if run.status == "finished" else ", as far as it came"
     line = f"{safe(run.id)} ({safe(run.mode)}) {safe(run.status)}: {links} checked, {found}{healed}{partly}"
     return f"{line}\nreason: {safe(run.reason)}" if run.reason else line

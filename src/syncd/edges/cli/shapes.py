@@ -193,6 +193,7 @@ class Run(Struct):
     links: int | None = None
     found: int = 0
     causes: dict[str, int] = {}
+    healed: int = 0
     drifts: list[Drift] = []
     left_out: int = 0
 
