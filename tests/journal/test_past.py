@@ -1,5 +1,7 @@
 """The past, read from files: any position, with or without snapshots, as it was."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -8,9 +10,11 @@ from syncd.core.events import Record
 from syncd.core.fold import evolve
 from syncd.core.state import State
 from syncd.errors import JournalRefused, Unknown
+from syncd.journal.files import segment_path
 from syncd.journal.keeper import Limits
 from syncd.journal.past import records_at, state_at
-from syncd.journal.snapshot import snapshot_path
+from syncd.journal.reader import show
+from syncd.journal.snapshot import read_head, snapshot_path
 from tests.core.test_capture import lived
 from tests.journal.samples import STATE, declare_next, serving
 from tests.journal.test_keeper import kept, write
@@ -70,3 +74,47 @@ async def test_an_empty_journal_has_a_past_too() -> None:
     async with serving(disk):
         pass
     assert state_at(disk, STATE).state.position == 0
+
+
+class Ending(SimDisk):
+    """A disk of which a live daemon removes history up to a segment, and the snapshots of it, once that is read."""
+
+    def __init__(self, disk: SimDisk, number: int, snapshots: tuple[int, ...]) -> None:
+        super().__init__()
+        self._under, self._number, self._snapshots = disk, number, snapshots
+
+    def names(self, folder: Path) -> list[str]:
+        return self._under.names(folder)
+
+    def size(self, path: Path) -> int:
+        return self._under.size(path)
+
+    def read(self, path: Path, offset: int = 0, size_bytes: int = -1) -> bytes:
+        if path == segment_path(STATE, self._number) and size_bytes == -1:
+            for number in range(1, self._number + 1):
+                if segment_path(STATE, number) in self._under.files():
+                    self._under.unlink(segment_path(STATE, number))
+            for position in self._snapshots:
+                self._under.unlink(snapshot_path(STATE, position))
+            self._snapshots = ()
+        return self._under.read(path, offset, size_bytes)
+
+
+async def test_history_that_ends_while_it_is_read_is_no_longer_kept_and_no_error() -> None:
+    for until, snapshot in ((25, 20), (45, 40)):
+        disk = SimDisk()
+        async with kept(disk, Limits()) as (journal, keeper):
+            for _ in range(2):
+                await write(journal, 20)
+                await keeper.take_snapshot()
+            await write(journal, 10)
+            end = read_head(disk, STATE, 20).end.segment
+            live = digest(journal.state)
+            ending = Ending(disk, end + 1, (20,))
+            if snapshot == 20:
+                with pytest.raises(Unknown, match="position 25 is no longer kept; the oldest that can be shown is 40"):
+                    state_at(ending, STATE, until)
+            else:
+                assert records_at(ending, STATE, (22, 48)) == await journal.records([48])
+                assert show(ending, STATE, 22) is None
+                assert digest(state_at(ending, STATE).state) == live

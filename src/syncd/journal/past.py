@@ -9,7 +9,7 @@ from syncd.core.fold import evolve
 from syncd.core.state import State
 from syncd.errors import JournalRefused, Unknown
 from syncd.journal.files import segment_numbers
-from syncd.journal.reader import iterate
+from syncd.journal.reader import iterate, undisturbed
 from syncd.journal.replay import find_base
 from syncd.journal.snapshot import snapshot_positions
 from syncd.seams import Disk
@@ -31,6 +31,10 @@ def state_at(disk: Disk, folder: Path, until: int | None = None) -> Past:
 
     Raises ``JournalRefused``, or ``Unknown`` for a position that is not there or whose past is no longer kept.
     """
+    return undisturbed(disk, folder, lambda: _state_at(disk, folder, until))
+
+
+def _state_at(disk: Disk, folder: Path, until: int | None) -> Past:
     numbers = segment_numbers(disk, folder)
     try:
         base = find_base(disk, folder, numbers, upto=until)
@@ -46,6 +50,8 @@ def state_at(disk: Disk, folder: Path, until: int | None = None) -> Past:
         if until is not None and record.position > until:
             break
         state = evolve(state, record)
+    if base.end is not None and segment_numbers(disk, folder)[0] > base.end.segment:
+        raise FileNotFoundError(f"history ended behind position {snapshot}")  # perhaps before that was read
     if until is not None and until > state.position:
         raise Unknown(
             f"position {until} lies in the future; the newest is {state.position}", hint="see: im journal info"
@@ -55,8 +61,10 @@ def state_at(disk: Disk, folder: Path, until: int | None = None) -> Past:
 
 def records_at(disk: Disk, folder: Path, positions: tuple[int, ...]) -> list[Record]:
     """Those of the records at these positions, in order, that are kept."""
-    if not positions:
-        return []
+    return undisturbed(disk, folder, lambda: _records_at(disk, folder, positions)) if positions else []
+
+
+def _records_at(disk: Disk, folder: Path, positions: tuple[int, ...]) -> list[Record]:
     wanted, last = frozenset(positions), positions[-1]
     found: list[Record] = []
     for record in iterate(disk, folder, after=positions[0] - 1):

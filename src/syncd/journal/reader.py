@@ -6,8 +6,9 @@ may be writing it.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,9 +25,12 @@ from syncd.journal.codec import (
     segment_header_bytes,
     stated_segment_header,
 )
-from syncd.journal.files import Watermark, segment_numbers, segment_path
+from syncd.journal.files import Watermark, all_segment_numbers, segment_numbers, segment_path
+from syncd.journal.snapshot import snapshot_positions
 from syncd.journal.walk import Fault, JournalDamaged, Walked, walk, walk_segment
 from syncd.seams import Disk
+
+T = TypeVar("T")
 
 FIRST_SEGMENT = SegmentHeader(segment=1, first_position=1, chain=0)
 
@@ -140,6 +144,21 @@ def records_of(segment: Segment, after: int = 0) -> Iterator[Record]:
         yield record
 
 
+def undisturbed(disk: Disk, folder: Path, look: Callable[[], T]) -> T:
+    """What ``look`` finds, which looks again when a live daemon let history end meanwhile."""
+    while True:
+        before = _names(disk, folder)
+        try:
+            return look()
+        except FileNotFoundError:
+            if _names(disk, folder) == before:
+                raise
+
+
+def _names(disk: Disk, folder: Path) -> tuple[list[int], list[int]]:
+    return all_segment_numbers(disk, folder), snapshot_positions(disk, folder)
+
+
 def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
     """The records behind position ``after``, in order, up to the last whole one; leaves older segments unread."""
     numbers = segment_numbers(disk, folder)
@@ -159,6 +178,10 @@ def iterate(disk: Disk, folder: Path, after: int = 0) -> Iterator[Record]:
 
 def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
     """The last ``count`` records, oldest first. Reads only the segments that hold them."""
+    return undisturbed(disk, folder, lambda: _tail(disk, folder, count))
+
+
+def _tail(disk: Disk, folder: Path, count: int) -> list[Record]:
     records: list[Record] = []
     numbers = segment_numbers(disk, folder)
     for number in reversed(numbers):
@@ -180,7 +203,7 @@ def tail(disk: Disk, folder: Path, count: int) -> list[Record]:
 
 def show(disk: Disk, folder: Path, position: int) -> Record | None:
     """The record at ``position``, None if there is none."""
-    record = next(iterate(disk, folder, after=position - 1), None)
+    record = undisturbed(disk, folder, lambda: next(iterate(disk, folder, after=position - 1), None))
     return record if record is not None and record.position == position else None
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from syncd.core.events import Record
 from syncd.errors import JournalRefused
 from syncd.journal.codec import SegmentHeader
-from syncd.journal.files import Watermark, all_segment_numbers, read_watermark, segment_numbers, segment_path
+from syncd.journal.files import Watermark, read_watermark, segment_numbers, segment_path
 from syncd.journal.reader import (
     FIRST_SEGMENT,
     Segment,
@@ -23,6 +23,7 @@ from syncd.journal.reader import (
     read_beside_a_writer,
     records_of,
     stated_header,
+    undisturbed,
 )
 from syncd.journal.replay import covered, find_base
 from syncd.journal.snapshot import check, read_head, snapshot_path, snapshot_positions
@@ -79,14 +80,7 @@ class JournalReport(Struct, frozen=True):
 
 def scan(disk: Disk, folder: Path) -> JournalReport:
     """Verify everything and report; never raises for what it finds in the files."""
-    while True:
-        before = _names(disk, folder)
-        try:
-            return _scan(disk, folder)
-        except FileNotFoundError:
-            if _names(disk, folder) == before:
-                raise
-            # a live daemon let history end meanwhile: look again
+    return undisturbed(disk, folder, lambda: _scan(disk, folder))
 
 
 def verify(disk: Disk, folder: Path) -> JournalReport:
@@ -95,10 +89,6 @@ def verify(disk: Disk, folder: Path) -> JournalReport:
     if report.verdict == "refused":
         raise JournalRefused(report.problem, hint=report.hint)
     return report
-
-
-def _names(disk: Disk, folder: Path) -> tuple[list[int], list[int]]:
-    return all_segment_numbers(disk, folder), snapshot_positions(disk, folder)
 
 
 def _scan(disk: Disk, folder: Path) -> JournalReport:
