@@ -101,6 +101,58 @@ async def test_a_restored_backup_halts_before_anything_is_written_and_doubles_no
 
 
 @in_world()
+async def test_one_confirmation_is_enough_for_every_later_start_and_none_for_another_restore(world: World) -> None:
+    await declared(world, "was there before")
+    await trio.sleep(20)
+    copy = backup(world)
+    later = await declared(world, "declared after the backup")
+    await trio.sleep(20)
+    await restore(world, copy)
+    await trio.sleep(30)
+    assert (await sync_status(world))["state"] == "paused"
+    await confirm(world)
+    await trio.sleep(30)
+    for down_s in (0.0, 60.0):
+        await restart(world, down_s, while_down=lambda: None)
+        await trio.sleep(40)
+        assert (await sync_status(world))["state"] == "healthy"
+    world.instance.edit_as(AGENT, records_for(world, later)[0], {"description": "an agent's, in the orphan"})
+    await restart(world)
+    await trio.sleep(40)
+    assert (await sync_status(world))["state"] == "healthy"
+
+    confirmed = backup(world)
+    second = await declared(world, "declared after the second backup")
+    await trio.sleep(20)
+    await restore(world, confirmed)
+    await trio.sleep(30)
+    status = await sync_status(world)
+    assert status["state"] == "paused"
+    assert f"was made for {second}" in str(status["reasons"])
+
+
+@in_world()
+async def test_a_confirmation_holds_for_what_has_yet_to_be_opened(world: World) -> None:
+    await declared(world)
+    await configure(world, enabled=False)
+    waiting = await declare(world, "declared while it was off")
+    copy = backup(world)
+    await configure(world, enabled=True)
+    await trio.sleep(30)
+    await restore(world, copy)
+    await configure(world, enabled=True)
+    await trio.sleep(60)
+    assert (await sync_status(world))["state"] == "paused"
+    await configure(world, enabled=False)
+    await confirm(world)
+    await restart(world)
+    await configure(world, enabled=True)
+    await trio.sleep(LONG_S)
+    assert (await sync_status(world))["state"] == "healthy"
+    assert len(records_for(world, waiting)) == 1
+
+
+@in_world()
 async def test_what_was_written_after_the_backup_to_a_known_record_is_evidence_too(world: World) -> None:
     linked = await declared(world)
     await trio.sleep(20)

@@ -59,6 +59,21 @@ def test_a_record_that_is_yet_to_be_made_is_evidence_unless_it_was_begun() -> No
     assert "the journal has yet to make it" in judged(unopened, made_for(incident_id))
 
 
+@pytest.mark.parametrize(
+    ("made_after_s", "words"),
+    [(-60.0, ""), (60.0, "INC0010099 was made for INC-LATER, which is not in the journal"), (None, "was made for")],
+)
+def test_a_record_from_before_the_confirmation_is_none_and_a_later_one_is(
+    made_after_s: float | None, words: str
+) -> None:
+    world = linked()
+    one = world.state.integrations[INTEGRATION]
+    world.state.integrations[INTEGRATION] = replace(one, doubted_at=1, doubted_at_s=world.now_s)
+    at_s = None if made_after_s is None else world.now_s + 600.0 + made_after_s  # their clock is ahead
+    found = judged(world, replace(made_for("INC-LATER"), created_at_s=at_s), skew_s=600.0)
+    assert found == words or (bool(words) and words in found)
+
+
 def test_a_record_that_is_linked_is_no_evidence_by_its_origin() -> None:
     world = linked()
     link = the_link(world)

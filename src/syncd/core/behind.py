@@ -39,9 +39,12 @@ def evidence(
     """What shows that we wrote there after the journal's last word; empty if nothing does.
 
     ``resumed_at_s``: when that was. ``opened_at_s``: when this life began, in which we may have written since.
+    A record that was made before a person confirmed it is none again; after another restore there are later ones, or
+    the confirmation itself is gone.
     """
     for seen in shown:
-        if words := _by_its_origin(state, integration, seen):
+        is_confirmed = seen.created_at_s is not None and seen.created_at_s - offset.s <= integration.doubted_at_s
+        if not is_confirmed and (words := _by_its_origin(state, integration, seen)):
             return words
         updated_at_s = None if seen.updated_at_s is None else seen.updated_at_s - offset.s
         late_s = resumed_at_s + QUOTAS_LOOKED_UP * duration_s(integration.settings.transaction_quota) + LATE_S

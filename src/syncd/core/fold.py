@@ -124,6 +124,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         confirmed_at=record.position if event.confirmed else before.confirmed_at,
         behind="" if event.confirmed else before.behind,
         doubted_at=record.position if event.confirmed and before.behind else before.doubted_at,
+        doubted_at_s=record.at_s if event.confirmed and before.behind else before.doubted_at_s,
     )
     if event.confirmed and before.behind:
         for link in list(state.links_under(event.integration_id)):

@@ -236,6 +236,7 @@ class Integration(Struct, frozen=True):
     ``may_close``: as far as is known, our account may close a record; else it resolves, and auto-close does the rest.
     ``behind``: what shows that the journal is older than what we wrote there; empty once a person has confirmed it.
     ``doubted_at``: when that was, as a position: whatever had yet to be made then is looked for before it is made.
+    ``doubted_at_s``: the same on our clock: what was made there before shows nothing new.
     ``rules``: the rules that have called, by what sets them off: ``write`` and ``delete`` need one each.
     """
 
@@ -258,6 +259,7 @@ class Integration(Struct, frozen=True):
     rules: dict[str, Rule] = {}
     behind: str = ""
     doubted_at: int = 0
+    doubted_at_s: float = 0.0
 
 
 class Observation(Struct, frozen=True):

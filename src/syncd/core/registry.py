@@ -112,6 +112,7 @@ def update(word: str, wanted: WantedSettings, sealed: SealedSecrets) -> Decide[I
             instance=None if confirms else before.instance,
             behind="" if confirms else before.behind,
             doubted_at=state.position + 1 if confirms and before.behind else before.doubted_at,
+            doubted_at_s=at_s if confirms and before.behind else before.doubted_at_s,
             confirmed_at=state.position + 1 if events and confirms else before.confirmed_at,
         )
         if not isinstance(sealed.webhook_secret, UnsetType):
