@@ -99,6 +99,22 @@ def test_an_edit_here_has_one_id_from_the_call_to_the_answer_that_confirms_it(lo
     run(story)
 
 
+def test_an_edit_here_after_one_there_is_explained_by_its_own_id(log: io.StringIO) -> None:
+    async def story(world: World) -> None:
+        incident_id = await declared(world)
+        edit_record(world, incident_id, short_description="over there")
+        await trio.sleep(10)
+        for title in ("here", "and here again"):
+            await edit(world, incident_id, title=title)
+            await trio.sleep(10)
+            trace = trace_of(log, "IncidentEdited")
+            traces, explained = await shown(world, incident_id, "title")
+            assert trace in traces
+            assert explained == trace
+
+    run(story)
+
+
 def test_an_edit_there_has_one_id_from_the_webhook_to_the_incident_that_has_it(log: io.StringIO) -> None:
     async def story(world: World) -> None:
         incident_id = await declared(world)

@@ -367,3 +367,7 @@ def test_every_field_is_told_once_for_each_link_or_said_to_be_unsynced() -> None
     assert [one.field for one in whole.fields] == list(SYNCED_FIELDS)
     assert {one.field for one in whole.not_synced} == set(EDITABLE_FIELDS) - set(SYNCED_FIELDS)
     assert {one.reason for one in whole.not_synced} == {"not-synced", "close-data"}
+    (service,) = (one for one in whole.not_synced if one.field == "service")
+    assert service.way_out == (
+        f"map it: im integration field-mapping set {SETTINGS.handle} service --external-field u_…"
+    )

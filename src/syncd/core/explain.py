@@ -93,6 +93,7 @@ class FieldNotSynced(Struct, frozen=True):
     platform: str | None
     reason: Unsynced
     why: str
+    way_out: str | None
 
 
 class Explanation(Struct, frozen=True):
@@ -118,13 +119,17 @@ def explain(state: State, incident: Incident, field: str | None = None) -> Expla
     return Explanation(
         incident.id,
         [_explained(one) for one in looked_at],
-        [_not_synced(incident, one) for one in wanted if one not in synced],
+        [_not_synced(state, incident, one) for one in wanted if one not in synced],
     )
 
 
-def _not_synced(incident: Incident, field: str) -> FieldNotSynced:
+def _not_synced(state: State, incident: Incident, field: str) -> FieldNotSynced:
     reason: Unsynced = "close-data" if field in CLOSE_DATA else "not-synced"
-    return FieldNotSynced(field, incident.value(field), reason, UNSYNCED[reason].says)
+    names = {"FIELD": field}
+    for name in state.links_of.get(incident.id, ())[:1]:
+        names["INTEGRATION"] = state.integrations[state.links[name].integration_id].settings.handle
+    words = UNSYNCED[reason]
+    return FieldNotSynced(field, incident.value(field), reason, words.says, _way_out(words.way_out, names))
 
 
 class _Field(Struct, frozen=True):

@@ -242,6 +242,7 @@ def observed(state: State, record: e.Record, event: e.Observed) -> None:
 
 def merged(state: State, record: e.Record, event: e.Merged) -> None:
     link = links.after_merged(state.links[event.link_id], event, record.at_s, record.trace)
+    link = links.with_edits(link, state.incidents[link.incident_id], record.trace)
     put_link(state, link)
     changes: dict[str, str | None] = {
         one.field: one.value for one in event.decided if not isinstance(one.value, UnsetType)

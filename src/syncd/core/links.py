@@ -113,6 +113,19 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
     return replace(link, base=base, outbox=outbox)
 
 
+def with_edits(link: Link, incident: Incident, trace: str) -> Link:
+    """The link after a merge that let edits of the platform stand: each is the change that its field's rule is about.
+
+    A merge decides nothing about a field that goes out again as it did before, so no decision of it tells.
+    """
+    base = dict(link.base)
+    for field, one in link.base.items():
+        stamp = incident.stamps.get(field)
+        if one.reason == "one-side-changed" and stamp is not None and stamp.at_s > one.ruled_at_s:
+            base[field] = replace(one, rule="one-side-changed", ruled_at_s=stamp.at_s, trace=trace)
+    return replace(link, base=base)
+
+
 def _put_backs(before: FieldBase, reason: str, at_s: float) -> tuple[float, ...]:
     if reason != "exclusive":
         return before.put_backs

@@ -158,7 +158,10 @@ STANDINGS: Final[Mapping[Standing, Words]] = {
 }
 
 UNSYNCED: Final[Mapping[Unsynced, Words]] = {
-    "not-synced": Words("kept on the platform only; this version does not sync it"),
+    "not-synced": Words(
+        "kept on the platform only, until it is mapped to a column of the instance",
+        "map it: im integration field-mapping set {INTEGRATION} {FIELD} --external-field u_…",
+    ),
     "close-data": Words("not compared; it goes to ServiceNow with the status when the record is resolved or closed"),
 }
 

@@ -60,6 +60,7 @@ class FieldNotSynced(Struct):
     field: str = ""
     platform: str | None = None
     why: str = ""
+    way_out: str | None = None
 
 
 class Explanation(Struct):
@@ -85,9 +86,11 @@ def _cards(told: Explanation, now_s: float) -> Iterator[str]:
     if not told.fields:
         yield "no integration has a record for it, so there is nothing to compare"
     if told.not_synced:
-        yield facts(
-            (one.field, f"{_quoted(one.platform, missing='nothing')} here; {one.why}") for one in told.not_synced
-        )
+        yield facts((one.field, _not_synced(one)) for one in told.not_synced)
+
+
+def _not_synced(one: FieldNotSynced) -> str:
+    return "; ".join(filter(None, (f"{_quoted(one.platform, missing='nothing')} here", one.why, one.way_out)))
 
 
 def _headline(one: FieldExplained) -> str:
