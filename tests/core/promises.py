@@ -11,7 +11,7 @@ from msgspec import UNSET
 from syncd.core.deciding import plan
 from syncd.core.events import DeadLettered, Event, Merged
 from syncd.core.lens import DEFAULT_LENS
-from syncd.core.model import SYNCED_FIELDS, Half, Incident, Link
+from syncd.core.model import SYNCED_FIELDS, FieldBase, Half, Incident, Link
 from syncd.core.outbox import next_entries
 from syncd.core.queues import AGED_S, Outbox
 from syncd.core.state import State
@@ -27,11 +27,10 @@ class Lost(AssertionError):
 
 
 class Ledger:
-    """``now`` counts steps. ``holds``: whether a lost value fails; not where edits may spread one way only."""
+    """``now`` counts steps."""
 
     def __init__(self) -> None:
         self.now = 0
-        self.holds = True
         # What each field held, and since when: (step, value), by (incident, field) and by (record, field).
         self.on_platform: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self.on_external: dict[tuple[str, str], list[tuple[int, Half]]] = {}
@@ -72,11 +71,12 @@ class Ledger:
     def _replaced_here(self, state: State, incident_id: str, field: str, value: str, links: dict[str, Link]) -> None:
         """The sync took another value over: a person's value must have reached ServiceNow, or be on record."""
         since = self.mine.get((incident_id, field))
-        if not self.holds or since is None or self._on_record(state, incident_id, field, value, since):
+        if since is None or self._on_record(state, incident_id, field, value, since):
             return
         for link in (one for one in links.values() if one.incident_id == incident_id):
             history = self.on_external.get((link.external_id, field), [])
-            if link.base[field].platform == value:
+            base = link.base[field]
+            if base.platform == value and not is_apart(base, field):
                 return  # back to what both sides had held: that is no change
             if was(history, since, lambda shown: is_cut(value, shown)):
                 return
@@ -87,9 +87,10 @@ class Ledger:
         """Our write replaced an agent's value: it must have reached the incident, or be on record."""
         since = self.theirs.get((external_id, field))
         link = state.links.get(state.link_of_record.get((INTEGRATION, external_id), ""))
-        if not self.holds or since is None or link is None or not isinstance(value, str):
+        if since is None or link is None or not isinstance(value, str):
             return
-        is_unchanged = DEFAULT_LENS.meaning(field, link.base[field].external) == value
+        base = link.base[field]
+        is_unchanged = DEFAULT_LENS.meaning(field, base.external) == value and not is_apart(base, field)
         if is_unchanged or self._on_record(state, link.incident_id, field, value, since):
             return
         if was(self.on_platform.get((link.incident_id, field), []), since, lambda held: is_cut(held, value)):
@@ -101,6 +102,12 @@ class Ledger:
         kept = [one for one in state.conflicts.values() if (one.incident_id, one.field) == (incident_id, field)]
         told = any(at >= since and (name, field in fields) == (incident_id, True) for at, name, fields in self.letters)
         return told or any(value in {one.platform, one.external} for one in kept)
+
+
+def is_apart(base: FieldBase, field: str) -> bool:
+    """A value stayed where it was made, and the other side holds another one, so the halves are no common past."""
+    stayed = base.rule in {"not-inbound", "not-outbound", "one-empty"}
+    return stayed and base.platform != DEFAULT_LENS.meaning(field, base.external)
 
 
 def is_cut(value: str, shown: Half) -> bool:

@@ -430,7 +430,6 @@ class World(Table):
 
     def _direction(self, a: int, b: int) -> None:
         self.change(sync_direction=("none", "inbound", "outbound", "bidirectional")[a % 4])
-        self.ledger.holds = False
 
     def _unlink(self, a: int, b: int) -> None:
         link = pick(list(self.state.links.values()), a)

@@ -16,7 +16,7 @@ from syncd.core import links
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
 from syncd.core.lens import Lens, lens_of
-from syncd.core.merge import HELD, Decision, Policy, Seen, decide, halves_after
+from syncd.core.merge import HELD, STAYED, Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import (
     Attempt,
     Conflict,
@@ -112,6 +112,8 @@ def plan(
         platform, external, halves = _sides(lens, link, incident, field, base, raw, integration.account)
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
+        if decision.winner is not None and _is_untold(base, platform, external):
+            decision = replace(decision, overruled=True)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
             taken = external.now if decision.winner == "external" else platform.now
@@ -127,6 +129,15 @@ def plan(
             number += conflict.id not in state.conflicts
             conflicts.append(conflict)
     return Merged(link.id, tuple(decided), tuple(conflicts), bool(to_write)), tuple(to_write)
+
+
+def _is_untold(base: FieldBase, platform: Seen, external: Seen) -> bool:
+    """The halves differ since a value was settled where it was made: the other side never had it, nor has any record.
+
+    Whatever takes its place, it is kept in one.
+    """
+    is_open = isinstance(platform.half, UnsetType) or isinstance(external.half, UnsetType)
+    return base.rule in STAYED and not is_open and platform.half != external.half
 
 
 def _sides(

@@ -136,6 +136,10 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
     for link in list(state.links_under(event.integration_id)):
         if link.closed_there:  # under another policy or account it may be written
             fold_links.wake(state, record, link.id)
+    if _spreads(before.settings) != _spreads(event.settings):
+        # What is not delivered yet may have to stay where it is, or be put back.
+        for name in state.outbox.get(event.integration_id, ()):
+            stain(state, record, name)
     _decide_again(state, record, event.integration_id)
 
 
@@ -158,6 +162,10 @@ def _ownership_changed(state: State, record: e.Record, event: e.OwnershipChanged
     held = dict.fromkeys(one.link_id for one in refused if event.field in one.fields)
     for name in (*state.outbox.get(before.id, ()), *held):
         stain(state, record, name)
+
+
+def _spreads(settings: Settings) -> tuple[bool, bool]:
+    return settings.reads, settings.writes
 
 
 def _looks_for_same(before: Settings, after: Settings) -> bool:

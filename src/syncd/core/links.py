@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from syncd.core.events import FieldDecided, Merged, Observed, SendFailed, SendSettled, SendStarted
 from syncd.core.lens import Lens
+from syncd.core.merge import STAYED
 from syncd.core.model import (
     UNSETTLED_ATTEMPTS_KEPT,
     Attempt,
@@ -91,7 +92,8 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
     base = dict(link.base)
     for decided in event.decided:
         before = base.get(decided.field, FieldBase())
-        is_rule = decided.reason not in _NO_RULE and not _carries_out(decided, before)
+        still = decided.reason in _NO_RULE or (decided.reason == "same-meaning" and before.rule in STAYED)
+        is_rule = not still and not _carries_out(decided, before)
         base[decided.field] = replace(
             before,
             platform=decided.halves.platform,

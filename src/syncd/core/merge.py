@@ -30,6 +30,7 @@ Reason: TypeAlias = Literal[
 ]
 
 
+STAYED: Final[frozenset[str]] = frozenset({"not-inbound", "not-outbound", "one-empty"})  # settled where it was made
 HELD: Final[frozenset[Reason]] = frozenset({"held-for-review", "put-back-too-often"})  # a person must decide
 
 
