@@ -50,7 +50,7 @@ def check_retry_after(exchanges: Iterable[Exchange]) -> None:
     told = [one for one in exchanges if one.status == 429 and one.retry_after_s is not None and one.answered_at]
     for one in exchanges:
         for before in told:
-            came_at, retry_after_s = before.read_at, before.retry_after_s or 0.0  # it may trickle
+            came_at, retry_after_s = before.answered_at or 0.0, before.retry_after_s or 0.0
             over_at = came_at + min(HOUR_S, retry_after_s)
             assert not came_at + SLACK_S < one.left_at < over_at - SLACK_S, (
                 f"a {one.method} at {one.left_at:.3f}, told at {came_at:.3f} to wait for {retry_after_s:.0f} s"

@@ -329,3 +329,32 @@ def test_whatever_bytes_come_over_the_wire_are_rows_or_the_typed_error(wire: byt
             nursery.cancel_scope.cancel()
 
     trio.run(ask, clock=MockClock(autojump_threshold=0))
+
+
+async def test_a_429_counts_from_its_headers_on_however_slowly_its_body_comes(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    asked: list[float] = []
+
+    async def serve(stream: trio.abc.Stream) -> None:
+        while await request_in(stream):
+            asked.append(trio.current_time())
+            await stream.send_all(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 9\r\n\r\n")
+            await trio.sleep(20)
+            await stream.send_all(b"try later")
+
+    one = client(MemoryNetwork(nursery, serve))
+
+    async def read() -> None:
+        with pytest.raises(ExternalFailed):
+            await one.read(["0" * 32])
+
+    nursery.start_soon(read)
+    await trio.sleep(1)
+    with pytest.raises(ExternalFailed, match="left alone") as refused:
+        await one.read(["1" * 32])
+    assert refused.value.outcome == "throttled"
+    assert refused.value.retry_after_s == pytest.approx(59.0)
+    await trio.sleep(30)
+    assert asked == [0.0]
+    nursery.cancel_scope.cancel()

@@ -172,7 +172,7 @@ def _refusal(answer: Answer, *, writes: bool) -> list[Row]:
         message or f"HTTP {status}",
         status=status,
         detail=detail,
-        retry_after_s=_retry_after_s(answer.headers) if status in (429, 503) else None,
+        retry_after_s=retry_after_s(answer.headers) if status in (429, 503) else None,
     )
 
 
@@ -224,7 +224,8 @@ def _host(location: str) -> str:
     return host[:TEXT_SHOWN] if host else "another page of the same host"
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """For how long the answer asks to be left alone; None when it does not say."""
     return _whole(headers.get("retry-after", "").strip())
 
 

@@ -36,17 +36,21 @@ async def ask(
     hide: Callable[[str], str],
     *,
     writes: bool,
+    heard: Callable[[int, Mapping[str, str]], None] = lambda _status, _headers: None,
 ) -> Answer:
     """The whole answer, whatever it says; ``ExternalFailed`` when there is none.
 
-    ``writes``: the request may change something. ``hide`` takes secrets out of what is told of the answer.
+    ``writes``: the request may change something. ``hide`` takes secrets out of what is told of the answer. ``heard`` is
+    told of status and headers as soon as they are there: the body may take its time.
     """
     unclear: Outcome = "ambiguous" if writes else "unavailable"
     deadline_s = WRITE_S_MAX if writes else READ_S_MAX
     try:
         with trio.fail_after(deadline_s):
             response = await transport.handle_async_request(request)
+            headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
             try:
+                heard(response.status_code, headers)
                 body = await _bounded(response, bytes_max, unclear)
             finally:
                 with trio.move_on_after(1, shield=True):
@@ -62,7 +66,6 @@ async def ask(
         raise ExternalFailed(unclear, f"the connection broke: {_words(error).partition(':')[0]}") from error
     except trio.TooSlowError as error:
         raise ExternalFailed(unclear, f"no answer within {deadline_s:g} s") from error
-    headers = {name: response.headers[name] for name in HEADERS_READ if name in response.headers}
     return Answer(response.status_code, headers, body, hide)
 
 

@@ -33,6 +33,7 @@ from syncd.systems.answers import (
     observation,
     plain,
     rate_rule,
+    retry_after_s,
     rows_of,
     stamp_text,
     total_of,
@@ -363,8 +364,6 @@ class ServiceNow:
         except ExternalFailed as error:
             told = {"method": method, "path": path, "status": answer.status}
             log.debug("not done", extra={**told, "transaction": answer.headers.get("x-transaction-id", "")})
-            if error.outcome == "throttled" and error.retry_after_s is not None:
-                self._quiet_until = trio.current_time() + min(error.retry_after_s, RETRY_AFTER_S_MAX)
             if error.status == 401:
                 self._refused_at = trio.current_time()
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
@@ -389,13 +388,18 @@ class ServiceNow:
             raise ExternalFailed("throttled", words, retry_after_s=wait_s)
         left_at_s, left_at = self._clock.now_s(), trio.current_time()
         try:
-            answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes)
+            answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes, heard=self._hear)
         finally:
             self.latency = self.latency.after(trio.current_time() - left_at, self._clock.now_s())
         if (date_at_s := date_s(answer.headers)) is not None:
             self._meter.add(date_at_s, left_at_s, self._clock.now_s())
         self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
         return answer, trio.current_time() - left_at
+
+    def _hear(self, status: int, headers: Mapping[str, str]) -> None:
+        """A 429 counts from its headers on: its body may trickle, and never end."""
+        if status == 429 and (wait_s := retry_after_s(headers)) is not None:
+            self._quiet_until = max(self._quiet_until, trio.current_time() + min(wait_s, RETRY_AFTER_S_MAX))
 
     async def _take_token(self) -> None:
         self._bucket, wait_s = self._bucket.take(trio.current_time(), self._rate)
