@@ -3,9 +3,11 @@
 import trio
 
 from tests.actors.stage import (
+    call_webhook,
     declare,
     declared,
     edit_record,
+    hint_of,
     in_world,
     incident,
     lines,
@@ -70,6 +72,17 @@ async def test_what_is_not_shown_is_asked_for_more_and_more_seldom(world: World)
     await trio.sleep(HOUR_S)
     asked = [one for one in lines(world.instance, "GET", since_s=began) if link(world, name).external_id in one.target]
     assert 10 <= len(asked) <= 13
+
+
+@in_world()
+async def test_whether_our_account_sees_anything_is_asked_once_before_a_hint_is_given_up(world: World) -> None:
+    await declared(world)
+    began = trio.current_time()
+    await call_webhook(world, hint_of(world, "0" * 32, 1))
+    await trio.sleep(60)
+    asked = lines(world.instance, "GET", since_s=began)
+    assert sum("0" * 32 in one.target for one in asked) == 5
+    assert len(asked) == 6
 
 
 @in_world()

@@ -22,6 +22,7 @@ from syncd.core.events import Source
 from syncd.core.hints import (
     HINTS_A_READ,
     Read,
+    is_last_look,
     join_pair,
     new_since_s,
     noted_since_s,
@@ -173,7 +174,8 @@ class Reader:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
         rows = await self.rows([hint.external_id for hint in hints], {hint.external_id: hint.trace for hint in hints})
-        blind = not rows and not await self.shows_any()
+        is_last = any(is_last_look(self._journal.state, self._integration_id, hint) for hint in hints)
+        blind = is_last and not rows and not await self.shows_any()
         await self.feed(asked, tuple(hints), rows, trace=hints[0].trace, blind=blind)
 
     async def walk_new(

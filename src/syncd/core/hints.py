@@ -340,7 +340,7 @@ def _hints_after(
         )
         if hint.external_id in waits:
             postponed.append(replace(hint, next_at_s=at_s + 1.0))
-        elif behind and hint.tries < _rereads(state, integration_id, hint):
+        elif behind and not is_last_look(state, integration_id, hint):
             postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
         elif seen is None and read.blind:
             postponed.append(_much_later(hint, at_s))
@@ -361,6 +361,11 @@ def _much_later(hint: Hint, at_s: float) -> Hint:
     late = max(0, hint.tries - len(REREAD_AFTER_S))
     wait_s = UNSEEN_AFTER_S[min(late, len(UNSEEN_AFTER_S) - 1)]
     return replace(hint, tries=max(hint.tries, len(REREAD_AFTER_S)) + 1, next_at_s=at_s + wait_s)
+
+
+def is_last_look(state: State, integration_id: str, hint: Hint) -> bool:
+    """What this look does not show is believed not to be there."""
+    return hint.tries >= _rereads(state, integration_id, hint)
 
 
 def _rereads(state: State, integration_id: str, hint: Hint) -> int:
