@@ -20,6 +20,7 @@ from tests.actors.stage import (
     restart,
     sync_status,
 )
+from tests.actors.test_importer import bring_in, counts
 from tests.actors.test_notes import entries, note
 from tests.simulation.disk import SimDisk
 from tests.simulation.world import STATE_DIR, World
@@ -150,6 +151,35 @@ async def test_a_confirmation_holds_for_what_has_yet_to_be_opened(world: World) 
     await trio.sleep(LONG_S)
     assert (await sync_status(world))["state"] == "healthy"
     assert len(records_for(world, waiting)) == 1
+
+
+@in_world()
+async def test_an_import_brings_back_what_was_declared_after_the_backup_without_another_record(world: World) -> None:
+    linked = await declared(world, "was there before")
+    await trio.sleep(20)
+    copy = backup(world)
+    later = await declared(world, "declared after the backup")
+    await note(world, later, "noted after it")
+    await trio.sleep(20)
+    orphan = link(world, later).external_id
+    twin = world.instance.copy_as(AGENT, orphan, has_correlation=True)["sys_id"]
+    await restore(world, copy)
+    await trio.sleep(30)
+    await confirm(world)
+    await trio.sleep(30)
+    assert later not in world.state.incidents  # only when a person asks
+    ours = f"correlation_idSTARTSWITHsyncd:{world.integration_id}:"
+    told = counts(await bring_in(world, ours, dry_run=True))
+    assert told == {"imported": 1, "linked": 1, "ours": 1}
+    assert counts(await bring_in(world, ours)) == told
+    assert (incident(world, later).title, link(world, later).external_id) == ("declared after the backup", orphan)
+    await edit(world, later, title="edited since")
+    await restart(world)
+    await trio.sleep(LONG_S)
+    assert record(world, later)["short_description"] == "edited since"
+    assert sorted(records_for(world, later)) == sorted([orphan, twin])
+    assert entries(world, later) == ["ann:\nnoted after it"]
+    assert len(records_for(world, linked)) == 1
 
 
 @in_world()

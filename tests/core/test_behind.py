@@ -3,9 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
-from syncd.core.behind import doubted, evidence, prefix_of
+from syncd.core.behind import doubted, evidence, lost_incident, prefix_of
+from syncd.core.events import LinkOpened
 from syncd.core.model import Attempt, Link, Note, NoteAttempt, NoteEntry, Observation
 from syncd.core.sending import Offset, looks_up
+from syncd.core.state import link_id
 from tests.core.promises import INTEGRATION
 from tests.core.steps import linked, pending, the_link
 from tests.core.table import ACCOUNT
@@ -80,6 +82,21 @@ def test_a_record_that_is_linked_is_no_evidence_by_its_origin() -> None:
     assert judged(world, replace(made_for(link.incident_id), external_id=link.external_id)) == ""
 
 
+def test_an_incident_is_lost_to_a_restore_when_we_made_its_record_and_a_person_has_confirmed_it() -> None:
+    world = linked()
+    confirmed = replace(world.state.integrations[INTEGRATION], doubted_at=1, account=ACCOUNT)
+    orphan = replace(made_for("INC-4Q7ZK2M9XD"), created_by=ACCOUNT)
+    assert lost_incident(world.state, confirmed, orphan) == "INC-4Q7ZK2M9XD"
+    assert lost_incident(world.state, replace(confirmed, doubted_at=0), orphan) == ""
+    for other in (
+        replace(orphan, created_by="beth.anglin"),  # a copy
+        replace(orphan, correlation_id="syncd:int_other:INC-4Q7ZK2M9XD"),
+        replace(orphan, correlation_id=f"{prefix_of(INTEGRATION)}INC-4Q7ZK2M9XD/../x"),
+        replace(orphan, correlation_id=f"{prefix_of(INTEGRATION)}{the_link(world).incident_id}"),
+    ):
+        assert lost_incident(world.state, confirmed, other) == ""
+
+
 def test_values_that_we_wrote_in_between_are_evidence() -> None:
     assert "has values that we wrote" in judged(linked(), rewritten(linked(), 1000.0))
     skewed = rewritten(linked(), 1600.0)
@@ -130,3 +147,13 @@ def test_what_is_doubted_is_looked_for_and_what_was_begun_stays_as_it_is() -> No
     assert sent.notes[0].unsettled is not None
     assert sent.notes[0].unsettled.known == 1  # the record has one that says the same
     assert doubted(replace(link, in_flight=BEGUN, unsettled=()), notes).unsettled == ()
+
+
+def test_what_came_back_through_one_integration_is_looked_for_before_another_makes_it() -> None:
+    world = linked()
+    incident_id = the_link(world).incident_id
+    one = world.state.integrations[INTEGRATION]
+    for name, doubted_at in (("int_sure", 0), ("int_doubting", 1)):
+        world.state.integrations[name] = replace(one, id=name, doubted_at=doubted_at)
+        world.step(LinkOpened(link_id(name, incident_id), name, incident_id), by="x")
+        assert looks_up(world.state.links[link_id(name, incident_id)]) is (doubted_at > 0)

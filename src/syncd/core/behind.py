@@ -5,6 +5,7 @@ integration makes its first read or write, the instance is asked for records tha
 What counts as evidence cannot come about otherwise: every write is on record before its request leaves.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,6 +20,7 @@ from syncd.core.state import State, link_id
 from syncd.core.worknotes import wording
 
 MARGIN_S: Final = 600.0  # before the journal's last word: the machine it is restored on may have another clock
+_INCIDENT_ID: Final = re.compile(r"INC-[0-9A-Z]{10}")
 LATE_S: Final = 5.0  # beyond the longest time in which a request of ours may still have taken effect
 
 
@@ -76,6 +78,20 @@ def _by_its_origin(state: State, integration: Integration, seen: Observation) ->
     if is_to_come or (link is not None and link.state == "pending" and not link.in_flight and not link.unsettled):
         return f"{_called(seen)} was made for {incident_id}, and the journal has yet to make it"
     return ""
+
+
+def lost_incident(state: State, integration: Integration, seen: Observation) -> str:
+    """The incident that we made a record for, and that a restore which a person has confirmed took away; or empty."""
+    prefix = prefix_of(integration.id)
+    incident_id = seen.correlation_id.removeprefix(prefix)
+    is_lost = (
+        integration.doubted_at > 0
+        and seen.correlation_id.startswith(prefix)
+        and _INCIDENT_ID.fullmatch(incident_id) is not None
+        and incident_id not in state.incidents
+        and (not integration.account or seen.created_by == integration.account)  # copies are somebody else's
+    )
+    return incident_id if is_lost else ""
 
 
 def _called(seen: Observation) -> str:

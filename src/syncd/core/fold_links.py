@@ -147,8 +147,10 @@ def _new_link(state: State, record: e.Record, link_id: str, integration_id: str,
 
 
 def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
+    doubted_at = state.integrations[event.integration_id].doubted_at
+    others = state.links_of.get(event.incident_id)  # it may have come back through one, and have its record here, too
     link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
-    if state.incidents[event.incident_id].begun_at <= state.integrations[event.integration_id].doubted_at:
+    if state.incidents[event.incident_id].begun_at <= doubted_at or (doubted_at and others):
         link = doubted(link, state.notes.get(event.incident_id, ()))
     enqueue(state, record, link)
     mark(state, record, event.incident_id)

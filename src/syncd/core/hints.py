@@ -13,6 +13,7 @@ from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
 from syncd.core import worknotes
+from syncd.core.behind import lost_incident
 from syncd.core.beside import is_linked_beside, may_be_ours
 from syncd.core.events import (
     Change,
@@ -382,7 +383,10 @@ def _new_record(
     settings = integration.settings
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = claimed(state, integration.id, seen)
-        return [adopt(lens_of(settings), own, seen, read.offset)] if own is not None else []
+        if own is not None:
+            return [adopt(lens_of(settings), own, seen, read.offset)]
+        lost = comes_back(state, integration, seen) if settings.reads and seen.external_id in read.imported else ""
+        return bring_in(integration, seen, lost, read.offset) if lost else []
     if may_be_ours(state, integration, seen):
         waits.add(seen.external_id)  # with its correlation id dropped: wait until that is known
         return []
@@ -406,6 +410,13 @@ def claimed(state: State, integration_id: str, seen: Observation) -> Link | None
     _, _, incident_id = seen.correlation_id.removeprefix(CORRELATION_PREFIX).partition(":")
     link = state.links.get(link_id(integration_id, incident_id))
     return link if link is not None and not link.external_id and correlation_id(link) == seen.correlation_id else None
+
+
+def comes_back(state: State, integration: Integration, seen: Observation) -> str:
+    """The incident that an import brings back from this record, which a restore took away; or empty."""
+    if seen.external_id in state.kept_apart or is_linked_beside(state, integration, seen):
+        return ""
+    return lost_incident(state, integration, seen)
 
 
 def is_new(integration: Integration, seen: Observation, offset: Offset) -> bool:

@@ -23,7 +23,7 @@ from syncd.core.events import (
 )
 from syncd.core.fields import Fields, Form, given
 from syncd.core.finding import integration as find_integration
-from syncd.core.hints import Read, claimed, settle_read
+from syncd.core.hints import Read, claimed, comes_back, settle_read
 from syncd.core.letters import has_maybe_created
 from syncd.core.model import ImportRun, Integration, LeftOut, Observation
 from syncd.core.sending import CORRELATION_PREFIX
@@ -210,7 +210,9 @@ def fate_of(state: State, integration: Integration, seen: Observation) -> Fate:
     if (integration.id, seen.external_id) in state.link_of_record:
         return "linked"
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
-        return "adopted" if claimed(state, integration.id, seen) is not None else "ours"
+        if claimed(state, integration.id, seen) is not None:
+            return "adopted"
+        return "imported" if comes_back(state, integration, seen) else "ours"
     is_ours = seen.created_by != "" and seen.created_by == integration.account
     if may_be_ours(state, integration, seen) or (
         is_ours and any(has_maybe_created(one, integration) for one in state.dead_letters.values())
