@@ -52,7 +52,7 @@ def test_info_says_what_is_there(im: Run, state: Path) -> None:
 def test_verify_passes_a_whole_journal(im: Run, state: Path) -> None:
     outcome = journal(im, state, "verify")
     assert outcome.code == 0
-    assert outcome.out == f"whole: 5 records in 1 segments, {segment(state).stat().st_size} bytes, positions 1 to 5\n"
+    assert outcome.out == f"whole: 5 records in 1 segment, {segment(state).stat().st_size} bytes, positions 1 to 5\n"
 
 
 def test_a_torn_tail_is_reported_and_no_error(im: Run, state: Path) -> None:
@@ -81,6 +81,8 @@ def test_damage_is_1_and_names_the_place(im: Run, state: Path) -> None:
     verified, shown, listed = (journal(im, state, *words) for words in (["verify"], ["info"], ["tail"]))
     assert (verified.code, shown.code, listed.code) == (1, 1, 1)
     assert verified.out.startswith(f"refused: {segment(state)} is damaged: at byte ")
+    assert "before that" not in verified.out  # some of the damaged file is whole, and not counted
+    assert "whole beside it: 0 records in 0 segments, 0 bytes; `im journal repair` shows what can be" in verified.out
     assert listed.err.startswith(f"im: {segment(state)} is damaged")
 
 
@@ -103,6 +105,18 @@ def test_show_prints_one_record_and_nothing_a_terminal_obeys(im: Run, state: Pat
     assert "A \\x1b[2J title" in outcome.out
     assert json.loads(journal(im, state, "show", "3", "--format", "json").out)["position"] == 3
     assert "source.address         10.0.0.9" in journal(im, state, "show", "5").out
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault_of_the_journal(
+    im: Run, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen_enough(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", seen_enough)
+    for words in (["replay"], ["repair"]):
+        with pytest.raises(BrokenPipeError):  # ``main`` ends quietly on it
+            journal(im, state, *words)
 
 
 def test_a_position_that_is_not_there_is_1(im: Run, state: Path) -> None:

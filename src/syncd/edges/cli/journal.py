@@ -66,9 +66,16 @@ def verify(*, state_dir: StateDir = None, session: Injected) -> int:
 
     def verdict() -> list[str]:
         span = f", positions {report.first_position} to {report.last_position}" if report.records else ""
-        size = f"{report.records} records in {len(report.segments)} segments, {report.size_bytes} bytes{span}"
+        counted = f"{_number(report.records, 'record')} in {_number(len(report.segments), 'segment')}"
+        size = f"{counted}, {report.size_bytes} bytes{span}"
         if report.verdict != "clean":
-            return [f"{report.verdict}: {report.problem}", f"hint: {report.hint}", f"before that: {size}", *damage]
+            is_torn = report.verdict == "torn"  # a file that is refused in its middle is not counted
+            rest = (
+                f"before that: {size}"
+                if is_torn
+                else f"whole beside it: {size}; `im journal repair` shows what can be kept"
+            )
+            return [f"{report.verdict}: {report.problem}", f"hint: {report.hint}", rest, *damage]
         return [f"a daemon starts with it: {size}", *damage] if damage else [f"whole: {size}"]
 
     session.confirm(_report_json(folder, report), verdict)
@@ -178,11 +185,17 @@ def _opened(state_dir: Path | None, session: Session) -> Iterator[Path]:
         yield folder
     except JournalRefused as refusal:
         raise SyncdError(str(refusal), hint=refusal.hint) from refusal
+    except BrokenPipeError:
+        raise  # of our own output: its reader, such as `head`, has seen enough
     except OSError as error:
         raise SyncdError(
             f"cannot read the journal in {folder}: {error.strerror or error}",
             hint="run this as the daemon's user or root",
         ) from error
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _default_folder(session: Session) -> Path:
