@@ -4,6 +4,7 @@ import pytest
 
 from syncd.core.coverage import FAIR_S, WINDOW_S, Announcements, Coverage, troubles
 from syncd.core.events import Hinted
+from syncd.core.polling import Polling
 
 
 def all_linked(_: str) -> bool:
@@ -60,7 +61,7 @@ def test_figures_are_of_the_last_hour_or_since_somebody_listens() -> None:
     one = Announcements(50.0)
     one.told(100.0, "r1", 1)
     one.found(100.0, "r2", 1)
-    assert one.coverage(200.0, all_linked) == Coverage(1, 1, 50.0)
+    assert one.coverage(200.0, all_linked) == Coverage(1, 1, 50.0, 100.0)
     later = one.coverage(100.0 + WINDOW_S + 1, all_linked)
     assert (later.announced, later.unannounced, later.since_s) == (0, 0, 101.0)
 
@@ -95,7 +96,8 @@ def test_our_own_writes_and_our_own_hints_announce_nothing(body: str, expected: 
     [
         (Coverage(97, 3, 1.0), False, False),
         (Coverage(80, 20, 1.0), False, True),
-        (Coverage(80, 20, 1.0), True, True),
+        (Coverage(80, 20, 1.0, last_at_s=60.0), True, True),
+        (Coverage(80, 20, 1.0, last_at_s=40.0), True, False),  # of the time before it was polled
         (Coverage(1, 2, 1.0), False, False),
         (Coverage(0, 20, 1.0), False, True),
         (Coverage(0, 20, 1.0), True, False),
@@ -105,4 +107,5 @@ def test_our_own_writes_and_our_own_hints_announce_nothing(body: str, expected: 
 def test_it_is_worth_telling_when_many_are_missed_unless_polls_stand_in_for_webhooks(
     coverage: Coverage, is_polled: bool, told: bool
 ) -> None:
-    assert bool(list(troubles(coverage, "prod", is_polled=is_polled))) is told
+    polls = Polling(2.0, 2.0, "", since_s=50.0) if is_polled else None
+    assert bool(list(troubles(coverage, "prod", polls))) is told

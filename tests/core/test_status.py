@@ -10,7 +10,7 @@ from syncd.core import deciding, status
 from syncd.core import events as e
 from syncd.core.events import DeadLetterDiscarded, DeadLetterRetried, IncidentEdited, LinkRemoved, Observed
 from syncd.core.lag import Lag
-from syncd.core.model import Failure, OutboxEntry, Rule
+from syncd.core.model import Attempt, Failure, OutboxEntry, Rule
 from syncd.core.run import Run
 from syncd.core.state import State
 from syncd.core.status import Counts, StatusView
@@ -180,3 +180,43 @@ def test_errors_are_told_with_what_to_do_about_each() -> None:
 def test_every_remedy_names_a_command(kind: str) -> None:
     (error,) = shown(picture(), Counts(troubles=(Trouble(AT_S, kind, "words"),))).last_errors
     assert WAY_OUT.search(error.remedy)
+
+
+def test_an_error_that_names_its_own_way_out_leads_there() -> None:
+    met = Trouble(AT_S, "paused", "the journal is older", way_out='see docs/operations.md, "After a restore"')
+    (error,) = shown(picture(), Counts(troubles=(met,))).last_errors
+    assert error.remedy == met.way_out
+
+
+def test_what_a_closed_record_refused_is_found_among_the_links() -> None:
+    (error,) = shown(picture(), Counts(troubles=(Trouble(AT_S, "refused", "Operation Failed"),))).last_errors
+    assert "im integration dlq prod" in error.remedy
+    assert "im integration links prod" in error.remedy
+
+
+def looked_for() -> State:
+    """A create of two minutes ago that got no clear answer."""
+    state = picture()
+    attempt = Attempt(1, "create", {}, {}, AT_S - 30, ended_at_s=AT_S - 10)
+    entry = OutboxEntry(AT_S - 118, "trace", attempts=1, next_at_s=AT_S + 5, failure=Failure("unconfirmed", "words"))
+    state.links[LINK] = replace(state.links[LINK], state="pending", unsettled=(attempt,), outbox=entry)
+    return state
+
+
+def test_what_got_no_clear_answer_is_foretold_for_when_it_has_been_looked_for_long_enough() -> None:
+    told = shown(looked_for())
+    queue = told.queue
+    assert (queue.clears_in_s, queue.paced_by, queue.looked_up, queue.oldest_looked_up) == (90.0, "look-ups", 1, True)
+    assert any("1 create or note without a clear answer, looked for" in reason for reason in told.reasons)
+    assert WAY_OUT.search(next(reason for reason in told.reasons if "clear answer" in reason))
+    late = shown(looked_for(), at_s=AT_S + 400)
+    assert late.queue.clears_in_s == 0.2
+
+
+def test_the_next_try_of_what_failed_is_part_of_the_forecast() -> None:
+    state = waits_for(Failure("unavailable", "no answer"))
+    entry = state.links[LINK].outbox
+    assert entry is not None
+    state.links[LINK] = replace(state.links[LINK], outbox=replace(entry, next_at_s=AT_S + 40))
+    queue = shown(state).queue
+    assert (queue.clears_in_s, queue.paced_by, queue.looked_up) == (40.0, "next-try", 0)

@@ -185,7 +185,7 @@ class Breaker:
 
     def _note(self, error: ExternalFailed) -> None:
         self.outcomes[error.outcome] += 1
-        met = Trouble(trio.current_time(), error.outcome, error.message, error.status, error.detail)
+        met = Trouble(trio.current_time(), error.outcome, error.message, error.status, error.detail, way_out=error.hint)
         self.troubles = with_trouble(self.troubles, met)
 
     def _last(self) -> str:

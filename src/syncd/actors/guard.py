@@ -82,5 +82,6 @@ class Guard:
                 "paused",
                 f"the journal is older than what ServiceNow shows: {words}",
                 hint="was an old backup restored? nothing is read or written until that is confirmed: see "
-                "docs/operations.md, 'After a restore', then im integration configure … --base-url …",
+                'docs/operations.md, "After a restore", then '
+                f"im integration configure {one.settings.handle} --base-url {one.settings.base_url}",
             )

@@ -73,6 +73,7 @@ class Poller:
         self._notes_upto_s = 0.0
         self._notes_often_until = 0.0
         self._seen_notes: set[str] = set()
+        self._since_s = clock.now_s()
         self._last_at_s: float | None = None
         self._trouble = ""
 
@@ -82,7 +83,14 @@ class Poller:
         now = pace(self._settings, self._external.hourly_limit)
         if now is None:
             return None
-        return Polling(now.asked_s, now.used_s, now.reason, last_at_s=self._last_at_s, trouble=self._trouble)
+        return Polling(
+            now.asked_s,
+            now.used_s,
+            now.reason,
+            since_s=self._since_s,
+            last_at_s=self._last_at_s,
+            trouble=self._trouble,
+        )
 
     async def run(self) -> None:
         """Poll at every interval. Ends only by cancellation, or at once when nothing is to be polled."""

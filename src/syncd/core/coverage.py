@@ -17,6 +17,7 @@ from msgspec import Struct
 from syncd.core.events import Hinted
 from syncd.core.hints import Read
 from syncd.core.model import Integration
+from syncd.core.polling import Polling
 from syncd.core.state import State
 from syncd.core.views import Time, rfc3339
 
@@ -29,11 +30,15 @@ DIGITS_MAX: Final = 15
 
 
 class Coverage(Struct, frozen=True):
-    """Of the last hour, or since ``since_s`` if that is later. ``announced`` and ``unannounced`` changes."""
+    """Of the last hour, or since ``since_s`` if that is later. ``announced`` and ``unannounced`` changes.
+
+    ``last_at_s``: when the last of the announced was.
+    """
 
     announced: int = 0
     unannounced: int = 0
     since_s: float = 0.0
+    last_at_s: float = 0.0
 
     @property
     def share(self) -> float | None:
@@ -115,8 +120,9 @@ class Announcements:
             self._told.popleft()
         while self._missed and self._missed[0] < at_s - WINDOW_S:
             self._missed.popleft()
-        announced = sum(is_linked(external_id) for _, external_id in self._told)
-        return Coverage(announced, len(self._missed), max(self._since_s, at_s - WINDOW_S))
+        told = [told_at_s for told_at_s, external_id in self._told if is_linked(external_id)]
+        last_at_s = told[-1] if told else 0.0
+        return Coverage(len(told), len(self._missed), max(self._since_s, at_s - WINDOW_S), last_at_s)
 
 
 def unread(state: State, read: Read, integration: Integration, since_s: float) -> Iterator[tuple[str, int]]:
@@ -155,12 +161,15 @@ def view(coverage: Coverage) -> CoverageView | None:
     return CoverageView(share, coverage.announced, coverage.unannounced, rfc3339(coverage.since_s))
 
 
-def troubles(coverage: Coverage, handle: str, *, is_polled: bool) -> Iterator[str]:
-    """Why the webhooks are worth a look, if they are; where changes are polled for, none need come."""
+def troubles(coverage: Coverage, handle: str, polls: Polling | None) -> Iterator[str]:
+    """Why the webhooks are worth a look, if they are.
+
+    Where changes are polled for, none need come: it is no trouble until one has come since then.
+    """
     share = coverage.share
     if share is None or share >= SHARE_MIN or coverage.unannounced < WORTH_TELLING:
         return
-    if not (is_polled and not coverage.announced):
+    if polls is None or coverage.last_at_s > polls.since_s:
         total = coverage.announced + coverage.unannounced
         yield (
             f"webhooks announced {share:.0%} of {total} changes in the last hour, and the others were only found by "

@@ -9,7 +9,7 @@ from syncd.core.backoff import SPREAD_FROM
 HOUR_S: Final = 3600.0
 REQUESTS_A_CHANGE: Final = 2.0  # a fresh read and the write; reads go in batches where they can
 
-Pace: TypeAlias = Literal["rate_limit", "answers", "hourly-rule", "instance"]
+Pace: TypeAlias = Literal["rate_limit", "answers", "hourly-rule", "instance", "next-try", "look-ups"]
 
 
 class Forecast(Struct, frozen=True):
@@ -48,6 +48,19 @@ def forecast(
         if ruled_s > clears_in_s:
             clears_in_s, paced_by = ruled_s, "hourly-rule"
     return Forecast(clears_in_s, paced_by)
+
+
+def not_before(found: Forecast, *, next_try_in_s: float, looked_up_in_s: float) -> Forecast:
+    """The forecast with what has a time of its own, and would not go earlier however fast the others do.
+
+    ``next_try_in_s``: the last of the next tries of what failed; ``looked_up_in_s``: when what got no clear answer has
+    been looked for long enough.
+    """
+    waits: tuple[tuple[float, Pace], ...] = ((looked_up_in_s, "look-ups"), (next_try_in_s, "next-try"))
+    for in_s, pace in waits:
+        if found.clears_in_s is not None and in_s > found.clears_in_s:
+            found = Forecast(in_s, pace)
+    return found
 
 
 def _under_rule_s(requests: float, per_s: float, limit: int, left: int, resets_in_s: float) -> float:

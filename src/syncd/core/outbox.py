@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from syncd.core.model import Link, NoteEntry, OutboxEntry
+from syncd.core.model import Attempt, Link, NoteAttempt, NoteEntry, OutboxEntry
 from syncd.core.state import State
 
 
@@ -23,6 +23,14 @@ def entries_of(link: Link) -> Iterator[OutboxEntry | NoteEntry]:
     yield from link.notes
     if link.outbox is not None:
         yield link.outbox
+
+
+def looked_for(link: Link, entry: OutboxEntry | NoteEntry) -> Attempt | NoteAttempt | None:
+    """The attempt without a clear answer that is looked for before a create or a note is sent again; None: none is."""
+    if isinstance(entry, NoteEntry):
+        return None if entry.in_flight is not None else entry.unsettled
+    is_open = link.state == "pending" and link.in_flight is None and link.unsettled
+    return link.unsettled[-1] if is_open else None
 
 
 def next_entries(link: Link) -> tuple[OutboxEntry | NoteEntry, ...]:

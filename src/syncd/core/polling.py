@@ -30,8 +30,12 @@ class Pace(Struct, frozen=True):
 
 
 class Polling(Pace, frozen=True, kw_only=True):
-    """How the polls of an integration do. ``last_at_s``: when the last one ended well. ``trouble``: why none does."""
+    """How the polls of an integration do. ``last_at_s``: when the last one ended well. ``trouble``: why none does.
 
+    ``since_s``: since when it is polled with these settings.
+    """
+
+    since_s: float = 0.0
     last_at_s: float | None = None
     trouble: str = ""
 

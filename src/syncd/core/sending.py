@@ -339,9 +339,13 @@ def is_over(started_at_s: float, ended_at_s: float | None, transaction_quota: st
 
     ``ended_at_s``: when we gave the request up.
     """
-    quota_s = duration_s(transaction_quota)
+    return looked_at_s >= over_at_s(started_at_s, ended_at_s, duration_s(transaction_quota))
+
+
+def over_at_s(started_at_s: float, ended_at_s: float | None, quota_s: float) -> float:
+    """From when on a look tells for certain what became of an attempt."""
     given_up_s = started_at_s if ended_at_s is None else ended_at_s
-    return looked_at_s >= max(started_at_s + QUOTAS_LOOKED_UP * quota_s, given_up_s + quota_s)
+    return max(started_at_s + QUOTAS_LOOKED_UP * quota_s, given_up_s + quota_s)
 
 
 def look_again(state: State, integration_id: str, external_id: str, at_s: float) -> Hinted:

@@ -12,13 +12,15 @@ from msgspec import Struct
 
 from syncd.core import coverage, polling, reconciling, rule
 from syncd.core.coverage import Coverage, CoverageView
-from syncd.core.forecast import Pace, forecast
+from syncd.core.duration import duration_s
+from syncd.core.forecast import Pace, forecast, not_before
 from syncd.core.hints import REREAD_AFTER_S
 from syncd.core.histogram import Histogram
 from syncd.core.lag import Lag, Lags
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
 from syncd.core.polling import Polling, Polls
+from syncd.core.sending import over_at_s
 from syncd.core.state import State
 from syncd.core.tally import Tally, tally_of
 from syncd.core.troubles import Trouble, remedy
@@ -83,12 +85,13 @@ class Counts(Health, frozen=True, kw_only=True):
 class Queue(Struct, frozen=True):
     """What waits. `outbox`: changes to be written; `inflight`: of these under way; `retrying`: tried before, in vain.
 
-    `stalled`: changes beside these that do not go by waiting: their link is parked, their record is not shown, or the
-    direction is inbound. `oldest_age_s`: of `outbox`.
+    `looked_up`: creates and notes of `outbox` that got no clear answer, and are looked for before they are sent again;
+    `oldest_looked_up`: the oldest is one of these. `stalled`: changes beside these that do not go by waiting:
+    their link is parked, their record is not shown, or the direction is inbound. `oldest_age_s`: of `outbox`.
     `clears_in_s`: when all of it is written, if nothing new comes; null when nothing waits, or nothing is written now.
     `paced_by`: what sets the pace: our `rate_limit`, the instance's `answers` (how long they take, over
-    `max_concurrency`), its `hourly-rule`, or the `instance` as it does not answer; null while the integration is
-    paused. `hints`: records that we were told
+    `max_concurrency`), its `hourly-rule`, the `instance` as it does not answer, the `next-try` of what failed, or
+    `look-ups`; null while the integration is paused. `hints`: records that we were told
     of and have not read yet; `undecided`: links with something new that has not been compared yet.
     """
 
@@ -101,6 +104,8 @@ class Queue(Struct, frozen=True):
     hints: int
     undecided: int
     stalled: int
+    looked_up: int
+    oldest_looked_up: bool
 
 
 class Spread(Struct, frozen=True):
@@ -259,6 +264,9 @@ def _queue(state: State, integration: Integration, counts: Counts, tally: Tally,
             left=counts.remaining_budget,
             resets_in_s=counts.budget_resets_in_s,
         )
+        ahead = not_before(
+            ahead, next_try_in_s=tally.next_try_at_s - at_s, looked_up_in_s=_looked_up_in_s(integration, tally, at_s)
+        )
     since_s = None if is_inbound else tally.oldest_since_s
     clears_in_s = None if ahead is None else ahead.clears_in_s
     return Queue(
@@ -271,7 +279,16 @@ def _queue(state: State, integration: Integration, counts: Counts, tally: Tally,
         hints=len(state.hints.get(integration.id, ())),
         undecided=len(state.dirty.get(integration.id, ())),
         stalled=tally.stalled + tally.waiting - waiting,
+        looked_up=0 if is_inbound else len(tally.looked_for),
+        oldest_looked_up=tally.is_oldest_looked_for and not is_inbound,
     )
+
+
+def _looked_up_in_s(integration: Integration, tally: Tally, at_s: float) -> float:
+    """In how many seconds the last create or note without a clear answer has been looked for long enough."""
+    quota_s = duration_s(integration.settings.transaction_quota)
+    over = (over_at_s(one.started_at_s, one.ended_at_s, quota_s) for one in tally.looked_for)
+    return max(over, default=at_s) - at_s
 
 
 def _error(one: Trouble, handle: str) -> ErrorView:
@@ -303,7 +320,7 @@ def _reasons(
     if counts.trouble and not (paused or down):
         degraded.append(f"the last request failed: {counts.trouble}; {find_out}")
     degraded += polling.troubles(counts.polling, counts.trouble, handle)
-    degraded += coverage.troubles(counts.coverage, handle, is_polled=counts.polling is not None)
+    degraded += coverage.troubles(counts.coverage, handle, counts.polling)
     degraded += [
         f"{fault}: new records made while nobody told us of them are not found; give the account query rights there "
         f"(a query_range ACL on incident), then run: im integration reconcile {handle} --auto-heal"
@@ -397,6 +414,12 @@ def _remarks(state: State, integration: Integration, tally: Tally, polls: Pollin
             f"{_count(tally.shut, 'link')} parked, as its record is closed in ServiceNow and takes no edits; "
             f"see: im integration links {integration.settings.handle}"
         )
+    if unclear := len(tally.looked_for):
+        yield (
+            f"{_count(unclear, 'create or note')} without a clear answer, looked for before it is sent again, up to "
+            f"twice the transaction quota ({integration.settings.transaction_quota}); "
+            f"see: im integration links {integration.settings.handle}"
+        )
     if waits := tally.awaits_autoclose:
         yield (
             f"{_count(waits, 'incident')} closed here and Resolved in ServiceNow, where our account may not close; "
@@ -418,10 +441,11 @@ def _count(number: int, thing: str) -> str:
 
 def _backlog(queue: Queue) -> str:
     """A queue that is longer than its pace allows."""
+    doubt = ", looked for as it got no clear answer" if queue.oldest_looked_up else ""
     pace = "" if queue.clears_in_s is None else f", all of it for about {queue.clears_in_s:.0f} s more"
     return (
         f"{_count(queue.outbox, 'change')} {'waits' if queue.outbox == 1 else 'wait'} to be written, the oldest for "
-        f'{queue.oldest_age_s:.0f} s{pace}; see docs/operations.md, "Sync delays"'
+        f'{queue.oldest_age_s:.0f} s{doubt}{pace}; see docs/operations.md, "Sync delays"'
     )
 
 

@@ -11,8 +11,8 @@ from msgspec import Struct, UnsetType, field
 
 from syncd.core import closing
 from syncd.core.lens import Lens
-from syncd.core.model import Link
-from syncd.core.outbox import entries_of
+from syncd.core.model import Attempt, Link, NoteAttempt
+from syncd.core.outbox import entries_of, looked_for
 from syncd.core.parking import has_failed
 
 LOOKS: Final = 2  # a record that was not shown only once may be there the next time
@@ -21,9 +21,11 @@ LOOKS: Final = 2  # a record that was not shown only once may be there the next 
 class Tally(Struct):
     """``waiting``: what is to be written, notes and fields each on their own; the oldest since ``oldest_since_s``.
 
-    ``retrying``: entries whose last attempt failed. ``stalled``: what does not go by waiting, since its link is parked
-    or its record is not shown; not among the others. ``gone``: linked records that are not shown any more; ``unshown``:
-    those whose links were not parked, because so many at once are not shown.
+    ``retrying``: entries whose last attempt failed; the last of their next tries is at ``next_try_at_s``.
+    ``looked_for``: the attempts without a clear answer that are looked for before their create or note is sent again;
+    ``is_oldest_looked_for``: what waits longest is one of these. ``stalled``: what does not go by waiting, since its
+    link is parked or its record is not shown; not among the others. ``gone``: linked records that are not shown any
+    more; ``unshown``: those whose links were not parked, because so many at once are not shown.
     ``parked``: links that wait for a person; ``shut``: those that only wait for a closed record.
     ``unmapped``: values without a mapping, with an incident to look at each. ``unread``: columns that are not shown.
     """
@@ -33,6 +35,9 @@ class Tally(Struct):
     states: Counter[str] = field(default_factory=Counter)
     waiting: int = 0
     retrying: int = 0
+    next_try_at_s: float = 0.0
+    looked_for: list[Attempt | NoteAttempt] = []
+    is_oldest_looked_for: bool = False
     stalled: int = 0
     oldest_since_s: float | None = None
     inflight: int = 0
@@ -73,8 +78,11 @@ class Tally(Struct):
         for entry in entries_of(link):
             self.waiting += 1
             self.retrying += entry.failure is not None
+            self.next_try_at_s = max(self.next_try_at_s, entry.next_at_s)
+            if (attempt := looked_for(link, entry)) is not None:
+                self.looked_for.append(attempt)
             if self.oldest_since_s is None or entry.since_s < self.oldest_since_s:
-                self.oldest_since_s = entry.since_s
+                self.oldest_since_s, self.is_oldest_looked_for = entry.since_s, attempt is not None
 
     def _add_shown(self, link: Link, columns: Mapping[str, str]) -> None:
         for name, one in self.lens.lenses.items():

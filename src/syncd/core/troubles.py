@@ -10,7 +10,8 @@ TROUBLES_KEPT: Final = 5
 
 # By the outcome of a request (``errors.ExternalFailed``). ``{INTEGRATION}`` stands for the handle.
 REMEDIES: Final[Mapping[str, str]] = {
-    "refused": "see what was refused and why: im integration dlq {INTEGRATION}",
+    "refused": "see what was refused and why: im integration dlq {INTEGRATION}, and what waits since its record is "
+    "closed: im integration links {INTEGRATION}",
     "gone": "see which links wait for it: im integration links {INTEGRATION}",
     "throttled": "nothing is lost, it goes on by itself; to ask for less: "
     "im integration configure {INTEGRATION} --rate-limit N",
@@ -21,7 +22,10 @@ REMEDIES: Final[Mapping[str, str]] = {
 
 
 class Trouble(Struct, frozen=True):
-    """``kind``: the outcome of the request. ``at_s``: the last time it was met, ``times`` in all."""
+    """``kind``: the outcome of the request. ``at_s``: the last time it was met, ``times`` in all.
+
+    ``way_out``: what ends it; empty when it follows from the kind.
+    """
 
     at_s: float
     kind: str
@@ -29,6 +33,7 @@ class Trouble(Struct, frozen=True):
     status: int | None = None
     detail: str = ""
     times: int = 1
+    way_out: str = ""
 
 
 def with_trouble(known: tuple[Trouble, ...], met: Trouble) -> tuple[Trouble, ...]:
@@ -40,4 +45,4 @@ def with_trouble(known: tuple[Trouble, ...], met: Trouble) -> tuple[Trouble, ...
 
 def remedy(trouble: Trouble, handle: str) -> str:
     """What to do about it."""
-    return REMEDIES[trouble.kind].replace("{INTEGRATION}", handle)
+    return trouble.way_out or REMEDIES[trouble.kind].replace("{INTEGRATION}", handle)

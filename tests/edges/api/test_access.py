@@ -103,6 +103,15 @@ async def test_every_route_asks_every_caller_for_its_scope_and_a_refusal_changes
         assert daemon.journal.state.position > position
 
 
+async def test_who_has_no_token_is_told_of_the_scope_that_the_route_needs() -> None:
+    async with running() as daemon:
+        for path, scope in ((LIST, "operate"), ("/api/v1/integrations", "admin")):
+            for headers in ({}, dict([bearer("garbage")])):
+                refused = (await daemon.http.post(path, json={}, headers=headers)).json()
+                assert f"im token create --scope {scope}" in refused["hint"], path
+        assert "--scope read" in (await daemon.http.get(LIST)).json()["hint"]
+
+
 async def test_no_route_shows_a_stored_secret_to_anybody() -> None:
     async with running() as daemon:
         secrets = {"password": "canary-of-the-password", "webhook": "canary-of-the-webhook-secret"}

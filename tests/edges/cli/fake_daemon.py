@@ -405,6 +405,8 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                 "hints": 3,
                 "undecided": 1,
                 "stalled": 2,
+                "looked_up": 1,
+                "oldest_looked_up": True,
             },
             "lag": {"inbound": {"p50": 0.4, "p99": 2.0, "max": 3.25, "count": 9}, "outbound": None},
             "dlq": 3,
@@ -437,7 +439,7 @@ ANSWERS: dict[tuple[str, str], Canned] = {
                     "kind": "throttled",
                     "status": 429,
                     "message": "too many \u001b[31mrequests",
-                    "detail": "",
+                    "detail": "its hourly rule",
                     "times": 2,
                     "remedy": "ask for less: im integration configure prod-snow --rate-limit N",
                 }

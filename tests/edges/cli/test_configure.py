@@ -2,11 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
+from syncd.core.model import Settings
 from syncd.edges.cli.client import Json
 from tests.edges.cli.conftest import Outcome, Run
 from tests.edges.cli.fake_daemon import ANSWERS, INTEGRATION, Canned, FakeDaemon, Heard, by_contract, problem
 
+DEFAULTS = {one.name: one.default for one in fields(Settings)}
 NEW = ["--base-url", "https://example.service-now.com", "--username", "api_user", "--password", "pw"]
 
 
@@ -204,3 +207,26 @@ def test_json_is_what_the_daemon_said(im: Run, socket_path: Path) -> None:
     with FakeDaemon(nothing_there, socket_path) as daemon:
         outcome = configure(im, daemon, "prod-snow", "--name", "N", *NEW, "--format", "json")
     assert json.loads(outcome.out) == ANSWERS["POST", "/api/v1/integrations"].body
+
+
+def test_another_address_without_credentials_says_that_they_are_cleared_and_how_to_give_them(
+    im: Run, socket_path: Path
+) -> None:
+    moved = {**INTEGRATION, "base_url": "https://moved.service-now.com"}
+    with FakeDaemon(
+        lambda heard: Canned(body=moved) if heard.method == "PATCH" else by_contract(heard), socket_path
+    ) as daemon:
+        bare = configure(im, daemon, "prod-snow", "--base-url", "https://moved.service-now.com").out
+        whole = configure(im, daemon, "prod-snow", *NEW).out
+    assert "the stored credentials were for https://example.service-now.com and have been cleared" in bare
+    assert "next: im integration configure prod-snow --username … --password-file …" in bare
+    assert "cleared" not in whole
+
+
+def test_the_help_tells_the_defaults(im: Run) -> None:
+    new = " ".join(im("integration", "configure", "--help").out.split())
+    assert f"A duration such as {DEFAULTS['conflict_window']}, the default" in new
+    assert f"A duration such as {DEFAULTS['transaction_quota']}, the default" in new
+    assert f"Requests a second; a new one gets {DEFAULTS['rate_limit']:g}" in new
+    assert f"Requests at once; a new one gets {DEFAULTS['max_concurrency']}" in new
+    assert "24h if not given" in " ".join(im("integration", "rotate-secret", "--help").out.split())

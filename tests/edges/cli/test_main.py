@@ -14,14 +14,14 @@ from syncd.edges.cli.main import build
 from syncd.edges.cli.render import cells
 from syncd.edges.cli.session import World
 from tests.edges.cli.conftest import Run
-from tests.edges.cli.fake_daemon import FakeDaemon, Heard, by_contract, problem
+from tests.edges.cli.fake_daemon import Canned, FakeDaemon, Heard, by_contract, problem
 
 V1 = "/api/v1"
 SNOW = f"{V1}/integrations/prod-snow"
 LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     (
-        "declare --title T --sev SEV-2",
-        [("POST", f"{V1}/incidents", {}, {"title": "T", "severity": "SEV-2"})],
+        "declare --title T --sev SEV-2 --org O",
+        [("POST", f"{V1}/incidents", {}, {"title": "T", "severity": "SEV-2", "organization_id": "O"})],
     ),
     (
         "declare --title T --severity 1 --service S --description D --org O --assigned-to ana",
@@ -274,7 +274,22 @@ def test_every_command_is_in_the_table_above_and_shows_an_example() -> None:
 def test_an_incident_is_declared_under_a_key_so_that_it_cannot_happen_twice(im: Run, daemon: FakeDaemon) -> None:
     im("declare", "--title", "T", "--sev", "1", "--socket", daemon.address)
     im("declare", "--title", "T", "--sev", "1", "--idempotency-key", "mine", "--socket", daemon.address)
-    assert [heard.headers["idempotency-key"] for heard in daemon.heard] == ["key-1", "mine"]
+    keys = [heard.headers["idempotency-key"] for heard in daemon.heard if heard.method == "POST"]
+    assert keys == ["key-1", "mine"]
+
+
+@pytest.mark.parametrize(("there", "said"), [([], True), ([{"id": "int_1"}], False)])
+def test_declare_says_when_no_integration_syncs_the_organization_that_nobody_named(
+    im: Run, socket_path: Path, there: list[Json], said: bool
+) -> None:
+    with FakeDaemon(
+        lambda heard: Canned(body=there) if heard.method == "GET" else by_contract(heard), socket_path
+    ) as daemon:
+        bare = im("declare", "--title", "T", "--sev", "1", "--socket", daemon.address)
+        named = im("declare", "--title", "T", "--sev", "1", "--org", "acme", "--socket", daemon.address)
+        exact = im("declare", "--title", "T", "--sev", "1", "--format", "json", "--socket", daemon.address)
+    assert ("no integration syncs the organization" in bare.err) is said
+    assert (named.err, exact.err, bare.code) == ("", "", 0)
 
 
 def test_declare_says_the_id_and_the_next_step(im: Run, daemon: FakeDaemon) -> None:

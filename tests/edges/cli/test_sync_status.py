@@ -30,7 +30,12 @@ def test_it_says_state_reasons_queue_and_times_in_words(im: Run, daemon: FakeDae
     ]
     words = " ".join(shown.split())
     assert "links 42: 40 active, 2 pending, 0 parked" in words
-    assert "7 changes, 1 under way, 2 tried in vain; the oldest for 2 min; all of it within about 1.4 s" in words
+    assert (
+        "7 changes, 1 under way, 2 tried in vain; the oldest for 2 min, looked for as it got no clear answer" in words
+    )
+    assert "all of it within about 1.4 s" in words
+    assert "way to ServiceNow open" in words
+    assert "last reconcile - next reconcile" in words
     assert "paced by our rate_limit" in words
     assert "9 accepted, 0 duplicates, 1 rejected; the last 3 s ago" in words
     assert "97% of 100 changes announced, counted since" in words
@@ -38,7 +43,7 @@ def test_it_says_state_reasons_queue_and_times_in_words(im: Run, daemon: FakeDae
     assert "platform to ServiceNow - - - 0" in words
     assert "ServiceNow to platform 0.4 s 2.0 s 3.2 s 9" in words
     assert "ServiceNow's answers 40 ms 0.2 s 31 s 12" in words
-    assert "throttled: too many \\x1b[31mrequests -> ask for less" in words
+    assert "throttled: too many \\x1b[31mrequests (its hourly rule) -> ask for less" in words
     assert max(map(cells, lines)) <= 100
 
 

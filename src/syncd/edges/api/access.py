@@ -103,31 +103,33 @@ class Access:
         if origin is not None and not _same_origin(origin, host):
             raise Forbidden(f"a request from the origin {origin[:100]!r} may not change anything here")
 
-    def identify(self, call: Call, state: State) -> Caller:
-        """Who calls; ``Unauthenticated``, ``Forbidden`` or ``TooMany`` otherwise."""
+    def identify(self, call: Call, state: State, needed: Scope) -> Caller:
+        """Who calls; ``Unauthenticated``, ``Forbidden`` or ``TooMany`` otherwise. ``needed``: the route's scope."""
         if call.peer is not None:
             return self._peer(call.peer)
         if self._auth == "none":
             return Caller("anonymous", Source("anonymous", call.address), "admin")
-        return self._bearer(call, state)
+        return self._bearer(call, state, needed)
 
     def _peer(self, peer: Peer) -> Caller:
         check_peer(peer, self._users)
         source = Source(f"uid:{peer.uid}", f"pid:{peer.pid}")
         return Caller(f"user:{self._users.name_of(peer.uid)}", source, "admin")
 
-    def _bearer(self, call: Call, state: State) -> Caller:
+    def _bearer(self, call: Call, state: State, needed: Scope) -> Caller:
         given = call.header("authorization")
         if given is None:
             raise Unauthenticated(
-                "a token is needed", hint="send Authorization: Bearer <token>; make one: im token create --scope read"
+                "a token is needed",
+                hint=f"send Authorization: Bearer <token>; make one: im token create --scope {needed}",
             )
         kind, _, text = given.partition(" ")
         token = self._token_of(text.strip(" \t"), state) if kind.lower() == "bearer" else None
         if token is None:
             self._count_guess(call.address)  # a right token is never refused for the wrong ones of a neighbour
             raise Unauthenticated(
-                "the token is not valid here: unknown, revoked or expired", hint="make another: im token create"
+                "the token is not valid here: unknown, revoked or expired",
+                hint=f"make another: im token create --scope {needed}",
             )
         return Caller(f"token:{token.name}", Source(token.id, call.address), token.scope, token.id)
 

@@ -192,8 +192,9 @@ def _guard(app: QuartTrio, routes: Routes, desk: Desk) -> None:
             return
         call = _call()
         desk.access.check_origin(call)
-        g.caller = desk.access.identify(call, desk.state)
-        check_scope(g.caller, routes.scopes.get(endpoint) or "read")
+        needed = routes.scopes.get(endpoint) or "read"
+        g.caller = desk.access.identify(call, desk.state, needed)
+        check_scope(g.caller, needed)
         await desk.note_use()
 
     async def finish(response: Response) -> Response:

@@ -39,16 +39,16 @@ class Settings:
     ] = None
     enabled: bool | None = None
     conflict_strategy: Literal["last-write-wins", "ownership-priority", "manual-review"] | None = None
-    conflict_window: Annotated[str | None, Parameter(help="A duration such as 5s, or always.")] = None
+    conflict_window: Annotated[str | None, Parameter(help="A duration such as 5s, the default, or always.")] = None
     create_external: Annotated[bool | None, Parameter(help="A new incident makes a ServiceNow record.")] = None
     create_platform: Annotated[bool | None, Parameter(help="A new ServiceNow record makes an incident.")] = None
     import_query: Annotated[FreeText, Parameter(help="Encoded query: which new records make incidents.")] = None
     external_defaults: Annotated[
         FreeText, Parameter(help='JSON, such as {"caller_id": "im", "close_code": "Solved"}.')
     ] = None
-    rate_limit: Annotated[float | None, Parameter(help="Requests a second.")] = None
-    max_concurrency: Annotated[int | None, Parameter(help="Requests at once.")] = None
-    transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s.")] = None
+    rate_limit: Annotated[float | None, Parameter(help="Requests a second; a new one gets 10.")] = None
+    max_concurrency: Annotated[int | None, Parameter(help="Requests at once; a new one gets 4.")] = None
+    transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s, the default.")] = None
     closed_policy: Annotated[
         Literal["park", "note", "reopen"] | None,
         Parameter(help="What becomes of an edit of an incident whose record is closed there and takes none."),
@@ -223,10 +223,14 @@ def _change(session: Session, present: Integration, body: dict[str, Json]) -> in
 
     def confirmation() -> list[str]:
         changed = read(answer.body, Integration)
-        return [
-            f"{changed.handle} updated ({_summary(changed)})",
-            f"next: im integration sync-status {changed.handle}",
-        ]
+        lines = [f"{changed.handle} updated ({_summary(changed)})"]
+        if changed.base_url != present.base_url and "credentials" not in changes:
+            return [
+                *lines,
+                f"the stored credentials were for {present.base_url} and have been cleared; it is paused without any",
+                f"next: im integration configure {changed.handle} --username … --password-file …",
+            ]
+        return [*lines, f"next: im integration sync-status {changed.handle}"]
 
     session.confirm(answer.body, confirmation)
     return 0

@@ -16,6 +16,7 @@ from syncd.edges.cli.render import age, clock, facts, table, when
 from syncd.edges.cli.session import All, FreeText, Injected, Session
 from syncd.edges.cli.shapes import CloudEvent, Incident, IncidentLink, Note
 from syncd.edges.cli.transport import WrongUsage
+from syncd.errors import SyncdError
 
 Status = Literal["open", "mitigated", "resolved", "closed", "canceled"]
 Severity = Annotated[str | None, Parameter(name=["--severity", "--sev"], help="SEV-1 to SEV-4, or 1 to 4.")]
@@ -62,7 +63,19 @@ def declare(
         return [f"{made.id} declared ({made.severity}, {made.status})", f"next: im incident show {made.id}"]
 
     session.confirm(answer.body, confirmation)
+    if org is None and not session.is_json:
+        _hint_if_nobody_syncs(session, read(answer.body, Incident).organization_id)
     return 0
+
+
+def _hint_if_nobody_syncs(session: Session, org: str | None) -> None:
+    """Say so when no integration is of the organization that nobody named."""
+    try:
+        found = session.client.pages(path_of("integrations"), {"org": org}, limit=1)
+    except SyncdError:
+        return  # the incident is declared, whatever becomes of this question
+    if not found.items:
+        session.remark(f"no integration syncs the organization {org}; give --org, or see: im integration list")
 
 
 @app.command(name="list")

@@ -178,7 +178,7 @@ def rotate_secret(
     integration: str,
     /,
     *,
-    grace: Annotated[str | None, Parameter(help="How long the old one stays valid, such as 24h.")] = None,
+    grace: Annotated[str | None, Parameter(help="How long the old one stays valid; 24h if not given.")] = None,
     session: Injected,
 ) -> int:
     """Make a new webhook secret; the old one stays valid for a while, so that ServiceNow can be changed in peace.

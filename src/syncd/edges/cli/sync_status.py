@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.refresh import Shown, Watches, show
-from syncd.edges.cli.render import age, facts, span, table, tree
+from syncd.edges.cli.render import age, clip, facts, span, table, tree, when
 from syncd.edges.cli.session import Injected
 
 
@@ -42,6 +42,8 @@ class Queue(Struct, frozen=True):
     hints: int = 0
     undecided: int = 0
     stalled: int = 0
+    looked_up: int = 0
+    oldest_looked_up: bool = False
 
 
 class Coverage(Struct, frozen=True):
@@ -88,6 +90,7 @@ class LastError(Struct, frozen=True):
     at: str | None = None
     kind: str = ""
     message: str = ""
+    detail: str = ""
     times: int = 1
     remedy: str = ""
 
@@ -109,6 +112,8 @@ class SyncStatus(Struct, frozen=True):
     polling: Polling | None = None
     api: Api = Api()
     last_errors: list[LastError] = []
+    last_reconcile: str | None = None
+    next_reconcile: str | None = None
 
 
 _PACE: Final = {
@@ -116,7 +121,15 @@ _PACE: Final = {
     "answers": "paced by how fast ServiceNow answers",
     "hourly-rule": "paced by ServiceNow's hourly rule",
     "instance": "it goes on when the instance answers",
+    "next-try": "what failed has its next try then",
+    "look-ups": "what got no clear answer is looked for so long before it is sent again",
 }
+_WAY: Final = {
+    "closed": "open",
+    "open": "held back while the instance does not answer; it is being probed",
+    "paused": "held back until a person has mended what the reasons say",
+}
+DETAIL_CELLS_MAX: Final = 200
 
 
 def sync_status(integration: str, /, *, watch: Watches = False, session: Injected) -> int:
@@ -138,11 +151,15 @@ def _text(body: bytes, now_s: float) -> str:
     parts = [facts([*_facts(shown, now_s), *tree(others, now_s)]), _spreads(shown)]
     if shown.last_errors:
         rows = (
-            [age(one.at, now_s), str(one.times), f"{one.kind}: {one.message} -> {one.remedy}"]
+            [age(one.at, now_s), str(one.times), f"{one.kind}: {_said(one)} -> {one.remedy}"]
             for one in shown.last_errors
         )
         parts.append(table(["LAST ERRORS", "TIMES", "WHAT, AND WHAT TO DO"], rows, wraps=True))
     return "\n\n".join(parts)
+
+
+def _said(one: LastError) -> str:
+    return f"{one.message} ({clip(one.detail, DETAIL_CELLS_MAX)})" if one.detail else one.message
 
 
 def _facts(shown: SyncStatus, now_s: float) -> Iterator[tuple[str, str | None]]:
@@ -172,7 +189,9 @@ def _facts(shown: SyncStatus, now_s: float) -> Iterator[tuple[str, str | None]]:
     yield "requests", f"{shown.api.requests}: {outcomes}" if outcomes else str(shown.api.requests)
     if shown.api.remaining_budget is not None:
         yield "hourly rule", f"{shown.api.remaining_budget} requests left"
-    yield "way to ServiceNow", shown.api.breaker
+    yield "way to ServiceNow", _WAY.get(shown.api.breaker, shown.api.breaker)
+    yield "last reconcile", when(shown.last_reconcile, now_s)
+    yield "next reconcile", when(shown.next_reconcile, now_s)
 
 
 def _waiting(queue: Queue) -> str:
@@ -181,7 +200,8 @@ def _waiting(queue: Queue) -> str:
         return "; ".join(["nothing", *stalled])
     words = [f"{queue.outbox} changes, {queue.inflight} under way, {queue.retrying} tried in vain"]
     if queue.oldest_age_s is not None:
-        words.append(f"the oldest for {span(queue.oldest_age_s)}")
+        doubt = ", looked for as it got no clear answer" if queue.oldest_looked_up else ""
+        words.append(f"the oldest for {span(queue.oldest_age_s)}{doubt}")
     if queue.clears_in_s is not None:
         words.append(f"all of it within about {span(queue.clears_in_s)}")
     if queue.paced_by:
