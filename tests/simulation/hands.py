@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from syncd.simulator.wire import Refusal
 from tests.simulation.ledger import shown
-from tests.simulation.plan import SEVERITIES, Deed
+from tests.simulation.plan import EXCLUSIVE, SEVERITIES, Deed
 from tests.simulation.world import CLOSE, World
 
 AGENTS: Final = ("beth.anglin", "fred.luddy")
@@ -58,6 +58,10 @@ class Hands:
                 await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/dlq/retry", b"")
             case "rotate":
                 await self._rotate(deed)
+            case "own":
+                await self._own(deed)
+            case "direct":
+                await self.direct(deed.value)
             case "clock":
                 self._set_clock_back(float(deed.value))
             case _:
@@ -177,6 +181,25 @@ class Hands:
         if world.house is not None and world.state.integrations[world.integration_id].new_since_s is not None:
             world.met["clock set back"] += 1
             world.set_clock_back(by_s)
+
+    async def _own(self, deed: Deed) -> None:
+        """Another rule for who owns a field, or the default again."""
+        await self._world.alive()
+        path = f"/api/v1/integrations/{self._world.integration_id}/field-ownership/{deed.field}"
+        if not deed.value:
+            await self._world.ask("DELETE", path, b"")
+            return
+        priority, _, word = deed.second.partition(" ")
+        body = {"owner": deed.value, "priority": int(priority), "exclusive": word == EXCLUSIVE}
+        await self._world.ask("PUT", path, body)
+
+    async def direct(self, direction: str) -> bool:
+        """Turn the sync into another direction, or off; whether that was answered with 2xx."""
+        await self._world.alive()
+        is_on = direction != "disabled"
+        body: dict[str, object] = {"enabled": is_on, **({"sync_direction": direction} if is_on else {})}
+        answer = await self._world.ask("PATCH", f"/api/v1/integrations/{self._world.integration_id}", body)
+        return answer is not None and answer.status_code == 200
 
     async def _rotate(self, deed: Deed) -> None:
         """Another webhook secret, while a delivery that was signed with the old one is under way."""

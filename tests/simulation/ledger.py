@@ -29,6 +29,7 @@ from syncd.core.model import Conflict, DeadLetter, Halves, Hint
 from syncd.simulator.records import Committed
 from syncd.simulator.tables import Row
 from tests.simulation.people import People
+from tests.simulation.rules import Rules
 from tests.simulation.times import Times
 
 STATUS_SHOWN: Final = {
@@ -127,6 +128,8 @@ class Ledger:
         self.letters: list[DeadLetter] = []
         self.events: Counter[str] = Counter()
         self.close_codes: dict[str, set[str]] = {}
+        self.rules = Rules()
+        self.verdicts: dict[tuple[str, str], list[float]] = {}
         self.position = 0
         self._account = account
         self._lettered: dict[str, float] = {}
@@ -161,7 +164,14 @@ class Ledger:
                 at = self.times.at(record.at_s, upto)
                 for event in record.events:
                     self.events[type(event).__name__] += 1
+                    self._ruled(event, at)
                     self._durable(event, at)
+
+    def _ruled(self, event: Event, at: float) -> None:
+        self.rules.heard(event, at)
+        if isinstance(event, ConflictSettled):
+            conflict = self.conflicts[event.conflict_id]
+            self.verdicts.setdefault((conflict.incident_id, conflict.field), []).append(at)
 
     def _durable(self, event: Event, at: float) -> None:
         match event:
@@ -240,6 +250,8 @@ class Ledger:
                 raw = raw.rpartition(" ")[2]  # its raw half is three words
             external = None if raw is None else shown({COLUMN[field]: raw}, field)
             self.bases.setdefault((incident_id, field), []).append(Base(at, platform, external))
+            if platform is not None and external is not None and as_kept(field, platform) == external:
+                self.rules.agreed(incident_id, field)
 
     # Questions
 
@@ -252,8 +264,17 @@ class Ledger:
         before = [one for one in self.bases.get((incident_id, field), ()) if one.at <= edit.at]
         if not before:
             return False
-        half = before[-1].platform if side == "platform" else before[-1].external
-        return half == edit.value
+        half, other = before[-1].platform, before[-1].external
+        if side == "external":
+            half, other = other, half
+        # Where it had stayed, or the sync was off, somebody may choose what the other side was known to hold.
+        return half == edit.value or (self.rules.has_turned and other == edit.value)
+
+    def stays(self, incident_id: str, field: str, platform: str, external: str) -> bool:
+        """Both sides differ as they were settled when an edit was not to spread."""
+        base = self.bases[incident_id, field][-1]
+        is_settled = base.platform in (None, platform) and base.external in (None, external)
+        return is_settled and self.rules.stays(incident_id, field)
 
     def record_of(self, incident_id: str) -> str:
         """The sys_id of an incident's record; empty while it has none."""

@@ -1,8 +1,10 @@
 """How a daemon has to behave towards an instance, whatever the instance does: checked on the log of the way.
 
-Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know.
+Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know. So does what talks to an
+instance when its settings change.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -15,11 +17,12 @@ SLACK_S: Final = 0.001
 PROBE_S_MAX: Final = 15.0
 
 
-def check(exchanges: Sequence[Exchange], rate: float, concurrency: int) -> None:
-    """The promises that hold in every world."""
-    lives = {one.life.number: one.life for one in exchanges}
-    for life in lives.values():
-        mine = [one for one in exchanges if one.life is life]
+def check(exchanges: Sequence[Exchange], rate: float, concurrency: int, changed: Sequence[float] = ()) -> None:
+    """The promises that hold in every world. ``changed``: when the settings did."""
+    terms: dict[tuple[int, int], list[Exchange]] = {}
+    for one in exchanges:
+        terms.setdefault((one.life.number, bisect_right(changed, one.left_at)), []).append(one)
+    for mine in terms.values():
         check_rate([one.left_at for one in mine], rate)
         check_concurrency(mine, concurrency)
         check_retry_after(mine)

@@ -10,8 +10,8 @@ import logging
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import pytest
 import trio
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from syncd.actors import breaker, reading, sender
 from syncd.core import beside, deciding, hints, links, outbox, sending, worknotes
 from syncd.core.events import AnswerKept, Event, Merged, Record, SendStarted
-from syncd.core.merge import Decision, halves_after
+from syncd.core.merge import Decision, Policy, halves_after
 from syncd.core.model import FieldBase, Halves, Link, NoteEntry
 from syncd.journal import writer
 from syncd.journal.codec import encode_record
@@ -171,6 +171,27 @@ def settles_the_loser_and_forgets_to_write(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deciding, "halves_after", planted)
 
 
+def _judges_by(patch: pytest.MonkeyPatch, changed: Mapping[str, object]) -> None:
+    policy_for = deciding.policy_for
+
+    def planted(*given: Any) -> Policy:
+        return replace(policy_for(*given), **changed)
+
+    patch.setattr(deciding, "policy_for", planted)
+
+
+def spreads_against_the_direction(patch: pytest.MonkeyPatch) -> None:
+    _judges_by(patch, {"inbound": True, "outbound": True})
+
+
+def lets_anybody_edit_what_is_owned(patch: pytest.MonkeyPatch) -> None:
+    _judges_by(patch, {"exclusive": False})
+
+
+def forgets_what_stayed_where_it_was(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(deciding, "_is_untold", lambda *_: False)
+
+
 MUTANTS: Final = (
     Mutant(acknowledges_before_it_is_durable),
     Mutant(writes_on_old_reads, trouble="slow"),
@@ -188,6 +209,9 @@ MUTANTS: Final = (
     Mutant(never_pauses_on_refused_credentials, trouble="unauthorized_401"),
     Mutant(does_not_look_for_new_records),
     Mutant(settles_the_loser_and_forgets_to_write),
+    Mutant(spreads_against_the_direction, "rules"),
+    Mutant(lets_anybody_edit_what_is_owned, "rules"),
+    Mutant(forgets_what_stayed_where_it_was, "rules"),
 )
 
 

@@ -21,6 +21,8 @@ def check(world: World, acknowledged: list[tuple[str, str]]) -> None:
         assert ids.count(note_id) == 1, f"{note_id} was acknowledged, and {incident_id} has {ids}"
     is_doubled = world.met[DOUBLED] > 0
     for incident_id in state.incidents:
+        if not ledger.record_of(incident_id):
+            continue  # the direction keeps it here
         _check_one(state, ledger, world.integration_id, incident_id, _entries(world, incident_id), is_doubled)
     met = world.met
     met["note of ours there"] += sum(note.origin == "platform" for notes in state.notes.values() for note in notes)

@@ -19,6 +19,7 @@ AT_ONCE_S: Final = 0.1  # a decision and its record are so close
 LEAVES_S_MAX: Final = 2.0  # four requests at once, at two a second
 FRESH_S_MAX: Final = 2.5
 RECENT_S: Final = 40.0
+OWNED: Final = ("exclusive", "put-back-too-often")  # between a person and what the owner had, whoever put it there
 
 
 class Oracle:
@@ -39,17 +40,22 @@ class Oracle:
         self._check_no_loss()
         self._check_no_invention()
         self._check_conflicts()
+        self._check_owners()
         self._check_writes_are_few()
         self._check_writes_leave_at_once()
         return self.counts
 
     def _check_pairs(self) -> None:
         """Every incident has its record, every record its incident, and none has two (C7)."""
-        state, rows = self._state, self._rows
-        linked = {link.external_id: link.incident_id for link in state.links.values()}
-        assert set(linked) == set(rows), f"unlinked: {set(rows) - set(linked)}, gone: {set(linked) - set(rows)}"
-        assert len(linked) == len(state.links), "two links have one record"
-        assert set(linked.values()) == set(state.incidents), "an incident has no record"
+        state, rows, rules = self._state, self._rows, self._ledger.rules
+        there = [link for link in state.links.values() if link.state != "pending" or "out" in rules.ways]
+        linked = {link.external_id: link.incident_id for link in there}
+        alone = set(rows) - set(linked) if "in" in rules.ways else set()
+        assert not alone, f"unlinked: {alone}"
+        assert not set(linked) - set(rows), f"gone: {set(linked) - set(rows)}"
+        assert len(linked) == len(there), "two links have one record"
+        without = set(state.incidents) - set(linked.values()) - rules.apart if "out" in rules.ways else set()
+        assert not without, f"an incident has no record: {without}"
         carried = Counter(row["correlation_id"] for row in rows.values() if row["correlation_id"])
         assert max(carried.values(), default=1) == 1, f"doubled: {carried.most_common(1)}"
         assert linked == self._ledger.incident_of, "a link changed its record"
@@ -61,13 +67,16 @@ class Oracle:
         """Both sides are equal, or the difference is listed (C1)."""
         state = self._state
         for link in state.links.values():
+            if link.external_id not in self._rows or (link.outbox is not None and "out" not in self._ledger.rules.ways):
+                continue  # it waits for the time when something may go out
             incident, row = state.incidents[link.incident_id], self._rows[link.external_id]
             listed = {field for one in state.dead_letters.values() if one.link_id == link.id for field in one.fields}
             listed |= set(state.pending_conflicts(link.id))
             for field in COLUMN:
                 ours, theirs = self._ledger.meant(field, incident.value(field)), shown(row, field)
                 is_same = as_kept(field, ours) == theirs
-                assert is_same or field in listed, f"{link.id} {field}: {ours!r}, {theirs!r} there, {link.base[field]}"
+                is_told = field in listed or self._ledger.stays(link.incident_id, field, ours, theirs)
+                assert is_same or is_told, f"{link.id} {field}: {ours!r}, {theirs!r} there, {link.base[field]}"
             assert not (set(link.held) - listed), f"{link.id} holds {link.held} back, and no letter says so"
 
     def _check_no_loss(self) -> None:
@@ -86,6 +95,8 @@ class Oracle:
             assert self._is_kept(incident_id, field, edit), f"lost: {field} of {incident_id}, {edit}, by now {values}"
         for (sys_id, field), values in self._ledger.external.items():
             edit = _last_edit(values)
+            if sys_id not in self._ledger.incident_of:
+                continue  # nothing comes in
             incident_id = self._ledger.incident_of[sys_id]
             crossed = self._ledger.platform[incident_id, field]
             if edit is None or shown(self._rows[sys_id], field) == edit.value:
@@ -150,10 +161,15 @@ class Oracle:
             for taken in (one for one in values if not one.by_person and one.value != "open"):
                 record = self._ledger.external.get((self._ledger.record_of(incident_id), field), [])
                 told = [one.value for one in record if one.at <= taken.at + AT_ONCE_S]
-                if not taken.value and taken.at > RECENT_S:  # a hidden field is no empty one, though it was empty once
+                was_put_back = (incident_id, field) in self._ledger.rules.put_back  # to what was last read
+                if (
+                    not taken.value and taken.at > RECENT_S and not was_put_back
+                ):  # a hidden field is no empty one, though it was empty once
                     told = told if was_held(record, "", taken.at - RECENT_S) else []
                 is_default = taken is values[0] and taken.value == DEFAULTS.get(field)
-                assert taken.value in told or is_default, f"invented here: {field} {taken.value!r}, not {told}"
+                assert taken.value in told or is_default, (
+                    f"{incident_id} invented here: {field} {taken.value!r}, not {told}"
+                )
 
     def _check_conflicts(self) -> None:
         """A conflict is between people: a text that we wrote ourselves, late or unseen, is nobody's edit.
@@ -162,13 +178,30 @@ class Oracle:
         """
         late = {write.sys_id for write in self._ledger.writes if write.at - write.left_at > LEAVES_S_MAX}
         for one in self._state.conflicts.values():
-            if one.field not in TEXTS or one.external_id in late:
+            if one.field not in TEXTS or one.external_id in late or one.reason in OWNED:
                 continue
+            if (one.incident_id, one.field) in self._ledger.rules.ever_stayed:
+                continue  # it keeps what was not told to the other side, whoever it is from
             theirs = self._ledger.external[one.external_id, one.field]
             values = [held.value for held in theirs if held.by_person]
             ours = [held.value for held in theirs if not held.by_person and held.value != DEFAULTS.get(one.field)]
             is_ours = one.external in ours and one.external not in values
             assert not is_ours, f"a conflict with ourselves: {one}, edited there: {values}"
+
+    def _check_owners(self) -> None:
+        """Where a field has an exclusive owner, no edit of the other side stands, unless a person decided for it."""
+        ledger = self._ledger
+        for incident_id, incident in self._state.incidents.items():
+            sys_id = ledger.record_of(incident_id)
+            for field in COLUMN if sys_id else ():
+                sides = {
+                    "platform": ledger.platform.get((incident_id, field), []),
+                    "external": ledger.external.get((sys_id, field), []),
+                }
+                is_ours = ledger.rules.owner(field) == "platform"
+                now = incident.value(field) or "" if is_ours else shown(self._rows[sys_id], field)
+                ledger.rules.check_owner(field, sides, ledger.verdicts.get((incident_id, field), ()), now)
+        self.counts += ledger.rules.met
 
     def _held_before(self, incident_id: str, field: str, at: float) -> Iterable[Held]:
         return (one for one in self._ledger.platform[incident_id, field] if one.at <= at + AT_ONCE_S)

@@ -29,8 +29,11 @@ SEVERITIES: Final = ("SEV-1", "SEV-2", "SEV-3", "SEV-4")
 CLOSE_CODES: Final = ("Solution provided", "Workaround provided", "Resolved by caller")
 BUSY_S: Final = 60.0
 HOUR_S: Final = 3600.0
+STEADY: Final = 0.3  # of the worlds with rules, the direction does not change
 SELDOM: Final = 0.15
 NOTES_ALIKE: Final = 0.3
+EXCLUSIVE: Final = "exclusive"
+DIRECTIONS: Final = ("bidirectional", "inbound", "outbound", "none", "disabled")
 EVENTS: Final = (
     *("SendStarted", "SendSettled", "SendFailed", "Observed", "Merged", "LinkJoined", "LinkOpened"),
     *("IncidentEdited", "IncidentDeclared", "Hinted", "HintsSettled"),
@@ -94,7 +97,7 @@ class Plan(Struct, frozen=True):
 
 
 def draw(kind: str, seed: int) -> Plan:
-    """The plan of one kind (``days``, ``people``, ``outage``, ``slow``) and seed."""
+    """The plan of one kind (``days``, ``people``, ``rules``, ``outage``, ``slow``) and seed."""
     return DRAWN[kind](seed, Random(f"plan {kind} {seed}"))
 
 
@@ -221,6 +224,31 @@ def _people(seed: int, rng: Random) -> Plan:
     return replace(days, kind="people", deeds=tuple(sorted(deeds, key=_when)), spells=spells)
 
 
+def _rules(seed: int, rng: Random) -> Plan:
+    """Other owners of fields, and other directions, from the start and midway, through a handful of troubles."""
+    days = _days(seed, rng)
+    times = [0.0] * rng.randint(0, 3) + [round(rng.uniform(5, BUSY_S), 2) for _ in range(rng.randint(0, 3))]
+    deeds = [_ownership(rng, at_s) for at_s in times]
+    settings = days.settings
+    if rng.random() < STEADY:
+        times = [rng.uniform(10, BUSY_S) for _ in range(6)]
+        deeds += [_deed(rng, 200 + one, round(at_s, 2), ("platform", "external")) for one, at_s in enumerate(times)]
+    else:
+        settings = settings | {"sync_direction": rng.choice(("bidirectional", "bidirectional", "inbound", "outbound"))}
+        times = [round(rng.uniform(5, BUSY_S - 6), 2) for _ in range(rng.randint(1, 3))]
+        deeds += [Deed(at_s, "direct", value=rng.choice(DIRECTIONS)) for at_s in times]
+        deeds.append(Deed(BUSY_S - 5, "direct", value=DIRECTIONS[seed % len(DIRECTIONS)]))
+        times = [rng.uniform(BUSY_S - 5, BUSY_S) for _ in range(4)]
+        deeds += [_deed(rng, 300 + one, round(at_s, 2), ("platform", "external")) for one, at_s in enumerate(times)]
+    return replace(days, kind="rules", settings=settings, deeds=tuple(sorted((*deeds, *days.deeds), key=_when)))
+
+
+def _ownership(rng: Random, at_s: float) -> Deed:
+    owner = rng.choice(("platform", "external", "external", ""))
+    rule = f"{rng.choice((0, 1, 10))} {rng.choice((EXCLUSIVE, ''))}".strip()
+    return Deed(at_s, "own", field=rng.choice(FIELDS), value=owner, second=rule)
+
+
 def _outage(seed: int, rng: Random) -> Plan:
     """An hour without the instance, in all its shapes, and two hundred edits on both sides of twenty incidents."""
     deeds = [Deed(0.0, "declare", number, value=f"declared {number}", second="SEV-3") for number in range(10)]
@@ -265,4 +293,4 @@ def _when(deed: Deed) -> float:
     return deed.at_s
 
 
-DRAWN: Final = {"days": _days, "outage": _outage, "people": _people, "slow": _slow}
+DRAWN: Final = {"days": _days, "outage": _outage, "people": _people, "rules": _rules, "slow": _slow}

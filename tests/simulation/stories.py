@@ -26,6 +26,7 @@ FORBIDDEN: Final = AbortRule("No forbidden words", "short_descriptionLIKEforbidd
 LATEST_S: Final = 90.0  # after the last trouble something may still arrive, or become visible, for so long
 REST_S_MAX: Final = 900.0  # until all is at rest after that: a slow probe, and the looks for an unclear create
 LOOK_S: Final = 5.0
+QUIET_S: Final = 60.0
 
 
 class Teller:
@@ -119,6 +120,7 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     """At rest, after a reconcile and every verdict that waits for a person: all that was promised."""
     await trio.sleep(LATEST_S)
     await world.alive()
+    await _turn_on(world, hands)
     await _rest(world)
     await world.reconcile()
     await _rest(world)
@@ -128,13 +130,25 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     _check_letters(world, plan)
     notes.check(world, hands.noted)
     settings = world.settings
-    manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency)
+    manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency, world.ledger.rules.turned)
     before = world.writes()
     await world.replay_webhooks(1)
     await world.reconcile()
     await trio.sleep(20)
     assert world.writes() == before, "a replayed webhook or an idle reconcile wrote something"
     _count(world)
+
+
+async def _turn_on(world: World, hands: Hands) -> None:
+    """Where the sync is off at the end, nothing is written; then it is on again, and the ordinary promises hold."""
+    settings = world.settings
+    direction = settings.sync_direction if settings.enabled else "disabled"
+    world.met[f"ended {direction}"] += 1
+    if not settings.runs:
+        before = world.writes()
+        await trio.sleep(QUIET_S)
+        assert world.writes() == before, f"{direction}, and something was written"
+        assert await hands.direct("bidirectional")
 
 
 async def _rest(world: World) -> None:
@@ -157,7 +171,7 @@ async def _decide(world: World, plan: Plan, hands: Hands) -> None:
         assert answer is not None
         assert answer.status_code == 200, answer.text
         world.met["conflict resolved by a person"] += 1
-    if world.state.dead_letters:
+    if world.state.dead_letters and world.settings.writes:
         if rng.random() < 0.5:
             await hands.edit_what_was_refused()
         answer = await world.ask("POST", f"/api/v1/integrations/{world.integration_id}/dlq/retry", b"")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant, hunt, likely_seeds
 
-SEEDS_MAX = 12
+SEEDS_MAX = 24
 
 
 @pytest.mark.parametrize("mutant", [one for one in MUTANTS if not one.is_shy], ids=lambda mutant: mutant.name)

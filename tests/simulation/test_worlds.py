@@ -17,7 +17,7 @@ from tests.simulation.plan import draw
 from tests.simulation.stories import run
 from tests.simulation.troubles import OUTAGES, TROUBLES
 
-SEEDS: Final = {"days": 500, "people": 330, "outage": 20, "slow": 10}
+SEEDS: Final = {"days": 410, "people": 300, "rules": 120, "outage": 20, "slow": 10}
 WORLDS_MIN: Final = 500
 ALL_S_MAX: Final = 240.0
 HALVES: Final = 2  # one for each worker
@@ -37,6 +37,8 @@ SEEN_TOO: Final = (
     *("note of ours there", "note of theirs here", "unresolved person"),
     *("conflict resolved by a person", "DeadLettered", "create looked up", "HintsPostponed"),
     *("answer missed by death", "edit overwritten unseen", "down, and looked at"),
+    *("edit stayed on its own half", "owner's value put back", "edited against an exclusive owner"),
+    *("direction: inbound", "direction: outbound", "direction: none", "direction: disabled"),
     *("cut time", "cut written", "cut synced", "cut left", "cut committed"),
 )
 

@@ -349,7 +349,7 @@ class World:
         if self.house is None:
             return False
         state, name = self.state, self.integration_id
-        queues = (state.outbox, state.dirty, state.hints, state.unlinked)
+        queues = (state.dirty, state.hints, *((state.outbox, state.unlinked) if self.settings.writes else ()))
         is_well = self.house.roster.health(name).breaker == "closed"
         return is_well and not any(queue.get(name) for queue in queues)
 
