@@ -202,6 +202,17 @@ def test_a_late_write_of_ours_beneath_an_agents_edit_of_another_field_is_no_edit
     assert known(begin(world)).sent == {"title": "VPN in Europe"}
 
 
+def test_what_a_write_of_ours_may_have_replaced_late_is_kept_where_nobody_can_tell() -> None:
+    world = linked()
+    attempt = unclear(world, status="mitigated")
+    edit(world, status="open")
+    landed(world, attempt)
+    world.store(the_link(world).external_id, {"description": "by an agent"}, "agent")
+    read(world)
+    assert world.state.incidents["INC-1"].status == "mitigated"  # an agent may have chosen it
+    assert [(one.platform, one.external) for one in world.state.conflicts.values()] == [("open", "mitigated")]
+
+
 def test_a_text_of_ours_that_an_agent_set_alone_is_an_edit() -> None:
     world = linked()
     unclear(world, title="VPN")

@@ -112,7 +112,8 @@ def plan(
         platform, external, halves = _sides(lens, link, incident, field, base, raw, integration.account)
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
-        if decision.winner is not None and _is_untold(base, platform, external):
+        is_in_doubt = decision.winner == "external" and _may_be_ours(lens, link, field, raw, base)
+        if decision.winner is not None and (is_in_doubt or _is_untold(base, platform, external)):
             decision = replace(decision, overruled=True)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
@@ -129,6 +130,13 @@ def plan(
             number += conflict.id not in state.conflicts
             conflicts.append(conflict)
     return Merged(link.id, tuple(decided), tuple(conflicts), bool(to_write)), tuple(to_write)
+
+
+def _may_be_ours(lens: Lens, link: Link, field: str, raw: Half, base: FieldBase) -> bool:
+    """Nobody can tell whether a write of ours landed late or somebody chose the same: what it replaces is kept."""
+    attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
+    mine = (one for one in attempts if field in one.sent and _lands_in(one, base.edited or ANY_TIME))
+    return isinstance(raw, str) and any(lens.shows(field, raw, one.sent[field]) for one in mine)
 
 
 def _is_untold(base: FieldBase, platform: Seen, external: Seen) -> bool:
