@@ -362,6 +362,8 @@ async def test_sync_status_says_what_it_does_and_why() -> None:
                 "oldest_age_s": None,
                 "clears_in_s": None,
                 "stalled": 0,
+                "looked_up": 0,
+                "oldest_looked_up": False,
                 "paced_by": None,
                 "hints": 0,
                 "undecided": 0,
