@@ -51,7 +51,7 @@ async def test_answers_are_late_and_trickle_over_a_port() -> None:
         begun_s = trio.current_time()
         answer = await web.get(TABLE)
         assert len(answer.json()["result"]) == 3
-        assert trio.current_time() - begun_s > 0.09  # both delays; a timer may ring a moment early
+        assert trio.current_time() - begun_s >= 0.1
 
 
 async def test_a_large_body_is_refused_and_a_huge_one_ends_the_connection() -> None:

@@ -113,8 +113,8 @@ class _Connection:
             await self._send(head)
             size = max(1, -(-len(answer.body) // TRICKLE_PARTS))
             for start in range(0, len(answer.body), size):
+                await trio.sleep(answer.trickle_s / TRICKLE_PARTS)  # before: a client goes when it has the last part
                 await self._send(h11.Data(data=answer.body[start : start + size]))
-                await trio.sleep(answer.trickle_s / TRICKLE_PARTS)
             await self._send(h11.EndOfMessage())
 
     async def _send(self, *events: h11.Event) -> None:
