@@ -104,6 +104,13 @@ async def test_a_dry_run_says_what_would_come_in_and_changes_nothing(world: Worl
     before = world.state.position
     answer = await bring_in(world, dry_run=True)
     assert (answer["status"], answer["dry_run"], counts(answer)) == ("finished", True, {"imported": 30})
+    coming = answer["coming"]
+    assert isinstance(coming, list)
+    assert len(coming) == 20
+    shown = {one["external_id"]: (one["external_number"], one["title"], one["incident_id"]) for one in coming}
+    rows = {row["sys_id"]: row for row in world.instance.incidents()}
+    assert shown == {name: (rows[name]["number"], rows[name]["short_description"], None) for name in shown}
+    assert {(one["severity"], one["status"]) for one in coming} == {("SEV-3", "open")}
     assert world.state.position == before
     assert await ask(world, "GET", path(world), status=404)
 

@@ -66,6 +66,9 @@ def test_each_record_has_its_fate_which_a_dry_run_foretells() -> None:
     integration = world.state.integrations[INTEGRATION]
     foretold = [importing.fate_of(world.state, integration, seen) for seen in rows]
     assert foretold == ["imported", "linked", "ours", "ours"]
+    fates = dict(zip((seen.external_id for seen in rows), foretold, strict=True))
+    (coming,) = importing.coming(world.state, integration, rows, fates, Offset())
+    assert coming == importing.Coming("a1", "INCa1", None, "old a1", "SEV-3", "open")
     assert take(world, *rows)
     assert present(world).counts == {"imported": 1, "linked": 1, "ours": 2}
     assert {one.external_id for one in present(world).left} == {"z1", "z2"}
@@ -91,6 +94,9 @@ def test_a_pending_incident_adopts_its_record_and_no_copy_of_it() -> None:
     assert link.state == "pending"
     begin(world)
     both = [old(name, correlation_id=correlation_id(link), created_at_s=9.0) for name in ("b1", "b2")]
+    integration, (incident,) = world.state.integrations[INTEGRATION], world.state.incidents.values()
+    (coming,) = importing.coming(world.state, integration, both[:1], {"b1": "adopted"}, Offset())
+    assert (coming.incident_id, coming.title) == (incident.id, incident.title)
     take(world, *both)
     assert present(world).counts == {"adopted": 1, "ours": 1}
     assert len(world.state.incidents) == 1

@@ -4,6 +4,7 @@ Each page yields to live traffic before it is asked for. What it brings and the 
 """
 
 from collections import Counter
+from itertools import islice
 from typing import Final
 
 import trio
@@ -18,13 +19,14 @@ from syncd.core import importing
 from syncd.core.encoded_query import parse
 from syncd.core.fold_import import LEFT_KEPT_MAX
 from syncd.core.hints import Read, only_of
-from syncd.core.importing import Candidates
+from syncd.core.importing import Candidates, Coming, Tried
 from syncd.core.model import ImportRun, Integration, LeftOut, Observation
 from syncd.errors import Busy, ExternalFailed
 from syncd.seams import Clock, Ids
 
 YIELD_S_MAX: Final = 30.0  # so long a page waits while others wait for their turn
 TRY_S_MAX: Final = 240.0
+COMING_SHOWN_MAX: Final = 20
 RETRY_AFTER_S: Final = 5
 
 
@@ -33,6 +35,7 @@ class _Trial(Struct):
 
     counts: Counter[str]
     left: list[LeftOut]
+    coming: list[Coming]
 
 
 class Importer:
@@ -182,10 +185,10 @@ class Importer:
             lambda state, _: importing.end(state, self._integration_id, run.id, reason), by=self._by, trace=run.id
         )
 
-    async def attempt(self, query: str, *, run_id: str, by: str) -> ImportRun:
+    async def attempt(self, query: str, *, run_id: str, by: str) -> Tried:
         """Look what an import would bring in, and change nothing. ``Busy`` when ServiceNow does not answer in time."""
         started_at_s = self._clock.now_s()
-        trial, total, reason = _Trial(Counter(), []), 0, ""
+        trial, total, reason = _Trial(Counter(), [], []), 0, ""
         with trio.move_on_after(TRY_S_MAX) as scope:
             try:
                 total, reason = await self._tried(query, trial)
@@ -199,7 +202,7 @@ class Importer:
                 reason = f"ServiceNow refused the query: {error}"
         if scope.cancelled_caught:
             reason = f"it did not come to its end within {TRY_S_MAX:g} s"
-        return ImportRun(
+        run = ImportRun(
             id=run_id,
             query=query,
             by=by,
@@ -213,6 +216,7 @@ class Importer:
             at_s=self._clock.now_s(),
             since_s=started_at_s,
         )
+        return Tried(run, tuple(trial.coming))
 
     async def _tried(self, query: str, trial: _Trial) -> tuple[int, str]:
         """How many match, and why it stopped before the end; empty when it did not."""
@@ -236,6 +240,9 @@ class Importer:
         integration = self._integration
         if integration is not None:
             rows = [one.seen for one in page.rows]
-            fates = {seen.external_id: importing.fate_of(self._journal.state, integration, seen) for seen in rows}
+            state = self._journal.state
+            fates = {seen.external_id: importing.fate_of(state, integration, seen) for seen in rows}
             trial.counts.update(fates.values())
+            come = importing.coming(state, integration, rows, fates, self._external.offset)
+            trial.coming += islice(come, COMING_SHOWN_MAX - len(trial.coming))
             trial.left = [*trial.left, *importing.left_out(rows, fates)][:LEFT_KEPT_MAX]

@@ -12,9 +12,9 @@ from syncd.core.daemon_status import Condition
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.groups import Group
-from syncd.core.importing import Candidates
+from syncd.core.importing import Candidates, Tried
 from syncd.core.lag import Lag
-from syncd.core.model import Cursor, ImportRun, Note, Observation, Page, SeenNote
+from syncd.core.model import Cursor, Note, Observation, Page, SeenNote
 from syncd.core.people import Person
 from syncd.core.reconciling import WantedRun
 from syncd.core.requests import Declared, NewIncident, NewNote
@@ -311,7 +311,7 @@ class Integrations(Protocol):
         """``WrongState`` when the integration is not running."""
         ...
 
-    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> Tried:
         """Look what an import would bring in, and change nothing; ``Busy``, ``WrongState`` as for ``link``."""
         ...
 

@@ -17,7 +17,8 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Examination, Journal, Progress
 from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
-from syncd.core.model import ImportRun, Integration, SealedSecret, Settings
+from syncd.core.importing import Tried
+from syncd.core.model import Integration, SealedSecret, Settings
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run
 from syncd.core.status import Health
@@ -149,7 +150,7 @@ class Roster:
         """``WrongState`` when it is not running."""
         self._actors(integration_id)
 
-    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> Tried:
         """Look what an import would bring in."""
         return await self._actors(integration_id).importer.attempt(query, run_id=run_id, by=by)
 

@@ -6,7 +6,7 @@ loses any (docs/sync.md, "Import"). Looks at State only.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
@@ -19,14 +19,15 @@ from syncd.core.events import (
     ImportAdvanced,
     ImportEnded,
     ImportStarted,
+    IncidentDeclared,
     LinkJoined,
 )
 from syncd.core.fields import Fields, Form, given
 from syncd.core.finding import integration as find_integration
-from syncd.core.hints import Read, claimed, comes_back, settle_read
+from syncd.core.hints import Read, bring_in, claimed, comes_back, settle_read
 from syncd.core.letters import has_maybe_created
-from syncd.core.model import ImportRun, Integration, LeftOut, Observation
-from syncd.core.sending import CORRELATION_PREFIX
+from syncd.core.model import ImportRun, Integration, LeftOut, Observation, Severity, Status
+from syncd.core.sending import CORRELATION_PREFIX, Offset
 from syncd.core.settings import QUERY_FORM, query_fault
 from syncd.core.state import State
 from syncd.core.views import Time, optional_time, rfc3339
@@ -66,6 +67,24 @@ class Candidates(Struct, frozen=True):
     is_last: bool
     total: int
     unreadable: Observation | None = None
+
+
+class Coming(Struct, frozen=True):
+    """A record that would come in, as its incident would be. `incident_id` is null for a new one."""
+
+    external_id: str
+    external_number: str
+    incident_id: str | None
+    title: str
+    severity: Severity
+    status: Status
+
+
+class Tried(Struct, frozen=True):
+    """A dry run: how an import would have ended, and the first of the records that it would have brought in."""
+
+    run: ImportRun
+    coming: tuple[Coming, ...] = ()
 
 
 class WantedImport(Struct, frozen=True):
@@ -155,7 +174,8 @@ class ImportView(Struct, frozen=True, kw_only=True):
 
     `imported`: a new incident; `adopted`: its own incident, which lacked a record; `linked`: already. Of the others,
     which stay as they are, `left` names up to 50, with the reason. `total`: how many match, hidden ones included, null
-    until that is known. `rate`: records a second; `remaining_s`: at that rate. A dry run changes nothing.
+    until that is known. `rate`: records a second; `remaining_s`: at that rate. A dry run changes nothing, and alone has
+    `coming`: the first 20 of the records that would be imported or adopted.
     """
 
     id: str
@@ -171,12 +191,22 @@ class ImportView(Struct, frozen=True, kw_only=True):
     checked: int
     counts: dict[str, int]
     left: list[LeftOut]
+    coming: list[Coming]
     rate: float | None
     remaining_s: float | None
 
 
-def view(integration: Integration, run: ImportRun, *, dry_run: bool = False) -> ImportView:
+def view(integration: Integration, run: ImportRun) -> ImportView:
     """What the API shows of an import."""
+    return _view(integration, run, dry_run=False, coming=())
+
+
+def view_of_tried(integration: Integration, tried: Tried) -> ImportView:
+    """What the API shows of a dry run."""
+    return _view(integration, tried.run, dry_run=True, coming=tried.coming)
+
+
+def _view(integration: Integration, run: ImportRun, *, dry_run: bool, coming: Sequence[Coming]) -> ImportView:
     took_s = run.at_s - run.since_s
     rate = (run.checked - run.since_checked) / took_s if took_s > 0 and run.checked > run.since_checked else None
     remaining = max(0, run.total - run.checked) if run.status == "running" else 0
@@ -194,6 +224,7 @@ def view(integration: Integration, run: ImportRun, *, dry_run: bool = False) -> 
         checked=run.checked,
         counts={fate: run.counts.get(fate, 0) for fate in get_args(Fate)},
         left=list(run.left),
+        coming=list(coming),
         rate=None if rate is None else round(rate, 1),
         remaining_s=None if rate is None else round(remaining / rate, 1),
     )
@@ -273,3 +304,21 @@ def left_out(rows: Sequence[Observation], fates: dict[str, Fate]) -> list[LeftOu
         for seen in rows
         if fates[seen.external_id] in WHY
     ]
+
+
+def coming(
+    state: State, integration: Integration, rows: Sequence[Observation], fates: dict[str, Fate], offset: Offset
+) -> Iterator[Coming]:
+    """Those of these records that would come in, as their incidents would be."""
+    for seen in rows:
+        if fates[seen.external_id] not in ("imported", "adopted"):
+            continue
+        link = claimed(state, integration.id, seen)
+        if link is not None:
+            there = state.incidents[link.incident_id]
+            title, severity, status, incident_id = there.title, there.severity, there.status, there.id
+        else:
+            new = next(one for one in bring_in(integration, seen, "", offset) if isinstance(one, IncidentDeclared))
+            title, severity, status = new.title, new.severity, new.status
+            incident_id = comes_back(state, integration, seen)
+        yield Coming(seen.external_id, seen.number, incident_id or None, title, severity, status)

@@ -20,7 +20,7 @@ from syncd.core.daemon_status import Condition
 from syncd.core.drift import Finding
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.examination import Step
-from syncd.core.importing import end
+from syncd.core.importing import Coming, Tried, end
 from syncd.core.model import ImportRun, LeftOut, Observation
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Drift, Run
@@ -181,12 +181,13 @@ class FakeIntegrations:
         if self.failure is not None:
             raise self.failure
 
-    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> ImportRun:
+    async def try_import(self, integration_id: str, query: str, *, run_id: str, by: str) -> Tried:
         await trio.lowlevel.checkpoint()
         left = (LeftOut("6" * 32, "INC0010006", "a person unlinked it"),)
         counts = {"imported": 2, "unlinked": 1}
         run = ImportRun(id=run_id, query=query, by=by, started_at_s=AT_S, status="finished", counts=counts, left=left)
-        return replace(run, total=3, at_s=AT_S + 1, since_s=AT_S, finished_at_s=AT_S + 1)
+        run = replace(run, total=3, at_s=AT_S + 1, since_s=AT_S, finished_at_s=AT_S + 1)
+        return Tried(run, (Coming("7" * 32, "INC0010007", None, "The mail is slow", "SEV-3", "open"),))
 
     async def import_over(self, integration_id: str) -> None:
         await self._journal.transact(

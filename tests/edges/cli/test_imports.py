@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from syncd.edges.cli.client import Json
+from syncd.edges.cli.render import cells
 from tests.edges.cli.conftest import Run
 from tests.edges.cli.fake_daemon import Canned, FakeDaemon, Heard
 
@@ -52,9 +53,9 @@ def test_it_is_followed_to_its_end_and_says_what_came_of_the_records(im: Run, so
     assert daemon.heard[0].body == {"query": "active=true", "dry_run": False}
     assert outcome.code == 0
     assert "INC0010023" in outcome.out
-    last = outcome.out.splitlines()[-1]
     words = "42 records looked at, 40 imported, 1 linked already, 1 left, unlinked by a person"
-    assert last == f"import-17 finished: {words}"
+    assert " ".join(outcome.out.split()).endswith(f"a person unlinked it import-17 finished: {words}")
+    assert max(map(cells, outcome.out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("status", ["stopped"])
@@ -70,6 +71,29 @@ def test_a_dry_run_says_what_would_come_in(im: Run, socket_path: Path) -> None:
         outcome = im(*LINE, "--dry-run", "--socket", daemon.address)
     assert daemon.heard[0].body == {"query": "active=true", "dry_run": True}
     assert "40 would be imported" in outcome.out
+
+
+def test_a_dry_run_names_the_first_records_that_would_come_in(im: Run, socket_path: Path) -> None:
+    coming: list[Json] = [
+        {
+            "external_id": f"{number:032x}",
+            "external_number": f"INC00100{number:02}",
+            "incident_id": None if number else "INC-1",
+            "title": "The mail is slow\x1b[31m, and has been for as long as anybody can remember",
+            "severity": "SEV-3",
+            "status": "mitigated",
+        }
+        for number in range(20)
+    ]
+    told = run_of(dry_run=True, left=[], coming=coming)
+    with FakeDaemon(lambda heard: Canned(body=told), socket_path) as daemon:
+        shown = im(*LINE, "--dry-run", "--socket", daemon.address)
+    lines = shown.out.splitlines()
+    assert lines[1].split()[:4] == ["INC0010000", "INC-1", "SEV-3", "mitigated"]
+    assert lines[20].split()[:2] == ["INC0010019", "new"]
+    assert lines[21] == "… and 20 more"
+    assert "\x1b" not in shown.out
+    assert max(map(cells, lines)) <= 100
 
 
 def test_json_is_the_import_as_the_daemon_tells_it(im: Run, socket_path: Path) -> None:

@@ -27,8 +27,8 @@ IMPORT: Final = Description(
     notes=(
         "Each record that matches becomes a linked incident, with its work notes. The answer is 202 at once, with the "
         "import as it stands, or with `wait` 200 when it is over (202 if that takes longer than 5 minutes). It goes on "
-        "over a restart; the same query again waits for it, or goes on where it was stopped. A dry run changes nothing "
-        "and always answers 200, when it is over."
+        "over a restart; the same query again waits for it, or goes on where it was stopped. A dry run changes "
+        "nothing, always answers 200, when it is over, and names the first 20 records that would come in."
     ),
     takes=importing.read_import,
     example=EXAMPLE,
@@ -58,8 +58,8 @@ def add_routes(routes: Routes, desk: Desk) -> None:
         desk.integrations.check_runs(one.id)
         if wanted.dry_run:
             await desk.settled()
-            run = await desk.integrations.try_import(one.id, wanted.query, run_id=run_id, by=by)
-            return answer(importing.view(one, run, dry_run=True))
+            tried = await desk.integrations.try_import(one.id, wanted.query, run_id=run_id, by=by)
+            return answer(importing.view_of_tried(one, tried))
         run = await desk.change(lambda state, at_s: importing.start(state, at_s, one.id, wanted, run_id=run_id, by=by))
         if waits:
             with trio.move_on_after(WAIT_S_MAX):

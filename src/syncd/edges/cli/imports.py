@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
-from syncd.edges.cli.render import clip, safe, table
+from syncd.edges.cli.render import COLUMNS_MAX, clip, safe, table, wrap
 from syncd.edges.cli.session import Flag, FreeText, Injected, Session
 from syncd.edges.cli.shapes import Import
 from syncd.edges.cli.transport import Answer
@@ -84,6 +84,16 @@ def _progress(run: Import) -> str:
 
 
 def _report(run: Import) -> Iterator[str]:
+    if run.coming:
+        yield table(
+            ["RECORD", "BECOMES", "SEVERITY", "STATUS", "TITLE"],
+            (
+                [one.external_number, one.incident_id or "new", one.severity, one.status, one.title]
+                for one in run.coming
+            ),
+        )
+        more = run.counts.get("imported", 0) + run.counts.get("adopted", 0) - len(run.coming)
+        yield f"… and {more} more\n" if more > 0 else ""
     if run.left:
         yield table(
             ["RECORD", "SYS_ID", "WHY IT STAYS AS IT IS"],
@@ -95,6 +105,6 @@ def _report(run: Import) -> Iterator[str]:
     records = "1 record" if run.checked == 1 else f"{run.checked} records"
     parts = [f"{count} {COUNTED.get(name, name)}" for name, count in run.counts.items() if count and name != "imported"]
     came = f"{run.counts.get('imported', 0)} {would}imported"
-    yield safe(f"{run.id} {run.status}: {records} looked at, {', '.join([came, *parts])}")
+    yield from wrap(safe(f"{run.id} {run.status}: {records} looked at, {', '.join([came, *parts])}"), COLUMNS_MAX)
     if run.reason:
         yield f"reason: {safe(run.reason)}"

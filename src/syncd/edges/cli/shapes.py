@@ -164,6 +164,17 @@ class LeftOut(Struct):
     why: str = ""
 
 
+class Coming(Struct):
+    """A record that an import would bring in."""
+
+    external_id: str = ""
+    external_number: str = ""
+    incident_id: str | None = None
+    title: str = ""
+    severity: str = ""
+    status: str = ""
+
+
 class Import(Struct):
     """An import of existing records."""
 
@@ -175,6 +186,7 @@ class Import(Struct):
     checked: int = 0
     counts: dict[str, int] = {}
     left: list[LeftOut] = []
+    coming: list[Coming] = []
     rate: float | None = None
     remaining_s: float | None = None
 
