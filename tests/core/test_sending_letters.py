@@ -98,6 +98,15 @@ def test_new_settings_free_what_was_refused_under_the_old_ones() -> None:
     assert known(begin(world)).columns == {"state": "6", "close_code": "Solution provided"}
 
 
+def test_a_letter_goes_when_the_direction_keeps_the_edit_on_its_own_side() -> None:
+    world = linked()
+    refused(world)
+    world.change(sync_direction="inbound")
+    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
+    assert world.state.dead_letters == {}
+    assert the_link(world).held == {}
+
+
 def test_a_discarded_letter_leaves_the_difference_until_the_next_edit_of_that_field() -> None:
     world = linked()
     refused(world)

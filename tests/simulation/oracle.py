@@ -133,9 +133,9 @@ class Oracle:
             return False
         incident_id = self._ledger.incident_of[sys_id]
         decided = max((at for at in self._ledger.started[incident_id] if at <= write.left_at), default=write.left_at)
-        reads = self._reads.get(sys_id, ())
-        if any((one.handled_at or 0.0) >= edit.at and one.read_at < decided - AT_ONCE_S for one in reads):
-            return False
+        reads = (one for one in self._reads.get(sys_id, ()) if (one.handled_at or 0.0) >= edit.at)
+        if any(one.read_at < min(decided, one.life.died_at) - AT_ONCE_S for one in reads):
+            return False  # it was known, and had been for long enough to be on record before a kill
         told = (one for one in self._ledger.told if one.sys_id == sys_id and edit.count <= one.count < write.count)
         if any(one.at < decided for one in told):
             return False

@@ -23,6 +23,7 @@ from syncd.core.traces import join
 from syncd.core.worknotes import maybe_there
 
 NULLABLE = frozenset({"assigned_to", "service", "resolution_code", "resolution_notes"})  # empty is null there
+_NOTHING_TO_WRITE = frozenset({"converged", "not-outbound"})  # so decided, ServiceNow's value may stay as it is
 CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel with the status, and may be its remedy
 
 
@@ -251,10 +252,10 @@ def merged(state: State, record: e.Record, event: e.Merged) -> None:
     }
     if changes:
         change_incident(state, record, link.incident_id, changes)
-    met = {one.field for one in event.decided if one.reason == "converged" or one.field in changes}
+    met = {one.field for one in event.decided if one.reason in _NOTHING_TO_WRITE or one.field in changes}
     for letter in state.letters_under(link.id):
         if met.issuperset(letter.fields):
-            drop_letter(state, letter)  # the difference it stood for is gone
+            drop_letter(state, letter)  # the difference it stood for is gone, or may stay
     link = state.links[link.id]
     if met & link.held.keys():
         put_link(state, replace(link, held={f: held for f, held in link.held.items() if f not in met}))
