@@ -44,10 +44,10 @@ PURE = words("""
     string struct textwrap types typing unicodedata urllib.parse zlib
 """)
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
-HALL = "errors seams telemetry"  # every room but core and the simulator may stand in it
+HALL = "errors pulse seams telemetry"  # every room but core and the simulator may stand in it
 ALL_BUT_COMPOSITION = """
-    __init__ house actors config core credentials edges errors journal lives net seams service_manager simulator systems
-    telemetry vault
+    __init__ house actors config core credentials edges errors journal lives net pulse seams service_manager simulator
+    systems telemetry vault
 """
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
@@ -59,6 +59,7 @@ ROOMS: dict[str, Room] = {
     "house": room(f"actors core credentials journal systems vault {HALL}", "trio msgspec"),
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
+    "pulse": room("seams", "trio"),
     "seams": room("errors", "trio httpx msgspec"),
     "service_manager": room("errors", ""),
     "net": room("core errors", "trio httpx httpcore certifi"),

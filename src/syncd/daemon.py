@@ -5,6 +5,7 @@ numbered in ``run_daemon``: nothing listens before the journal is replayed, and 
 manager listens on for us it keeps open over restarts: who connects meanwhile waits, and is not refused.
 """
 
+import faulthandler
 import logging
 import os
 import resource
@@ -50,6 +51,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
 
     Raises StartRefused before anything is served, JournalFailed when a sync failed.
     """
+    faulthandler.enable()  # the watchdog's SIGABRT leaves on stderr where each thread was
     manager = ServiceManager(os.environ, os.getpid())
     sockets = inherited_sockets(os.environ, os.getpid())
     _check_loopback(config, sockets)

@@ -12,7 +12,6 @@ import trio
 
 from syncd.actors.integration import RunningIntegration
 from syncd.actors.narrator import Narrator
-from syncd.actors.pulse import Watch
 from syncd.actors.roster import Roster, Running
 from syncd.core import reconciling
 from syncd.core.coverage import Announcements
@@ -26,6 +25,7 @@ from syncd.errors import Busy
 from syncd.journal.keeper import Keeper, Limits
 from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
+from syncd.pulse import PatientWork, Watch
 from syncd.seams import Seams
 from syncd.systems.examination import Examination
 from syncd.systems.servicenow import ServiceNow
@@ -62,7 +62,8 @@ class House:
         limits: Limits | None = None,
     ) -> "House":
         """Open and replay the journal. ``master_key`` is asked with whether anything is sealed already."""
-        journal = await Journal.open(seams.disk, state_dir, seams.clock, seams.work, progress=progress)
+        work = PatientWork(seams.work)
+        journal = await Journal.open(seams.disk, state_dir, seams.clock, work, progress=progress)
         integrations = journal.state.integrations
         table = await seams.work.run(read_table, seams.disk, state_dir)
         sealed = bool(table.keys) or any(one.credentials or one.webhook_secrets for one in integrations.values())
@@ -71,11 +72,12 @@ class House:
             await vault.settle(integrations)  # a crash may have come between the end of one and that of its key
         except Busy as error:
             log.error("keys of deleted integrations are still there", extra={"reason": str(error)})  # noqa: TRY400
-        keeper = Keeper(journal, seams.disk, state_dir, seams.clock, seams.work, limits)
+        keeper = Keeper(journal, seams.disk, state_dir, seams.clock, work, limits)
         return cls(journal, keeper, vault, seams)
 
     async def run(self, doors: Callable[[], Awaitable[None]]) -> None:
         """Run until ``doors`` returns; then end the actors, and last the journal, with everything in it on disk."""
+        self._watch.begin()
         async with trio.open_nursery() as nursery:
             await nursery.start(self.journal.run)
             if not self.journal.state.journal_id:
@@ -86,7 +88,6 @@ class House:
             self.journal.subscribe(self._listen)
             self.journal.subscribe(Narrator(lambda: self.journal.state).narrate)
             async with trio.open_nursery() as actors:
-                self._watch.begin()
                 actors.start_soon(self.roster.run)
                 actors.start_soon(self.keeper.run)
                 await doors()
@@ -109,10 +110,7 @@ class House:
 
     def late(self, after_s: float) -> list[str]:
         """Who has not got on for so long. While the disk has no room nobody is: starting anew would not help."""
-        if self.journal.full:
-            return []
-        writer = ["journal writer"] if self.journal.behind_s > after_s else []
-        return [*writer, *self._watch.late(after_s)]
+        return [] if self.journal.full else self._watch.late(after_s)
 
     def _be_born(self, _: State, __: float) -> Change[None]:
         journal_id = "".join(self.seams.ids.word() for _ in range(JOURNAL_ID_WORDS))

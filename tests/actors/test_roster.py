@@ -9,6 +9,8 @@ import pytest
 import trio
 
 from syncd.actors import dead_letters, intake, integration, reconciler, sender
+from syncd.actors.integration import RunningIntegration
+from syncd.actors.roster import END_S_MAX
 from syncd.errors import WrongState
 from tests.actors.stage import (
     AGENT,
@@ -269,6 +271,68 @@ def test_any_actor_that_crashes_five_times_halts_its_integration_alone_and_says_
         assert (await sync_status(world))["state"] == "healthy"
 
     simulate(lambda rng: lambda: World(rng).run(story), 3)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_actors_that_do_not_end_hold_up_nobody_else_and_make_way_when_they_have(
+    deleted: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, may_end = RunningIntegration.run, trio.Event()
+
+    async def does_not_end(actors: RunningIntegration) -> None:
+        try:
+            await run(actors)
+        finally:
+            if actors._handle == "demo":
+                with trio.CancelScope(shield=True):
+                    await may_end.wait()
+
+    async def change(world: World) -> None:
+        if deleted:
+            await ask(world, "DELETE", f"{INTEGRATIONS}/{world.integration_id}", status=204)
+        else:
+            await configure(world, rate_limit=9)
+        await declare(world, "waits")
+
+    async def guarded(world: World) -> None:
+        try:
+            await story(world)
+        finally:
+            may_end.set()
+
+    async def story(world: World) -> None:
+        monkeypatch.setattr(RunningIntegration, "run", does_not_end)
+        await restart(world)
+        await trio.sleep(5)
+        requests = sum(world.instance.counts.values())
+        await change(world)
+        other, other_id = await second_instance(world)
+        await declare(world, "theirs", organization_id="other")
+        await trio.sleep(END_S_MAX)
+        assert len(other.incidents()) == 1
+        assert (await sync_status(world, other_id))["state"] == "healthy"
+        assert sum(world.instance.counts.values()) == requests  # two sets of actors would write twice
+        if not deleted:
+            status = await sync_status(world)
+            assert status["state"] == "paused"
+            assert status["reasons"] == [
+                "halted: its actors did not end within 10 s, and it starts anew when they have; if it stays so, "
+                "restart the daemon"
+            ]
+            with pytest.raises(WrongState):
+                await world.reconcile()
+            await configure(world, rate_limit=8)
+            await trio.sleep(5)
+        may_end.set()
+        await trio.sleep(10)
+        assert len(world.instance.incidents()) == (0 if deleted else 1)
+        assert world.house is not None
+        assert world.integration_id not in world.house.roster._running or not deleted
+        if not deleted:
+            assert (await sync_status(world))["state"] == "healthy"
+
+    simulate(lambda rng: lambda: World(rng).run(guarded), 3)
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["integration halted"]
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.02, 0.05, 0.5])

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -152,6 +153,11 @@ def test_the_watchdog_is_fed_no_more_when_an_actor_is_stuck(title: str, watched:
         if title == WAITS:
             until(lambda: NOT_FED in watched.log(), lambda: f"it says so; {watched.log()}", 30)
         until(lambda: is_silent(watched), lambda: f"no pings; {watched.log()}", 30)
+    assert watched.process is not None
+    watched.process.send_signal(signal.SIGABRT)  # what systemd does then
+    assert watched.process.wait(10) == -signal.SIGABRT
+    where = "_stuck_write" if title == LOOPS else "Thread 0x"
+    assert where in watched.log().partition("Fatal Python error: Aborted")[2]
 
 
 def is_silent(managed: Managed) -> bool:

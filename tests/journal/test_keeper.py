@@ -10,6 +10,7 @@ from typing import get_args
 
 import pytest
 import trio
+import trio.testing
 
 from syncd.core.capture import digest
 from syncd.core.events import Change, NoteAdded
@@ -356,6 +357,16 @@ async def test_a_draft_that_a_crash_left_is_removed_by_the_next() -> None:
         await write(journal, 5)
         await keeper.take_snapshot()
     assert draft not in disk.files()
+
+
+async def test_a_capture_while_the_last_record_is_being_written_waits_for_no_other(autojump_clock: object) -> None:
+    async with serving(SimDisk(), work=SimWork(Random(3), 0.01)) as journal, trio.open_nursery() as nursery:
+        nursery.start_soon(write, journal, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            captured, end = await journal.capture()
+        assert end.position == journal.durable_position == 1
+        assert captured is not None
 
 
 async def test_a_capture_fails_with_the_journal() -> None:

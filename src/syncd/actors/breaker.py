@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 
 import trio
 
-from syncd.actors.pulse import resting
 from syncd.core.backoff import RETRY_AFTER_S_MAX, delay_s
 from syncd.core.troubles import Trouble, with_trouble
 from syncd.errors import ExternalFailed
+from syncd.pulse import resting
 
 T = TypeVar("T")
 log: Final = logging.getLogger("syncd.actors")

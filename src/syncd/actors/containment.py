@@ -11,10 +11,10 @@ from typing import Final
 import trio
 
 from syncd.actors.ports import Journal
-from syncd.actors.pulse import watched
 from syncd.actors.supervisor import holds_journal_failure, leaf
 from syncd.core.parking import park
 from syncd.errors import JournalFailed
+from syncd.pulse import watched
 
 log: Final = logging.getLogger("syncd.actors")
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import trio
 
-from syncd.actors.pulse import resting
+from syncd.pulse import resting
 
 
 class Doorbell:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import External, Journal
-from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.core import importing
 from syncd.core.encoded_query import parse
@@ -22,6 +21,7 @@ from syncd.core.hints import Read, only_of
 from syncd.core.importing import Candidates, Coming, Tried
 from syncd.core.model import ImportRun, Integration, LeftOut, Observation
 from syncd.errors import Busy, ExternalFailed
+from syncd.pulse import resting
 from syncd.seams import Clock, Ids
 
 YIELD_S_MAX: Final = 30.0  # so long a page waits while others wait for their turn

@@ -7,10 +7,10 @@ import trio
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import Journal
-from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.core.hints import due_hints, next_hint_at_s
 from syncd.errors import ExternalFailed
+from syncd.pulse import resting
 from syncd.seams import Clock
 
 

@@ -12,11 +12,11 @@ import trio
 from msgspec import Struct
 
 from syncd.actors.ports import External, Journal
-from syncd.actors.pulse import resting
 from syncd.actors.reading import LATE_COMMIT_S, Reader
 from syncd.core.model import Cursor, Observation, Settings
 from syncd.core.polling import Polling, look_at, pace, polled, told_by_notes
 from syncd.errors import ExternalFailed
+from syncd.pulse import resting
 from syncd.seams import Clock, Ids
 
 log: Final = logging.getLogger("syncd.actors")

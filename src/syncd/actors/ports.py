@@ -41,6 +41,11 @@ class Journal(Protocol):
         """The disk has no room."""
         ...
 
+    @property
+    def silent(self) -> bool:
+        """The disk has not answered for a while."""
+        ...
+
     async def transact(self, decide: Decide[T], *, by: str, trace: str, source: Source | None = None) -> T:
         """Decide and evolve in one step; returns when what it rests on is durable. ``source``: the caller, if any."""
         ...

@@ -11,8 +11,8 @@ import trio
 
 from syncd.actors.breaker import Breaker
 from syncd.actors.ports import External
-from syncd.actors.pulse import resting
 from syncd.errors import ExternalFailed
+from syncd.pulse import resting
 
 PATIENCE_S: Final = 0.5  # work that waits goes first, and finds out as well
 

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.ports import Journal, Progress
-from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.actors.survey import Stopped, Survey
 from syncd.core import reconciling
@@ -25,6 +24,7 @@ from syncd.core.model import Integration
 from syncd.core.reconciling import WantedRun, next_run_at_s
 from syncd.core.run import Run, StoppedBy
 from syncd.errors import ExternalFailed, JournalFailed, WrongState
+from syncd.pulse import resting
 from syncd.seams import Clock, Ids
 
 LOOK_AGAIN_S: Final = 5.0  # a webhook that is on its way has come by then

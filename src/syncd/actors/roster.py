@@ -1,9 +1,11 @@
 """Runs every integration that is to run, and starts one anew when its settings or credentials change.
 
-An integration whose actors give up is halted alone, visibly, until its settings change or the daemon restarts.
+An integration whose actors give up is halted alone, visibly, until its settings change or the daemon restarts. So is
+one whose actors do not end when they must, until they do: two sets of them would write twice. The others go on.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -23,8 +25,11 @@ from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run
 from syncd.core.status import Health
 from syncd.errors import JournalFailed, SyncdError, WrongState
+from syncd.pulse import unwatched, watched
 
 log: Final = logging.getLogger("syncd.actors")
+
+END_S_MAX: Final = 10.0
 
 Launch = Callable[[Integration, "Running"], Awaitable[None]]
 Examine = Callable[[Integration, bool], Examination]
@@ -39,17 +44,20 @@ class _Basis(Struct, frozen=True):
 
 
 class Running(Struct):
-    """One integration's place: ``actors`` once it is started, ``halted`` when it gave up.
+    """One integration's place: ``actors`` once it is started, ``halted`` when it gave up or does not end.
 
-    ``restarts``: how often each of its actors failed, since the start of the daemon.
+    ``restarts``: how often each of its actors failed, since the start of the daemon. ``ends_by``: it has been told to
+    end, and until then (Trio's clock) it may take its time.
     """
 
     basis: _Basis
     scope: trio.CancelScope
-    ended: trio.Event
     restarts: Counter[str]
+    has_ended: bool = False
+    ends_by: float | None = None
     actors: RunningIntegration | None = None
     halted: str = ""
+    way_out: str = ""
 
 
 class Roster:
@@ -75,29 +83,48 @@ class Roster:
     async def run(self) -> None:
         """Keep what runs in step with what is configured. Ends only by cancellation."""
         async with trio.open_nursery() as nursery:
-            while True:
-                wanted = {
-                    one.id: _Basis(one.settings, one.credentials, one.confirmed_at)
-                    for one in self._journal.state.integrations.values()
-                    if one.settings.runs and one.credentials
-                }
-                for name in [name for name, now in self._running.items() if wanted.get(name) != now.basis]:
-                    await self._stop(name)
-                for name in self._restarts.keys() - self._journal.state.integrations.keys():
-                    del self._restarts[name]
-                for name, basis in wanted.items():
-                    if name not in self._running:
-                        running = Running(
-                            basis, trio.CancelScope(), trio.Event(), self._restarts.setdefault(name, Counter())
-                        )
-                        self._running[name] = running
-                        nursery.start_soon(partial(self._keep, name, running))
-                await self._bell.wait()
+            with watched("roster"):
+                while True:
+                    self._look(nursery)
+                    await self._bell.wait(self._patience_s())
 
-    async def _stop(self, name: str) -> None:
-        running = self._running.pop(name)
+    def _look(self, nursery: trio.Nursery) -> None:
+        wanted = {
+            one.id: _Basis(one.settings, one.credentials, one.confirmed_at)
+            for one in self._journal.state.integrations.values()
+            if one.settings.runs and one.credentials
+        }
+        for name, running in list(self._running.items()):
+            if running.ends_by is None and wanted.get(name) != running.basis:
+                self._end(running)
+            if running.ends_by is not None and running.has_ended:
+                del self._running[name]
+            elif running.ends_by is not None and trio.current_time() >= running.ends_by:
+                self._give_up_on(name, running)
+        for name in self._restarts.keys() - self._journal.state.integrations.keys():
+            del self._restarts[name]
+        for name, basis in wanted.items():
+            if name not in self._running:
+                running = Running(basis, trio.CancelScope(), self._restarts.setdefault(name, Counter()))
+                self._running[name] = running
+                unwatched().run(nursery.start_soon, partial(self._keep, name, running))
+
+    def _end(self, running: Running) -> None:
+        """Have it end; ``_keep`` rings when it has."""
+        running.ends_by = trio.current_time() + END_S_MAX
+        running.actors = None
         running.scope.cancel()
-        await running.ended.wait()
+
+    def _give_up_on(self, name: str, running: Running) -> None:
+        running.ends_by = math.inf
+        running.halted = f"halted: its actors did not end within {END_S_MAX:g} s, and it starts anew when they have"
+        running.way_out = "if it stays so, restart the daemon"
+        log.error("integration halted", extra={"integration": name, "reason": running.halted})
+
+    def _patience_s(self) -> float:
+        """Until somebody's time to end is over."""
+        ends = [one.ends_by for one in self._running.values() if one.ends_by is not None]
+        return max(0.0, min(ends, default=math.inf) - trio.current_time())
 
     async def _keep(self, name: str, running: Running) -> None:
         try:
@@ -112,7 +139,8 @@ class Roster:
             running.actors = None
             log.error("integration halted", extra={"integration": name, "reason": running.halted})  # noqa: TRY400
         finally:
-            running.ended.set()
+            running.has_ended = True
+            self._bell.ring()
 
     async def reconcile(
         self, integration_id: str, wanted: WantedRun, *, by: str, trace: str, source: Source | None
@@ -177,5 +205,5 @@ class Roster:
         if running is None:
             return Health(restarts=dict(self._restarts.get(integration_id, {})))
         if running.actors is None:
-            return Health(halted=running.halted, restarts=dict(running.restarts))
+            return Health(halted=running.halted, way_out=running.way_out, restarts=dict(running.restarts))
         return running.actors.health

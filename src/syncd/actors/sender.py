@@ -14,7 +14,6 @@ from syncd.actors.containment import AGAIN_AFTER_S
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.people import People
 from syncd.actors.ports import External, Journal
-from syncd.actors.pulse import watched
 from syncd.actors.reading import Reader
 from syncd.actors.traced import traced
 from syncd.core import groups, sending, worknotes
@@ -27,6 +26,7 @@ from syncd.core.outbox import due_links, due_note, next_due_at_s
 from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import ExternalFailed, Outcome
+from syncd.pulse import watched
 from syncd.seams import Clock, Ids
 
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate

@@ -12,9 +12,9 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from syncd.actors.pulse import watched
 from syncd.core.backoff import delay_s
 from syncd.errors import ActorGaveUp, JournalFailed
+from syncd.pulse import watched
 
 log: Final = logging.getLogger("syncd.actors")
 

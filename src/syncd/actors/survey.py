@@ -11,7 +11,6 @@ import trio
 from msgspec.structs import replace
 
 from syncd.actors.ports import Journal, Progress
-from syncd.actors.pulse import resting
 from syncd.actors.reading import Reader
 from syncd.core import drift, hints
 from syncd.core.brake import Weight, verdict
@@ -24,6 +23,7 @@ from syncd.core.parking import release
 from syncd.core.run import StoppedBy
 from syncd.core.sending import CORRELATION_PREFIX, Offset
 from syncd.errors import ExternalFailed
+from syncd.pulse import resting
 from syncd.seams import Clock
 
 T = TypeVar("T")

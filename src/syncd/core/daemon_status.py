@@ -13,6 +13,11 @@ FULL: Final = (
     'itself; see docs/operations.md, "The disk is full"'
 )
 
+SILENT: Final = (
+    "the disk of the state folder does not answer: nothing new is taken, and nothing is lost; when it answers, it goes "
+    'on by itself; see docs/operations.md, "The disk does not answer"'
+)
+
 
 class Condition(Struct, frozen=True):
     """How the journal's files are, as far as its keeper knows. ``damage``: what the last scrub found, a sentence each.
@@ -33,6 +38,7 @@ class Condition(Struct, frozen=True):
 class JournalView(Struct, frozen=True, kw_only=True):
     """The journal. `position`: the newest record, `durable_position`: the newest on disk.
 
+    `disk`: `full` has no room, `silent` does not answer; either way nothing is taken until that ends.
     `commit`: seconds until a group of records was on disk, in the last 15 minutes. `replay_s`: how long the start took
     to read what was there. `snapshot_at`, `scrubbed_at`: when this process last wrote a snapshot, and last verified all
     that is kept; `snapshot_failure`: why there is no newer one; `damage`: what that found, which should be nothing.
@@ -43,7 +49,7 @@ class JournalView(Struct, frozen=True, kw_only=True):
     oldest_position: int
     segments: int
     bytes: int
-    disk: Literal["ok", "full"]
+    disk: Literal["ok", "full", "silent"]
     commit: Spread | None
     replay_s: float
     snapshot_at: Time | None
@@ -100,7 +106,7 @@ def line(one: StatusView) -> IntegrationLine:
 
 def reasons(statuses: Sequence[StatusView], journal: JournalView) -> list[str]:
     """Why the daemon as a whole is not well; empty when it is."""
-    found = [FULL] if journal.disk == "full" else []
+    found = {"full": [FULL], "silent": [SILENT]}.get(journal.disk, [])
     found += [f"the journal is damaged: {words}; run: im journal verify" for words in journal.damage]
     if journal.snapshot_failure:
         found.append(f'{journal.snapshot_failure}; see docs/operations.md, "The disk is full"')

@@ -308,10 +308,10 @@ def _reasons(
     if not integration.credentials:
         paused.append(f"no credentials; run: im integration configure {handle} --username … --password-file …")
     if counts.halted:
-        way_out = f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
+        usual = f"start it again: im integration configure {handle} --no-enabled, and then --enabled"
         if counts.breaker == "paused":
-            way_out = counts.way_out or f"give it working credentials: {_signing_in(integration)}"
-        paused.append(f"{counts.halted}; {way_out}")
+            usual = f"give it working credentials: {_signing_in(integration)}"
+        paused.append(f"{counts.halted}; {counts.way_out or usual}")
     find_out = f"find out why: im integration test {handle}"
     down = []
     if counts.breaker == "open":

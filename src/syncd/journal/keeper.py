@@ -11,7 +11,7 @@ that ends a segment earlier. A failure of the disk ends no daemon here; it is to
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import trio
@@ -27,6 +27,7 @@ from syncd.journal.reader import first_record
 from syncd.journal.scrub import scrub
 from syncd.journal.snapshot import Draft, check, read_head, snapshot_path, snapshot_positions
 from syncd.journal.writer import Journal
+from syncd.pulse import resting, watched
 from syncd.seams import Clock, Disk, Work
 
 SNAPSHOT_RECORDS = 50_000
@@ -71,8 +72,8 @@ class Keeper:
         unsubscribe = self._journal.subscribe(lambda _: self._bell.set())
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._take_snapshots)
-                nursery.start_soon(self._scrub_daily)
+                nursery.start_soon(self._keep, "snapshot keeper", self._take_snapshots)
+                nursery.start_soon(self._keep, "scrub", self._scrub_daily)
         except* (JournalFailed, Busy):
             pass  # its writer says so, and ends the daemon; or it is closing
         finally:
@@ -100,14 +101,17 @@ class Keeper:
 
     async def tidy(self) -> None:
         """Remove what is no longer needed: snapshots but for two good ones, then history as far as it may go."""
-        async with self._tidying:
-            try:
-                good = await self._good_snapshots()
-                if len(good) >= SNAPSHOTS_KEPT:
-                    head = await self._work.run(read_head, self._disk, self._folder, good[SNAPSHOTS_KEPT - 1])
-                    await self._end_history(head.end.segment)
-            except (OSError, JournalRefused) as error:
-                log.warning("old files are kept", extra={"reason": str(error)})
+        with resting():  # who does it already is watched
+            await self._tidying.acquire()
+        try:
+            good = await self._good_snapshots()
+            if len(good) >= SNAPSHOTS_KEPT:
+                head = await self._work.run(read_head, self._disk, self._folder, good[SNAPSHOTS_KEPT - 1])
+                await self._end_history(head.end.segment)
+        except (OSError, JournalRefused) as error:
+            log.warning("old files are kept", extra={"reason": str(error)})
+        finally:
+            self._tidying.release()
 
     async def scrub(self) -> None:
         """Verify everything that is kept, once."""
@@ -126,27 +130,35 @@ class Keeper:
             log.error("the journal is damaged", extra={"reason": words, "hint": "run: im journal verify"})
         self._put(damage=damage, scrubbed_at_s=self._clock.now_s(), scrubbed_bytes=read_bytes)
 
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        with watched(name):
+            await work()
+
     async def _take_snapshots(self) -> None:
         is_owed = False  # the last one could not be written
         while True:
-            await self._bell.wait()
+            with resting():
+                await self._bell.wait()
             self._bell = trio.Event()
             journal, limits = self._journal, self._limits
             is_much = journal.uncovered_records >= limits.snapshot_records
             if is_owed or is_much or journal.uncovered_bytes >= limits.snapshot_bytes:
                 is_owed = not await self.take_snapshot()
                 await self._tell_history()
-                await trio.sleep(RETRY_S if is_owed else REST_S)
+                with resting():
+                    await trio.sleep(RETRY_S if is_owed else REST_S)
                 self._bell.set()
 
     async def _scrub_daily(self) -> None:
-        await trio.sleep(SCRUB_AFTER_S)
+        with resting():
+            await trio.sleep(SCRUB_AFTER_S)
         while True:
             begun_s = trio.current_time()
             await self.scrub()
             await self.tidy()
             await self._tell_history()
-            await trio.sleep(max(0.0, begun_s + SCRUB_EVERY_S - trio.current_time()))
+            with resting():
+                await trio.sleep(max(0.0, begun_s + SCRUB_EVERY_S - trio.current_time()))
 
     async def _tell_history(self) -> None:
         """Journal from where on history is kept, so that what is remembered of the rest can go (``core/pasts.py``)."""

@@ -7,6 +7,8 @@ the log.
 
     forming --(writer takes it)--> writing --(one write, one fdatasync)--> durable: waiters wake, then subscribers hear
                                       |  no room: cut off again, kept, tried again every second; ``full`` meanwhile
+                                      |  no answer: waited for; ``silent`` meanwhile, and after ten minutes it counts
+                                      |             as stuck (``pulse.py``)
                                       `- a failed sync: JournalFailed for every waiter, and the end of the process
 
 A record belongs to the journal from the moment it is decided: a caller that is cancelled while it waits takes nothing
@@ -33,6 +35,7 @@ from syncd.journal.files import Watermark, journal_folder
 from syncd.journal.index import Shelf, Span, behind, find, look_up, read_records, read_span
 from syncd.journal.log import SEGMENT_BYTES_MAX, Recovered
 from syncd.journal.replay import Progress, Replayed, replay
+from syncd.pulse import resting, watched
 from syncd.seams import Clock, Disk, Work
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ T = TypeVar("T")
 WAITING_MAX = 256
 WATERMARK_INTERVAL_S = 10.0
 RETRY_S = 1.0  # with room again, service resumes within this
+SILENT_AFTER_S = 2.0
 CLOSE_S_MAX = 5.0  # for what a full disk still holds back when the daemon stops
 
 Subscriber = Callable[[Sequence[Record]], None]
@@ -98,6 +102,7 @@ class Journal:
         self._full = False
         self._close_by: float | None = None
         self._failure: JournalFailed | None = None
+        self._measured = (0, 0)
         self.commits = Lag()
         self.opened_at_s = clock.now_s()
         self.resumed_position, self.resumed_at_s = replayed.state.position, replayed.state.at_s
@@ -136,9 +141,9 @@ class Journal:
         return self._full
 
     @property
-    def behind_s(self) -> float:
-        """For how long the group that is being written has been; 0 when there is none."""
-        return 0.0 if self._writing is None else trio.current_time() - self._writing_since
+    def silent(self) -> bool:
+        """The disk has not answered for a while; what was decided is written as soon as it does."""
+        return self._writing is not None and trio.current_time() - self._writing_since > SILENT_AFTER_S
 
     @property
     def durable_position(self) -> int:
@@ -161,7 +166,8 @@ class Journal:
         ``JournalFailed`` when it is unknown what is on disk, ``Busy`` once the journal is closing, ``TooLarge`` above
         16 MiB.
         """
-        await self._room.acquire()
+        with resting():  # the writer's pulse is watched
+            await self._room.acquire()
         is_journaled = False
         refusal: Exception | None = None
         change: Change[T] | None = None
@@ -192,7 +198,8 @@ class Journal:
             if self._failure is not None:
                 self._raise_failure()
             return
-        await group.settled.wait()
+        with resting():
+            await group.settled.wait()
         if group.failed:
             self._raise_failure()
 
@@ -249,7 +256,8 @@ class Journal:
             return capture(self._state), self._log.end
         wanted = _Wanted()
         self._captures.append(wanted)
-        await wanted.ready.wait()
+        with resting():
+            await wanted.ready.wait()
         if wanted.answer is None:
             self._raise_failure()
         return wanted.answer
@@ -269,8 +277,10 @@ class Journal:
         return self._log.end
 
     async def footprint(self) -> tuple[int, int]:
-        """How many segments there are, and how many bytes they have."""
-        return await self._work.run(self._measure)
+        """How many segments there are, and how many bytes they have; while the disk is silent, as of the last look."""
+        if not self.silent:
+            self._measured = await self._work.run(self._measure)
+        return self._measured
 
     def close(self) -> None:
         """Take no more; ``run`` writes what has been decided and the watermark, then ends.
@@ -288,28 +298,34 @@ class Journal:
         """
         task_status.started()
         try:
-            while self._failure is None:
-                if self._forming.records:
-                    if not await self._commit():
-                        break
-                elif self._close_by is not None:
-                    break
-                else:
-                    with trio.move_on_at(self._mark_due_at()):
-                        await self._bell.wait()
-                    self._bell = trio.Event()
-                if trio.current_time() >= self._mark_due_at():
-                    await self._mark()
-            if self._failure is not None:
-                self._raise_failure()
-            if self._marked != self._log.end:
-                await self._mark()
+            with watched("journal writer"):
+                await self._write()
         except JournalFailed as failure:
             self._fail(failure)
             raise
         finally:
             self._fail(JournalFailed("the journal's writer has ended", hint="the daemon is stopping; ask again"))
             self._log.close()
+
+    async def _write(self) -> None:
+        while self._failure is None:
+            if self._forming.records:
+                if not await self._commit():
+                    break
+            elif self._close_by is not None:
+                break
+            else:
+                if self._captures:
+                    self._answer(self._captures, capture(self._state))
+                with resting(), trio.move_on_at(self._mark_due_at()):
+                    await self._bell.wait()
+                self._bell = trio.Event()
+            if trio.current_time() >= self._mark_due_at():
+                await self._mark()
+        if self._failure is not None:
+            self._raise_failure()
+        if self._marked != self._log.end:
+            await self._mark()
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -352,11 +368,7 @@ class Journal:
         self.uncovered_records += len(group.records)
         self.uncovered_bytes += len(block)
         if captured is not None:
-            del self._captures[: len(wanted)]
-            self.uncovered_records = self.uncovered_bytes = 0
-            for one in wanted:
-                one.answer = (captured, self._log.end)
-                one.ready.set()
+            self._answer(wanted, captured)
         offsets, offset = [], place.offset
         for frame in group.frames:
             offsets.append(offset)
@@ -367,6 +379,14 @@ class Journal:
         for subscriber in list(self._subscribers.values()):
             subscriber(group.records)
         return True
+
+    def _answer(self, wanted: list[_Wanted], captured: Captured) -> None:
+        """Hand over a state that the log ends with to those who have wanted it longest."""
+        for one in wanted:
+            one.answer = (captured, self._log.end)
+            one.ready.set()
+        self._captures = self._captures[len(wanted) :]
+        self.uncovered_records = self.uncovered_bytes = 0
 
     def _mark_due_at(self) -> float:
         return math.inf if self._marked == self._log.end else self._marked_at + WATERMARK_INTERVAL_S

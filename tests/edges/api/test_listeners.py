@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from syncd.edges.api.listeners import UnixListener, open_tcp, open_unix
+from syncd.edges.api.listeners import UnixListener, address_of, open_tcp, open_unix, take_over
 from syncd.errors import AlreadyRunning, BadConfig
 
 
@@ -125,6 +125,16 @@ class TestUnix:
         with pytest.raises(BadConfig, match="no/s: No such file") as caught:
             open_unix(tmp_path / "no" / "s")
         assert "folder" in caught.value.hint
+
+    async def test_the_log_names_what_is_listened_on(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as inherited:
+            inherited.bind(str(tmp_path / "inherited"))
+            inherited.listen()
+            (tcp,) = await open_tcp("127.0.0.1", 0)
+            async with open_unix(tmp_path / "s") as unix, tcp, take_over(inherited.dup()) as handed_over:
+                assert address_of(unix) == str(tmp_path / "s")
+                assert address_of(handed_over) == str(tmp_path / "inherited")
+                assert address_of(tcp) == f"127.0.0.1:{tcp.socket.getsockname()[1]}"
 
     async def test_no_descriptor_is_inheritable_and_none_is_left(self, tmp_path: Path) -> None:
         before = descriptors()

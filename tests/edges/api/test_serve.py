@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import msgspec
@@ -14,11 +14,13 @@ import trio.testing
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from syncd.edges.api.gate import ASGIApp, Gate
-from syncd.edges.api.serve import ServeLimits, open_tcp, open_unix, serve
+from syncd.edges.api.serve import PLACE_S_MAX, ServeLimits, _Door, open_tcp, open_unix, serve
+from syncd.pulse import Watch
 from tests.edges.api.doors import (
     GET,
     HEAD,
     Caller,
+    Door,
     MemoryListener,
     answer_plainly,
     answerer,
@@ -125,6 +127,48 @@ class TestContainment:
     async def test_another_error_of_the_listener_is_not_hidden(self) -> None:
         with pytest.RaisesGroup(OSError, flatten_subgroups=True):
             await serve(echo, [ExhaustedListener(1, 22)], stop=trio.Event())
+
+
+async def late_after(
+    wait_s: float, door_of: Callable[[], AbstractAsyncContextManager[Door]], busy: int = 0
+) -> list[str]:
+    """Which doors the watchdog would name, with so many clients who have asked and wait."""
+    watch = Watch()
+    watch.begin()
+    async with door_of() as door:
+        for _ in range(busy):
+            await door.dial().send(GET)
+        await trio.sleep(wait_s)
+        return watch.late(30)
+
+
+class TestWatchdog:
+    LIMITS = ServeLimits(connections_max=4)
+
+    async def test_a_door_that_nobody_knocks_at_or_that_is_full_of_long_answers_is_not_stuck(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        def door() -> AbstractAsyncContextManager[Door]:
+            return open_door(sleeper(INF), self.LIMITS)
+
+        assert await late_after(4000, door) == []
+        assert await late_after(4000, door, busy=3) == []  # they rest, or are stuck: that is no matter of the door's
+        assert await late_after(PLACE_S_MAX, door, busy=5) == []
+
+    async def test_a_door_whose_places_are_all_held_by_handlers_that_never_answer_is_stuck(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        late = await late_after(PLACE_S_MAX + 31, lambda: open_door(sleeper(INF), self.LIMITS), busy=5)
+        assert late == ["door MemoryListener"]
+
+    async def test_a_door_that_lets_nobody_in_is_stuck(
+        self, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def never(*_: object) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(_Door, "_seat", never)
+        assert await late_after(31, lambda: open_door(echo), busy=1) == ["door MemoryListener"]
 
 
 class TestPlaces:

@@ -55,7 +55,7 @@ async def daemon_view(desk: Desk, found: list[Figures]) -> DaemonView:
         oldest_position=journal.first_position,
         segments=segments,
         bytes=size_bytes,
-        disk="full" if journal.full else "ok",
+        disk="full" if journal.full else "silent" if journal.silent else "ok",
         commit=status.spread(journal.commits.lately(now_s)),
         replay_s=round(journal.replay_s, 3),
         snapshot_at=optional_time(kept.snapshot_at_s or None),

@@ -13,7 +13,7 @@ import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -105,6 +105,16 @@ class UnixListener(trio.abc.Listener[trio.SocketStream]):
             self._listener.socket.close()
             os.close(lock_fd)
         await trio.lowlevel.checkpoint()
+
+
+def address_of(listener: trio.abc.Listener[Any]) -> str:
+    """What a listener listens on, for the log."""
+    if isinstance(listener, UnixListener):
+        return str(listener.path)
+    if not isinstance(listener, trio.SocketListener):
+        return type(listener).__name__
+    name = listener.socket.getsockname()
+    return name if isinstance(name, str) else f"{name[0]}:{name[1]}"
 
 
 class Peer(NamedTuple):

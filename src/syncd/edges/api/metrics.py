@@ -201,7 +201,11 @@ def _daemon(scrape: Scrape) -> Iterator[Metric]:
         ("syncd_journal_position", "The newest record of the journal that is on disk.", journal.durable_position),
         ("syncd_journal_bytes", "The size of the journal.", journal.bytes),
         ("syncd_journal_segments", "Its files.", journal.segments),
-        ("syncd_journal_writable", "0 while the disk takes nothing.", float(journal.disk == "ok")),
+        (
+            "syncd_journal_writable",
+            "0 while the disk takes nothing: it is full, or does not answer.",
+            float(journal.disk == "ok"),
+        ),
         ("syncd_journal_replay_seconds", "How long the start took to read it.", journal.replay_s),
         ("syncd_journal_damage", "Faults that the last look at everything that is kept has found.", len(kept.damage)),
         ("syncd_journal_snapshot_failing", "1 while no new snapshot can be written.", float(bool(kept.failure))),

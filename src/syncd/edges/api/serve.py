@@ -18,13 +18,15 @@ from hypercorn.trio.worker_context import WorkerContext
 from syncd.edges.api.connection import Connection, ServeLimits, Stream
 from syncd.edges.api.gate import ASGIApp
 from syncd.edges.api.http1 import hypercorn_config
-from syncd.edges.api.listeners import UnixListener, open_tcp, open_unix
+from syncd.edges.api.listeners import UnixListener, address_of, open_tcp, open_unix
+from syncd.pulse import resting, unwatched, watched
 
 __all__ = ["DEFAULT_LIMITS", "ServeLimits", "UnixListener", "open_tcp", "open_unix", "serve"]
 
 DEFAULT_LIMITS: Final = ServeLimits()
 ACCEPT_PAUSE_S: Final = 0.1
 CROWD_NOTICE_S: Final = 60.0
+PLACE_S_MAX: Final = 600.0  # no answer takes so long, and streams hold a few places only: then handlers are stuck
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -92,17 +94,21 @@ class _Door:
     async def accept(self, nursery: trio.Nursery) -> None:
         """Let clients in, each with a task in ``nursery``; closes the listener when cancelled."""
         async with self._listener:
-            while True:
-                try:
-                    stream = await self._listener.accept()
-                except OSError as error:
-                    if error.errno not in _EXHAUSTED:
-                        raise
-                    log.warning("cannot accept connections for the moment: %s", error.strerror)
-                else:
-                    await self._seat(stream, nursery)
-                    continue
-                await trio.sleep(ACCEPT_PAUSE_S)
+            with watched(f"door {address_of(self._listener)}"):
+                while True:
+                    await self._accept(nursery)
+
+    async def _accept(self, nursery: trio.Nursery) -> None:
+        try:
+            with resting():
+                stream = await self._listener.accept()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            log.warning("cannot accept connections for the moment: %s", error.strerror)
+            await trio.sleep(ACCEPT_PAUSE_S)
+        else:
+            await self._seat(stream, nursery)
 
     def retire(self) -> None:
         for connection in self._connections:
@@ -120,7 +126,8 @@ class _Door:
         """Start the conversation as soon as there is a place for it."""
         has_place = False
         try:
-            await self._make_room()
+            with resting(PLACE_S_MAX):
+                await self._make_room()
             has_place = True
         finally:
             if not has_place:
@@ -135,7 +142,7 @@ class _Door:
             is_crowded=lambda: self._is_crowded,
         )
         self._connections.add(connection)
-        nursery.start_soon(self._converse, connection)
+        unwatched().run(nursery.start_soon, self._converse, connection)
 
     async def _make_room(self) -> None:
         """Wait for a place. Who is being answered stays; who keeps us waiting is sent away, the slowest first."""

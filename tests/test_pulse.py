@@ -1,9 +1,11 @@
 """The watchdog's question: who has not got on, and who only waits."""
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,16 +14,21 @@ import pytest
 import trio
 import trio.testing
 
-from syncd.actors import integration, pulse
+from syncd import actors, journal
+from syncd.actors import integration
 from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.doorbell import Doorbell
-from syncd.actors.pulse import Watch, resting, watched
 from syncd.actors.supervisor import RestartPolicy, Start, supervise
+from syncd.edges.api import serve
 from syncd.errors import ExternalFailed
 from syncd.house import House
+from syncd.journal.keeper import Keeper
 from syncd.journal.writer import Journal
+from syncd.pulse import DISK_S_MAX, Watch, resting, unwatched, watched
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
+from tests.actors.stage import INTEGRATIONS, restart
+from tests.simulation.disk import SimWork
 from tests.simulation.plan import draw
 from tests.simulation.runner import simulate
 from tests.simulation.stories import run
@@ -156,18 +163,50 @@ def test_in_worlds_full_of_trouble_nobody_is_called_late(monkeypatch: pytest.Mon
     assert looks > 500
 
 
+async def test_what_is_started_unwatched_neither_rests_nor_gets_on_for_who_started_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def actor() -> None:
+        async with trio.open_nursery() as nursery:
+            unwatched().run(nursery.start_soon, partial(Doorbell().wait))
+            unwatched().run(nursery.start_soon, partial(supervise, "actor 2", for_ever, RestartPolicy(), Random(1)))
+            await Doorbell().wait()
+
+    assert await after(31, actor) == ["actor 2"]
+
+    async def stuck() -> None:
+        async with trio.open_nursery() as nursery:
+            unwatched().run(nursery.start_soon, partial(Doorbell().wait))
+            await trio.sleep_forever()
+
+    assert await after(31, stuck) == ["actor 1"]
+
+
+async def test_a_rest_with_a_limit_is_rest_as_long_as_that(autojump_clock: trio.testing.MockClock) -> None:
+    async def actor() -> None:
+        with resting(100.0):
+            await trio.sleep_forever()
+
+    assert await after(129, actor) == []
+    assert await after(131, actor) == ["actor 1"]
+
+
 # Who sleeps for longer than a moment says that it rests, or the service manager would start the daemon anew.
 MOMENTS = {
     "await trio.sleep(AGAIN_AFTER_S)",
     "await trio.sleep(PATIENCE_S)",
     "await trio.sleep(delay_s(len(failed_at), 0.0, rng.random()))",  # of the supervisor, which is not watched
     "await trio.sleep_until(self._until)",  # wait_doubtful, which rests as a whole
+    "await trio.sleep(RETRY_S)",  # of the journal's writer
+    "await trio.sleep(SCRUB_REST_S)",
+    "await trio.sleep(ACCEPT_PAUSE_S)",
 }
 
 
-def test_no_actor_sleeps_without_saying_that_it_rests() -> None:
+def test_nobody_who_is_watched_sleeps_without_saying_that_it_rests() -> None:
     found = []
-    for path in sorted((Path(pulse.__file__)).parent.glob("*.py")):
+    rooms = [Path(one.__file__ or "").parent.glob("*.py") for one in (actors, journal)]
+    for path in sorted([*chain(*rooms), Path(serve.__file__)]):
         tree = ast.parse(path.read_text())
         resting_lines = {
             line
@@ -186,29 +225,113 @@ def test_no_actor_sleeps_without_saying_that_it_rests() -> None:
     assert found == []
 
 
+def late_with(stuck: Callable[[World], None], act: Callable[[World], Awaitable[None]], wait_s: float) -> list[str]:
+    """Who is late in a house in which something got stuck while all was well."""
+    late: list[str] = []
+
+    async def story(world: World) -> None:
+        await trio.sleep(10)
+        stuck(world)
+        await act(world)
+        await trio.sleep(wait_s)
+        assert world.house is not None
+        late.extend(world.house.late(LATE_S))
+
+    simulate(lambda rng: lambda: World(rng).run(story), 1)
+    return late
+
+
+async def nothing(_: World) -> None:
+    await trio.lowlevel.checkpoint()
+
+
 def test_whichever_actor_of_an_integration_gets_stuck_it_is_the_one_that_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each actor that there is, in a house of its own, waits for ever instead of doing its work."""
     names: list[str] = []
-    late: dict[str, list[str]] = {}
 
-    def run_with(stuck: str) -> None:
+    def late_when_stuck(stuck: str) -> list[str]:
         async def started(name: str, start: Start, *rest: Any) -> None:
             names.append(name)
             await supervise(name, trio.sleep_forever if name == stuck else start, *rest)
 
-        async def story(world: World) -> None:
-            await trio.sleep(40)
-            assert world.house is not None
-            late[stuck] = world.house.late(LATE_S)
-
         monkeypatch.setattr(integration, "supervise", started)
-        simulate(lambda rng: lambda: World(rng).run(story), 1)
+        return late_with(lambda _: None, nothing, 30)
 
-    run_with("nobody")
+    late = {"nobody": late_when_stuck("nobody")}
     actors = sorted(set(names))
     for name in actors:
-        run_with(name)
+        late[name] = late_when_stuck(name)
     assert len(actors) >= 6
     assert late == {"nobody": [], **{name: [name] for name in actors}}
+
+
+async def never(*_: object) -> None:
+    await trio.sleep_forever()
+
+
+# What the house has beside its integrations, and where each one is made to wait for ever.
+HOUSEHOLD: dict[str, Callable[[House], tuple[object, str]]] = {
+    "journal writer": lambda _: (Journal, "_commit"),
+    "roster": lambda house: (house.roster._bell, "wait"),
+    "scrub": lambda _: (Keeper, "_scrub_daily"),
+    "snapshot keeper": lambda _: (Keeper, "_take_snapshots"),
+}
+
+
+@pytest.mark.parametrize("name", HOUSEHOLD)
+def test_whoever_of_the_household_gets_stuck_is_the_one_that_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stuck(world: World) -> None:
+        assert world.house is not None
+        monkeypatch.setattr(*HOUSEHOLD[name](world.house), never)
+
+    async def have_it_work(world: World) -> None:
+        if name in {"scrub", "snapshot keeper"}:  # they begin with the daemon
+            await restart(world)
+        await world.ask("PATCH", f"{INTEGRATIONS}/{world.integration_id}", {"poll_interval": "10s"})
+
+    assert late_with(stuck, have_it_work, 31) == [name]
+
+
+async def wait_for_the_disk(world: World) -> None:
+    """See that the disk is silent."""
+    body: dict[str, object] = {"title": "waits for the disk", "severity": "SEV-2"}
+    declared = await world.ask("POST", "/api/v1/incidents", body)
+    ready, status = await world.ask("GET", "/ready", b""), await world.ask("GET", "/api/v1/status", b"")
+    assert (declared and declared.status_code, ready and ready.status_code) == (503, 503)
+    assert status is not None
+    assert status.json()["journal"]["disk"] == "silent"
+    assert "does not answer" in status.json()["reasons"][0]
+
+
+@pytest.mark.parametrize(("silent_s", "late"), [(DISK_S_MAX, []), (math.inf, ["journal writer"])])
+def test_a_disk_that_does_not_answer_is_waited_for_and_in_the_end_its_writer_is_named(
+    silent_s: float, late: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SimWork.run
+
+    def hang(_: World) -> None:
+        answers_at = trio.current_time() + silent_s
+
+        async def hung(work: SimWork, *call: Any) -> object:
+            await trio.sleep_until(answers_at)
+            return await run(work, *call)
+
+        monkeypatch.setattr(SimWork, "run", hung)
+
+    async def wait(world: World) -> None:
+        await wait_for_the_disk(world)
+        await trio.sleep(DISK_S_MAX - 30)
+        assert world.house is not None
+        assert world.house.late(LATE_S) == []
+        await trio.sleep(30)
+        if silent_s < math.inf:
+            status = await world.ask("GET", "/api/v1/status", b"")
+            assert [one.title for one in world.house.journal.state.incidents.values()] == ["waits for the disk"]
+            assert status is not None
+            assert (status.json()["journal"]["disk"], status.json()["reasons"]) == ("ok", [])
+
+    assert late_with(hang, wait, LATE_S + 1) == late
