@@ -18,7 +18,7 @@ from syncd.core.coverage import Announcements
 from syncd.core.drift import Downtime
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn, Hinted, Record
 from syncd.core.lens import lens_of
-from syncd.core.model import Integration
+from syncd.core.model import Integration, SealedSecret
 from syncd.core.state import State
 from syncd.credentials import MasterKey
 from syncd.errors import Busy
@@ -27,6 +27,7 @@ from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
 from syncd.pulse import PatientWork, Watch
 from syncd.seams import Seams
+from syncd.systems.accounts import Accounts
 from syncd.systems.examination import Examination
 from syncd.systems.servicenow import ServiceNow
 from syncd.systems.signin import Credentials
@@ -47,7 +48,9 @@ class House:
         self.seams = seams
         self.roster = Roster(journal, self._launch, self._examine)
         self._connections: dict[str, ServiceNow] = {}
-        self._heard: dict[str, Announcements] = {}  # they outlive a change of settings
+        self._accounts = Accounts()  # they outlive a change of settings, and so do these:
+        self._heard: dict[str, Announcements] = {}
+        self._shown: dict[str, dict[str, SealedSecret]] = {}  # credentials
         self._watch = Watch()
         state = journal.state
         self._down = Downtime(state.at_s, seams.clock.now_s()) if state.position else None
@@ -133,6 +136,7 @@ class House:
             rate=settings.rate_limit,
             concurrency=settings.max_concurrency,
             columns=lens_of(settings).columns,
+            terms=self._accounts.terms(integration.id, settings.base_url, credentials),
         )
 
     def _examine(self, integration: Integration, writes: bool) -> Examination:
@@ -146,6 +150,9 @@ class House:
     async def _launch(self, integration: Integration, running: Running) -> None:
         """Run one integration's actors over a connection of its own."""
         external = self._connections[integration.id] = self._connect(integration)
+        if self._shown.get(integration.id) != integration.credentials:
+            external.ask_for_a_login()  # somebody has given them, and waits
+        self._shown[integration.id] = integration.credentials
         heard = self._heard.setdefault(integration.id, Announcements(self.seams.clock.now_s()))
         actors = RunningIntegration(
             integration,

@@ -178,6 +178,21 @@ async def test_one_401_is_tried_once_more_and_two_pause_for_minutes(autojump_clo
     assert instance.asked_at[2] - instance.asked_at[1] >= 300
 
 
+async def test_who_is_told_for_how_long_credentials_are_refused_is_paused_for_as_long(
+    autojump_clock: MockClock,
+) -> None:
+    one, instance = breaker(), Instance()
+    instance.failure = failure("paused", retry_after_s=120)
+    await fails(one, instance)
+    assert (one.state, one.wait_s) == ("paused", 120)
+    instance.failure = None
+    await one.ask(instance.answer)
+    assert instance.asked_at[1] - instance.asked_at[0] >= 120
+    instance.failure = failure("paused", retry_after_s=1)
+    await fails(one, instance)
+    assert (one.state, one.wait_s) == ("open", 1)
+
+
 async def test_refusals_of_requests_that_left_together_are_one(autojump_clock: MockClock) -> None:
     one, instance = breaker(), Instance()
     instance.failure = failure("paused")

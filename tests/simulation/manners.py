@@ -1,10 +1,9 @@
 """How a daemon has to behave towards an instance, whatever the instance does: checked on the log of the way.
 
-Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know. So does what talks to an
-instance when its settings change.
+Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know. A change of settings is
+no beginning.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -17,12 +16,12 @@ SLACK_S: Final = 0.001
 PROBE_S_MAX: Final = 15.0
 
 
-def check(exchanges: Sequence[Exchange], rate: float, concurrency: int, changed: Sequence[float] = ()) -> None:
-    """The promises that hold in every world. ``changed``: when the settings did."""
-    terms: dict[tuple[int, int], list[Exchange]] = {}
+def check(exchanges: Sequence[Exchange], rate: float, concurrency: int) -> None:
+    """The promises that hold in every world."""
+    lives: dict[int, list[Exchange]] = {}
     for one in exchanges:
-        terms.setdefault((one.life.number, bisect_right(changed, one.left_at)), []).append(one)
-    for mine in terms.values():
+        lives.setdefault(one.life.number, []).append(one)
+    for mine in lives.values():
         check_rate([one.left_at for one in mine], rate)
         check_concurrency(mine, concurrency)
         check_retry_after(mine)
@@ -61,14 +60,13 @@ def check_retry_after(exchanges: Iterable[Exchange]) -> None:
 
 
 def check_refused_logins(exchanges: Iterable[Exchange]) -> None:
-    """Two tries with refused credentials, then only the slow probe: an account is locked soon."""
+    """Two refusals, at once or one after the other, then only the slow probe: an account is locked soon."""
     in_order = sorted((one for one in exchanges if one.answered_at is not None), key=_answered)
     tries, refused_at = 0, -SLOW_PROBE_S
     for one in in_order:
         if one.status == 401:
-            if one.left_at < refused_at - SLACK_S:
-                continue  # it was under way with the one before
-            is_hasty = tries >= TRIES_ON_A_401 and one.left_at < refused_at + SLOW_PROBE_S - 1.0
+            is_under_way = one.left_at < refused_at - SLACK_S  # with the one before
+            is_hasty = not is_under_way and tries >= TRIES_ON_A_401 and one.left_at < refused_at + SLOW_PROBE_S - 1.0
             assert not is_hasty, f"try {tries + 1} with refused credentials, {one.left_at - refused_at:.1f} s later"
             tries, refused_at = tries + 1, _answered(one)
         elif one.is_good and one.left_at >= refused_at:

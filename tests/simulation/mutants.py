@@ -26,6 +26,7 @@ from syncd.core.model import FieldBase, Halves, Link, NoteEntry
 from syncd.journal import writer
 from syncd.journal.codec import encode_record
 from syncd.journal.writer import Journal
+from syncd.systems import accounts, logins
 from tests.simulation.plan import draw
 from tests.simulation.soak import failure
 from tests.simulation.troubles import TROUBLES
@@ -149,10 +150,15 @@ def writes_on_old_reads(patch: pytest.MonkeyPatch) -> None:
 
 def does_not_wait_when_told_to(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(breaker.Breaker, "_close_for", lambda *_: None)
+    patch.setattr(accounts.Account, "be_quiet", lambda *_: None)
 
 
 def never_pauses_on_refused_credentials(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(breaker, "REFUSALS_UNTIL_PAUSED", 1_000_000)
+    patch.setattr(logins, "PROBE_AFTER_S", logins.ONCE_MORE_AFTER_S)
+
+
+def forgets_what_it_was_told_when_settings_change(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(accounts.Accounts, "terms", lambda *_: accounts.Terms(accounts.Account(), accounts.Rate()))
 
 
 def does_not_look_for_new_records(patch: pytest.MonkeyPatch) -> None:
@@ -207,6 +213,7 @@ MUTANTS: Final = (
     Mutant(believes_older_pictures, trouble="stale_read"),
     Mutant(does_not_wait_when_told_to, trouble="unauthorized_401"),
     Mutant(never_pauses_on_refused_credentials, trouble="unauthorized_401"),
+    Mutant(forgets_what_it_was_told_when_settings_change, "rules"),
     Mutant(does_not_look_for_new_records),
     Mutant(settles_the_loser_and_forgets_to_write),
     Mutant(spreads_against_the_direction, "rules"),

@@ -1,9 +1,10 @@
 """One integration's picture of whether its instance answers, and how long to leave it alone.
 
 Throttled: no request of any kind until ``Retry-After``. Three outages in a row, or one after the breaker has opened:
-wait with backoff, at most 15 s, then try again. Wrong credentials twice in a row: paused, with a slow probe. After
-either, one request goes first; what had left before the way was closed says nothing about it. Not durable: after a
-restart the first request finds out.
+wait with backoff, at most 15 s, then try again. Refused twice in a row: paused, with a slow probe. After either, one
+request goes first; what had left before the way was closed says nothing about it. For how long refused credentials and
+``Retry-After`` close it, the failure tells: that is known of the account (``systems/accounts.py``), and outlives this.
+Not durable: after a restart the first request finds out.
 """
 
 import logging
@@ -28,6 +29,7 @@ OUTAGES_UNTIL_OPEN: Final = 3
 REFUSALS_UNTIL_PAUSED: Final = 2
 TROUBLED_S_MAX: Final = 30.0
 PROBE_AFTER_S: Final = 300.0
+REFUSED_S_MIN: Final = 5.0  # who is to wait longer has been refused more than once
 ONCE_MORE_AFTER_S: Final = 1.0
 ADMITTED_S_MAX: Final = 600.0
 PAUSE_S_MAX: Final = 14.0  # an instance that is down is asked every 15 s, the prober's patience included
@@ -218,7 +220,10 @@ class Breaker:
             return
         elif error.outcome == "paused":
             self._refusals += 1
-            self._close_for(PROBE_AFTER_S if self._refusals >= REFUSALS_UNTIL_PAUSED else ONCE_MORE_AFTER_S)
+            if (error.retry_after_s or 0.0) > REFUSED_S_MIN:
+                self._refusals = max(self._refusals, REFUSALS_UNTIL_PAUSED)
+            pause_s = PROBE_AFTER_S if self._refusals >= REFUSALS_UNTIL_PAUSED else ONCE_MORE_AFTER_S
+            self._close_for(error.retry_after_s or pause_s)
         else:
             self._outages += 1
             if self._outages >= OUTAGES_UNTIL_OPEN:

@@ -100,6 +100,7 @@ class Examination:
             await self._close()
 
     async def _reach(self) -> Step:
+        self._instance.ask_for_a_login()
         try:
             await self._instance.rows("incident", f"sys_id={NO_RECORD}", ("sys_id",), 1)
         except ExternalFailed as error:

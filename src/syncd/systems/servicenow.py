@@ -14,7 +14,6 @@ import httpx
 import msgspec
 import trio
 
-from syncd.core.backoff import RETRY_AFTER_S_MAX, Bucket, HourlyBudget
 from syncd.core.encoded_query import parse
 from syncd.core.groups import Group
 from syncd.core.importing import Candidates
@@ -25,6 +24,7 @@ from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed
 from syncd.seams import Clock
+from syncd.systems.accounts import Account, Rate, Terms
 from syncd.systems.answers import (
     Answer,
     Row,
@@ -40,7 +40,6 @@ from syncd.systems.answers import (
 )
 from syncd.systems.exchange import ask, request_of
 from syncd.systems.notes import Notes
-from syncd.systems.offset import OffsetMeter
 from syncd.systems.people import groups_of, look_up
 from syncd.systems.signin import Credentials, SignIn
 from syncd.systems.walks import SYSTEM_COLUMNS, Walks, keys_of, widened
@@ -70,7 +69,7 @@ REPEAT_S_MAX: Final = 0.5
 class ServiceNow:
     """A client for one integration. ``rate``: requests a second; ``concurrency``: requests at once, reads included.
 
-    ``columns``: what is read of a record, beside what the system needs itself.
+    ``columns``: what is read of a record, beside what the system needs itself. ``terms``: outlives it.
     """
 
     def __init__(
@@ -83,35 +82,34 @@ class ServiceNow:
         rate: float,
         concurrency: int,
         columns: Sequence[str] = READ_COLUMNS,
+        terms: Terms | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._sign_in = SignIn(credentials, self._post_form)
         self._columns = tuple(columns)
         self._transport = transport
         self._clock = clock
+        terms = terms or Terms(Account(), Rate())
+        self._account, self._used = terms.account, terms.used
+        self._logins = self._account.logins(credentials)
         self._rate = rate
-        self._bucket = Bucket(max(1.0, rate), trio.current_time())
         # In front of the pool: a request cancelled while it waits inside httpx's pool wedges that pool for good.
         self._slots = trio.CapacityLimiter(concurrency)
-        self._meter = OffsetMeter()
-        self._budget = HourlyBudget()
         self._walks = Walks(self._counted, self._columns)
         self._notes = Notes(self._shown)
         self._codes: tuple[str, ...] = ()
         self._codes_known_until = -math.inf
         self.latency = Lag()
-        self._pacing = trio.Lock()
-        self._paced_at = self._quiet_until = self._refused_at = -math.inf
 
     @property
     def offset(self) -> Offset:
         """The instance's clock minus ours, as measured so far."""
-        return self._meter.offset
+        return self._account.meter.offset
 
     @property
     def is_clock_known(self) -> bool:
         """Whether any answer has told the instance's clock."""
-        return self._meter.is_known
+        return self._account.meter.is_known
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -348,27 +346,41 @@ class ServiceNow:
         content = None if body is None else msgspec.json.encode(body)
         kind = None if body is None else "application/json"
         writes = body is not None
-        async with self._slots:
-            signed = await self._sign_in.headers()
-            answer, took_s = await self._timed(
-                request_of(method, target, signed, content, kind), bytes_max, writes=writes
-            )
-            is_lost = (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer)
-            # A write rests on a fresh read: after a slow answer the next try makes another one first.
-            if is_lost and (not writes or took_s < REPEAT_S_MAX):
+        async with self._slots, self._logins.turn():
+            try:
                 signed = await self._sign_in.headers()
-                again = request_of(method, target, signed, content, kind)
-                answer, took_s = await self._timed(again, bytes_max, writes=writes)
+                answer, took_s = await self._timed(
+                    request_of(method, target, signed, content, kind), bytes_max, writes=writes
+                )
+                is_lost = (answer.status == 401 and self._sign_in.forget(signed)) or is_lost_session(answer)
+                # A write rests on a fresh read: after a slow answer the next try makes another one first.
+                if is_lost and (not writes or took_s < REPEAT_S_MAX):
+                    signed = await self._sign_in.headers()
+                    again = request_of(method, target, signed, content, kind)
+                    answer, took_s = await self._timed(again, bytes_max, writes=writes)
+            except ExternalFailed as error:
+                if error.outcome == "paused" and error.status is not None:  # no token is given
+                    self._logins.refused(error)
+                raise
+            return self._judged(method, path, answer, took_s, writes=writes), answer
+
+    def _judged(self, method: str, path: str, answer: Answer, took_s: float, *, writes: bool) -> list[Row]:
+        """The rows of an answer, or its typed error; and what it says of our credentials."""
+        left_at = trio.current_time() - took_s
         try:
-            return rows_of(answer, writes=writes), answer
+            rows = rows_of(answer, writes=writes)
         except ExternalFailed as error:
             told = {"method": method, "path": path, "status": answer.status}
             log.debug("not done", extra={**told, "transaction": answer.headers.get("x-transaction-id", "")})
             if error.status == 401:
-                self._refused_at = trio.current_time()
+                self._logins.refused(error)
+            elif error.outcome in ("refused", "gone"):
+                self._logins.accepted(left_at)
             if writes and error.outcome == "refused" and took_s >= SLOW_REFUSAL_S:
                 error.outcome = "ambiguous"  # an operation that took so long may have been completed all the same
             raise
+        self._logins.accepted(left_at)
+        return rows
 
     async def _post_form(self, form: dict[str, str]) -> Answer:
         """Ask the token endpoint, in the place of the request that needs the token."""
@@ -380,62 +392,51 @@ class ServiceNow:
     async def _timed(self, request: httpx.Request, bytes_max: int, *, writes: bool) -> tuple[Answer, float]:
         """One answer, from which the instance's clock and its hourly rule are read, and how long it took."""
         asked = trio.current_time()
-        await self._take_token()
-        if self._refused_at > asked:  # an account is locked after a few of these
-            raise ExternalFailed("paused", "not sent: the credentials have been refused meanwhile", status=401)
-        if (wait_s := self._quiet_until - trio.current_time()) > 0:
-            words = "not sent: the instance has asked meanwhile to be left alone"
-            raise ExternalFailed("throttled", words, retry_after_s=wait_s)
+        await self._used.take(self._rate)
+        self._logins.check(asked)
+        self._account.check()
         left_at_s, left_at = self._clock.now_s(), trio.current_time()
         try:
             answer = await ask(self._transport, request, bytes_max, self._sign_in.hide, writes=writes, heard=self._hear)
         finally:
             self.latency = self.latency.after(trio.current_time() - left_at, self._clock.now_s())
         if (date_at_s := date_s(answer.headers)) is not None:
-            self._meter.add(date_at_s, left_at_s, self._clock.now_s())
-        self._budget = self._budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
+            self._account.meter.add(date_at_s, left_at_s, self._clock.now_s())
+        self._account.budget = self._account.budget.after(rate_rule(answer.headers), throttled=answer.status == 429)
         return answer, trio.current_time() - left_at
 
     def _hear(self, status: int, headers: Mapping[str, str]) -> None:
         """A 429 counts from its headers on: its body may trickle, and never end."""
         if status == 429 and (wait_s := retry_after_s(headers)) is not None:
-            self._quiet_until = max(self._quiet_until, trio.current_time() + min(wait_s, RETRY_AFTER_S_MAX))
-
-    async def _take_token(self) -> None:
-        self._bucket, wait_s = self._bucket.take(trio.current_time(), self._rate)
-        if wait_s > 0:
-            await trio.sleep(wait_s)
+            self._account.be_quiet(wait_s)
 
     async def paced(self) -> None:
         """Return when the instance's hourly rule allows to begin something, which may be a long time.
 
-        What is left of the hour's requests is spread over what is left of the hour, in the instance's time. To be
-        awaited before anything is read or decided: a write must not wait behind the read that it rests on.
+        To be awaited before anything is read or decided: a write must not wait behind the read that it rests on.
         """
-        async with self._pacing:
-            while (due := self._paced_at + self._pause_s()) > trio.current_time():  # noqa: ASYNC110 it moves meanwhile
-                await trio.sleep_until(due)
-            self._paced_at = trio.current_time()
+        await self._account.paced(self._clock)
 
-    def _pause_s(self) -> float:
-        return self._budget.pause_s(self._clock.now_s() + self._meter.offset.s)
+    def ask_for_a_login(self) -> None:
+        """A person wants to know whether we are let in, however often that was refused."""
+        self._logins.ask_for_one()
 
     @property
     def remaining_budget(self) -> int | None:
         """Requests that the instance's hourly rule has left for us, by our own count; None without a rule."""
-        return self._budget.left
+        return self._account.budget.left
 
     @property
     def hourly_limit(self) -> int | None:
         """Requests that the instance's hourly rule allows; None without a rule, and before an answer told of it."""
-        return self._budget.limit
+        return self._account.budget.limit
 
     @property
     def budget_resets_in_s(self) -> float:
         """When that rule gives new requests; 0 without a rule."""
-        if self._budget.left is None:
+        if self._account.budget.left is None:
             return 0.0
-        return max(0.0, self._budget.reset_at_s - (self._clock.now_s() + self._meter.offset.s))
+        return max(0.0, self._account.budget.reset_at_s - (self._clock.now_s() + self._account.meter.offset.s))
 
 
 def _list_parameters(query: str, columns: Sequence[str], limit: int) -> dict[str, str]:

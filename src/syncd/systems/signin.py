@@ -6,6 +6,7 @@ outside. Asks for one token at a time; makes no request itself and never decides
 
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
@@ -44,6 +45,13 @@ class Credentials(Struct, frozen=True):
             pair = b64encode(f"{self.username}:{self.password}".encode()).decode("ascii")
             return {"Authorization": f"Basic {pair}"}
         return {"x-sn-apikey": self.api_key} if self.api_key else {}
+
+    @property
+    def account(self) -> str:
+        """Whom they sign in, as far as they tell: another password may be of the same account."""
+        if self.username or self.client_id:
+            return f"{self.client_id}/{self.username}"
+        return sha256(self.api_key.encode()).hexdigest()
 
     def hide(self, text: str) -> str:
         """A text that came from outside, without these credentials: some error pages repeat the request."""
