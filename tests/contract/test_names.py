@@ -33,7 +33,7 @@ NAMES = {
     ),
     f"{V1}/conflicts/conflict-1": (
         "id integration_id incident_id external_id field base platform external platform_by external_by platform_at"
-        " external_at strategy status decided version created_at resolved_at resolved_by"
+        " external_from external_at strategy status decided version created_at resolved_at resolved_by"
     ),
     f"{V1}/tokens": "id name scope created_at last_used_at expires_at",
     "/health": "status timestamp",

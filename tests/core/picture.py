@@ -78,6 +78,7 @@ def conflict(**values: object) -> Conflict:
         "platform_by": "user:root",
         "external_by": "ann",
         "platform_at_s": AT_S,
+        "external_from_s": AT_S - 1,
         "external_at_s": AT_S + 1,
         "strategy": "manual-review",
         "status": "pending",

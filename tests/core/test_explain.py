@@ -4,152 +4,50 @@ from collections.abc import Callable
 from typing import Final, get_args
 
 import pytest
-from msgspec.structs import replace
 
-from syncd.core.deciding import merge_link
-from syncd.core.events import (
-    ConflictSettled,
-    DeadLetterDiscarded,
-    DifferenceAccepted,
-    IncidentEdited,
-    IntegrationChanged,
-    LinkJoined,
-    LinkParked,
-    OwnershipChanged,
-)
-from syncd.core.explain import FieldExplained, explain
+from syncd.core.explain import explain
 from syncd.core.merge import Reason
-from syncd.core.model import EDITABLE_FIELDS, SYNCED_FIELDS, Direction, Halves, OwnershipRule, Settings, Strategy
+from syncd.core.model import EDITABLE_FIELDS, SYNCED_FIELDS
 from syncd.core.reasons import RULES, STANDINGS, Settling, Standing
-from tests.core.promises import INTEGRATION
 from tests.core.steps import (
-    LINK,
     begin,
-    create,
     edit,
-    fail,
     known,
     landed,
     linked,
-    look,
     pending,
-    read,
     settle,
-    the_link,
+)
+from tests.core.stories import (
+    accepted,
+    adopted,
+    being_sent,
+    by_person,
+    clash,
+    closed_there,
+    delivered,
+    discarded,
+    hidden,
+    joined,
+    no_mapping,
+    not_kept,
+    not_out,
+    one_way,
+    parked,
+    put_back,
+    shortened,
+    there,
+    to_be_decided,
+    told,
+    tried,
+    under,
+    waiting,
 )
 from tests.core.table import ACCOUNT
 from tests.core.world import SETTINGS, World
 
 Told = tuple[World, str]
 Story = Callable[[], Told]
-
-
-def told(world: World, field: str = "title") -> FieldExplained:
-    (one,) = explain(world.state, world.state.incidents["INC-1"], field).fields
-    return one
-
-
-def under(world: World, **settings: object) -> World:
-    """The same world under other settings."""
-    changed: Settings = replace(world.state.integrations[INTEGRATION].settings, **settings)
-    world.step(IntegrationChanged(INTEGRATION, changed), by="admin")
-    return world
-
-
-def clash(strategy: Strategy = "last-write-wins", apart_s: float = 100.0) -> World:
-    """Both sides change the title without having met; ServiceNow's edit is the later one, if there is a later one."""
-    world = under(linked(), conflict_strategy=strategy)
-    world.now_s += 30
-    edit_here(world, title="Here")
-    world.now_s += apart_s
-    there(world, short_description="There")
-    read(world)
-    return world
-
-
-def edit_here(world: World, **changes: str) -> None:
-    """A person's edit that no merge has seen."""
-    world.step(IncidentEdited("INC-1", dict(changes)), by="user:ann")
-
-
-def there(world: World, **columns: str) -> World:
-    """An agent's edit, read and merged."""
-    world.store(the_link(world).external_id, columns, "beth")
-    read(world)
-    return world
-
-
-def joined(title: str, here: str = "Mail") -> World:
-    """A record that a person links to an incident by hand."""
-    world = World()
-    world.act("declare", 1, 0)
-    edit_here(world, title=here)
-    world.store("r7", {"short_description": title, "description": "seen"}, "beth")
-    world.step(LinkJoined(LINK, INTEGRATION, "INC-1", world.observe("r7")), by="user:ann")
-    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
-    return world
-
-
-def adopted() -> World:
-    """A create without a clear answer whose record is found by its correlation id."""
-    world = pending()
-    world.now_s += 1
-    fail(world, attempt := known(create(world)), "ambiguous")
-    look(world, landed(world, attempt))
-    return world
-
-
-def one_way(direction: Direction) -> World:
-    return under(linked(), sync_direction=direction)
-
-
-def merged(world: World) -> World:
-    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
-    return world
-
-
-def not_out() -> World:
-    world = one_way("inbound")
-    edit(world, title="Here")
-    return world
-
-
-def hidden() -> World:
-    world = linked()
-    del world.rows[the_link(world).external_id]["description"]
-    there(world, short_description="News")
-    return world
-
-
-def delivered() -> World:
-    world = linked()
-    edit(world, title="VPN")
-    settle(world, attempt := known(begin(world)), landed(world, attempt))
-    return world
-
-
-def by_person() -> World:
-    world = clash("manual-review", apart_s=0.5)
-    world.step(ConflictSettled("conflict-1", "platform"), by="user:ann")
-    return merged(world)
-
-
-def put_back(times: int) -> World:
-    world = linked()
-    world.step(OwnershipChanged(INTEGRATION, "title", OwnershipRule("platform", 1, exclusive=True)), by="admin")
-    for number in range(times):
-        there(world, short_description=f"There {number}")
-        if number < times - 1:
-            settle(world, attempt := known(begin(world)), landed(world, attempt))
-    return world
-
-
-def accepted(reason: Settling) -> World:
-    """What becomes of an edit of a closed record (the decisions are in test_closing.py)."""
-    world = linked()
-    world.step(DifferenceAccepted(LINK, {"status": Halves("open", "1")}, reason), by="syncd")
-    return merged(world)
-
 
 # "unchanged" and "delivered" decide nothing: what did before is still what explains the value.
 RULE_STORIES: Final[dict[str, Story]] = {
@@ -203,70 +101,6 @@ def test_every_rule_is_told_after_what_it_decides(rule: str) -> None:
     }:
         assert one.conflict is not None
         assert one.conflict in (one.way_out or "")
-
-
-def no_mapping() -> World:
-    return there(linked(), state="42")
-
-
-def shortened() -> World:
-    world = linked()
-    edit(world, title="Mail is down in all of Europe")
-    settle(world, attempt := known(begin(world)), landed(world, attempt))
-    return world
-
-
-def not_kept() -> World:
-    world = linked()
-    edit(world, title="VPN")
-    attempt = known(begin(world))
-    world.store(the_link(world).external_id, {"short_description": "Something else"}, ACCOUNT)
-    settle(world, attempt, world.observe(the_link(world).external_id))
-    return world
-
-
-def tried(outcome: str) -> World:
-    world = linked()
-    edit(world, title="VPN")
-    fail(world, known(begin(world)), outcome, "words of ServiceNow")  # type: ignore[arg-type]
-    return world
-
-
-def discarded() -> World:
-    world = tried("refused")
-    (letter,) = world.state.dead_letters
-    world.step(DeadLetterDiscarded(letter), by="user:ann")
-    return world
-
-
-def waiting() -> World:
-    world = linked()
-    edit(world, title="VPN")
-    return world
-
-
-def being_sent() -> World:
-    world = waiting()
-    begin(world)
-    return world
-
-
-def to_be_decided() -> World:
-    world = linked()
-    edit_here(world, title="VPN")
-    return world
-
-
-def parked() -> World:
-    world = linked()
-    world.step(LinkParked(LINK, "merging it failed twice: Boom"), by="integration:prod")
-    return world
-
-
-def closed_there() -> World:
-    world = linked()
-    world.step(LinkParked(LINK, "INC0010001 takes no edits", closed_there=True), by="integration:prod")
-    return world
 
 
 STANDING_STORIES: Final[dict[str, Story]] = {

@@ -30,6 +30,7 @@ RULES: Final[Mapping[str, str]] = {
     "unchanged": "both sides are as they had been",
     "same-meaning": "both sides mean what they had meant",
 }
+BY_WINDOW: Final = frozenset(("held-for-review", "owner"))  # whichever edit was later
 
 
 class Writes(Struct, frozen=True):
@@ -50,7 +51,8 @@ class ConflictView(Struct, frozen=True):
     """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending.
 
     `reason`: the word of docs/sync.md for what decided or holds; `rule`: the same in words, with the settings it rested
-    on. `would_write` is null once it is settled.
+    on. ServiceNow stamps records and not fields: its edit lies between `external_from` (null: not known) and
+    `external_at`. `would_write` is null once it is settled.
     """
 
     id: str
@@ -64,6 +66,7 @@ class ConflictView(Struct, frozen=True):
     platform_by: str
     external_by: str
     platform_at: Time | None
+    external_from: Time | None
     external_at: Time | None
     strategy: Strategy
     status: Literal["pending", "resolved", "ignored"]
@@ -91,6 +94,7 @@ def view(state: State, one: Conflict) -> ConflictView:
         platform_by=one.platform_by,
         external_by=one.external_by,
         platform_at=rfc3339(one.platform_at_s) if one.platform_at_s > 0 else None,
+        external_from=rfc3339(one.external_from_s) if one.external_from_s > 0 else None,
         external_at=rfc3339(one.external_at_s) if one.external_at_s > 0 else None,
         strategy=one.strategy,
         status=one.status,
@@ -110,7 +114,9 @@ def _rule(one: Conflict) -> str | None:
     if owned is None or one.reason not in RULES:
         return None
     how = f"priority {owned.priority}" + ", exclusive" * owned.exclusive
-    return f"{one.strategy}, window {one.window}, owner {owned.owner} ({how}): {RULES[one.reason]}"
+    is_open = one.reason in BY_WINDOW and 0 < one.external_from_s <= one.platform_at_s <= one.external_at_s
+    doubt = "; the stamps cannot tell which edit was later" if is_open else ""
+    return f"{one.strategy}, window {one.window}, owner {owned.owner} ({how}): {RULES[one.reason]}{doubt}"
 
 
 def _would_write(state: State, one: Conflict) -> WouldWrite:

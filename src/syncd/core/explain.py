@@ -10,8 +10,10 @@ from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
+from syncd.core.closing import waits_for_autoclose
 from syncd.core.fold_links import CLOSE_DATA
 from syncd.core.lens import lens_of
+from syncd.core.merge import HELD
 from syncd.core.model import (
     EDITABLE_FIELDS,
     SYNCED_FIELDS,
@@ -33,6 +35,7 @@ from syncd.core.views import DeliveryErrorView, Time, delivery_error, optional_t
 
 UNKNOWN: Final = Span(-math.inf, math.inf)
 TOLD_BY_LETTER: Final = frozenset(("dead-letter", "not-kept"))
+MADE_BY_US: Final = frozenset(("created", "joined"))
 UNDER_WAY: Final = frozenset(("waiting", "trying-again", "being-sent", "outcome-unknown", "dead-letter", "no-record"))
 
 
@@ -185,7 +188,9 @@ def _explained(one: _Field) -> FieldExplained:
         "ENTRY": one.letter.id if one.letter is not None else "",
     }
     words, ruling = STANDINGS[standing], RULES.get(rule or "")
-    way_out = _way_out(words.way_out or (ruling.way_out if ruling is not None else ""), names)
+    of_rule = ruling.way_out if ruling is not None else ""
+    is_nearer = standing == "held-for-review" and rule in HELD  # it says why this one is held
+    way_out = _way_out(of_rule if is_nearer else words.way_out or of_rule, names)
     if one.letter is not None and standing in TOLD_BY_LETTER:
         way_out = f"{one.letter.remedy}; {way_out}"
     return FieldExplained(
@@ -272,7 +277,10 @@ def _rule(one: _Field) -> tuple[str | None, float]:
     if one.link.state == "active" and isinstance(one.shown, UnsetType):
         return "unreadable", 0.0
     base = one.base
-    goes_out = base.platform == one.now if base.reason == "delivered" else not one.is_dirty
+    if one.name == "status" and base.reason == "delivered" and waits_for_autoclose(one.link):
+        return "left-to-auto-close", base.decided_at_s
+    is_base = base.platform == one.now
+    goes_out = is_base if base.reason == "delivered" else not is_base and not one.is_dirty
     if base.reason in {"delivered", "one-side-changed"} and goes_out and one.stamp.at_s > base.ruled_at_s:
         return "one-side-changed", one.stamp.at_s  # edited again while an earlier decision was on its way
     return (base.rule or None), base.ruled_at_s
@@ -293,11 +301,13 @@ def _external_edit(one: _Field) -> Span:
     """Who made the value that ServiceNow shows, and when, as far as it can be known."""
     if isinstance(one.raw, UnsetType):
         return UNKNOWN
-    if one.base.edited is not None:
-        return one.base.edited
-    if one.base.reason == "":
-        return UNKNOWN
-    return Span(one.base.decided_at_s, one.base.decided_at_s, one.integration.account or "syncd")  # a write of ours
+    base, ours = one.base, one.integration.account or "syncd"
+    if base.edited is not None or base.reason == "":
+        return base.edited or UNKNOWN
+    if base.reason == "delivered" or base.written_at_s > 0:
+        written_at_s = base.written_at_s or base.decided_at_s
+        return Span(written_at_s, written_at_s, ours)
+    return Span(-math.inf, base.decided_at_s, ours if base.rule in MADE_BY_US else "")
 
 
 def _write(one: _Field, standing: Standing, ruled_at_s: float) -> WriteView | None:
@@ -312,15 +322,15 @@ def _write(one: _Field, standing: Standing, ruled_at_s: float) -> WriteView | No
             at=None,
             became=None,
             attempts=tried.attempts if tried is not None else 0,
-            next_attempt_at=_next_attempt_at(entry, one.letter),
+            next_attempt_at=None if standing == "being-sent" else _next_attempt_at(entry, one.letter),
             error=None if failure is None else delivery_error(failure),
         )
     if base.reason == "delivered":
         failure = one.letter.error if one.letter is not None else None
         error = None if failure is None else delivery_error(failure)
         return WriteView("external", rfc3339(base.decided_at_s), _text(base.external), 1, None, error)
-    if base.rule and one.stamp.at_s == ruled_at_s:  # taken over in the very step that decided
-        return WriteView("platform", rfc3339(ruled_at_s), None, 1, None, None)
+    if base.rule and one.stamp.at_s in {ruled_at_s, base.decided_at_s}:  # taken over in the very step that decided
+        return WriteView("platform", rfc3339(one.stamp.at_s), None, 1, None, None)
     return None
 
 

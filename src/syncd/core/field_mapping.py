@@ -6,7 +6,7 @@ over. A change is a change of settings like any other; what it does to links is 
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, TypeVar, get_args
 
 from msgspec import Struct
@@ -44,6 +44,8 @@ _TAKEN: Final = frozenset(
         *("close_code", "close_notes", "hold_reason", "reopen_count", "reassignment_count"),
     ]
 )
+_NUMBERS: Final = frozenset(("state", "impact", "urgency"))  # columns of whole numbers
+_NUMBER: Final = re.compile(r"0|-?[1-9][0-9]{0,8}")
 _STAMPS: Final = ("sys_", "opened_", "resolved_", "closed_", "reopened_")
 
 
@@ -132,17 +134,25 @@ def _texts(body: Fields) -> dict[str, tuple[str, ...]]:
     for value in part.names():
         raw = part.raw(value, _TEXTS_FORM)
         sent = raw if isinstance(raw, list) else [raw]
-        texts = tuple(text.strip() for text in sent if isinstance(text, str) and _can_stand(text))
-        if not texts or len(texts) != len(sent):
-            part.fault(
-                value, f'{shown(raw)} holds no text, or what is none; give one such as "1", or several in a list'
-            )
-        found[value] = texts
+        faults = [fault for text in sent if (fault := _text_fault(text)) is not None]
+        if not sent:
+            faults = ['has nothing in its list; give a text such as "1", or several']
+        for fault in dict.fromkeys(faults):
+            part.fault(value, fault)
+        found[value] = tuple(text.strip() for text in sent if isinstance(text, str) and _text_fault(text) is None)
     return found
 
 
-def _can_stand(text: str) -> bool:
-    return 0 < len(text.strip()) <= len(text) <= VALUE_LETTERS_MAX and one_line_fault(text.strip()) is None
+def _text_fault(text: object) -> str | None:
+    """Why this cannot stand in a column for a value; None when it can."""
+    if not isinstance(text, str):
+        return f'{shown(text)} is no text; put it in quotes, such as "1"'
+    if not text.strip():
+        return f'{shown(text)} is empty; give what stands there, such as "1"'
+    if len(text) > VALUE_LETTERS_MAX:
+        return f"{shown(text)} has {len(text)} letters, the limit is {VALUE_LETTERS_MAX}; shorten it"
+    fault = one_line_fault(text.strip())
+    return None if fault is None else f"{shown(text)} {fault}"
 
 
 def put(word: str, field: str, wanted: WantedMapping) -> Decide[MappingView]:
@@ -185,11 +195,19 @@ def _harm(settings: Settings, field: str, wanted: WantedMapping) -> Iterator[tup
         yield "transform", f"is for text, and {field} has values; leave it out"
     if missing := [value for value in known if value not in wanted.values]:
         yield "values", f"are not total: {', '.join(missing)} would have no place; give each of them a text"
+    yield from _ambiguous(field, known, wanted)
+
+
+def _ambiguous(field: str, known: Collection[str], wanted: WantedMapping) -> Iterator[tuple[str, str]]:
+    """What of the values could not be read back from the column."""
     owners: dict[str, str] = {}
     for value, texts in wanted.values.items():
         if value not in known:
             yield f"values.{value}", f"is no {field}; there are {', '.join(known)}"
         for text in texts:
+            if wanted.external_field in _NUMBERS and not _NUMBER.fullmatch(text):
+                only = f"{wanted.external_field} holds nothing else"
+                yield f"values.{value}", f"{shown(text)} is no whole number, and {only}, so it could not be read back"
             if text in owners:
                 both = f"{owners[text]} and {value}" if owners[text] != value else f"{value} twice"
                 yield f"values.{value}", f"{shown(text)} stands for {both}, so it could not be read back"

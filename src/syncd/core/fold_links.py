@@ -159,14 +159,22 @@ def link_opened(state: State, record: e.Record, event: e.LinkOpened) -> None:
 
 def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     link = state.links.get(event.link_id)
+    is_theirs = link is None  # the record was there before the link: what it shows is not what we made of it
     if link is None:
         link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
         link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
     seen, lens = event.observation, lens_of(state.integrations[event.integration_id].settings)
-    link = links.with_observation(
-        link, seen, record.position, record.at_s, event.offset_s, event.offset_error_s, lens, except_for=event.settled
-    )
     link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined", trace=record.trace)
+    link = links.with_observation(
+        link,
+        seen,
+        record.position,
+        record.at_s,
+        event.offset_s,
+        event.offset_error_s,
+        lens,
+        except_for=() if is_theirs else event.settled,
+    )
     put_link(
         state,
         replace(

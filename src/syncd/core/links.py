@@ -118,12 +118,13 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
 def with_edits(link: Link, incident: Incident, trace: str) -> Link:
     """The link after a merge that let edits of the platform stand: each is the change that its field's rule is about.
 
-    A merge decides nothing about a field that goes out again as it did before, so no decision of it tells.
+    A merge decides nothing about a field that goes out again as it did before, so no decision of it tells. A value that
+    the platform took over is no edit of it.
     """
     base = dict(link.base)
     for field, one in link.base.items():
-        stamp = incident.stamps.get(field)
-        if one.reason == "one-side-changed" and stamp is not None and stamp.at_s > one.ruled_at_s:
+        stamp, goes_out = incident.stamps.get(field), one.platform != (incident.value(field) or "")
+        if one.reason == "one-side-changed" and goes_out and stamp is not None and stamp.at_s > one.ruled_at_s:
             base[field] = replace(one, rule="one-side-changed", ruled_at_s=stamp.at_s, trace=trace)
     return replace(link, base=base)
 
@@ -231,6 +232,7 @@ def with_halves(
             rule=before.rule if rule is None else rule,
             ruled_at_s=before.ruled_at_s if rule is None else at_s,
             trace=before.trace if rule is None else trace,
+            written_at_s=at_s if reason == "delivered" else before.written_at_s,
         )
     return replace(link, base=base)
 

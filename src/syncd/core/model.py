@@ -330,7 +330,8 @@ class FieldBase(Struct, frozen=True, gc=False):
     """The base of one field: what each side was known to hold when the field was last settled (decision 5).
 
     ``external`` is raw, as ServiceNow showed it. UNSET: not known (first link), or, for ``platform``, decided but not
-    delivered yet (decision 6). ``edited``: when the external value now seen came to be.
+    delivered yet (decision 6). ``edited``: when the external value now seen came to be; None: with a write of ours,
+    at ``written_at_s``, or nobody knows.
     ``reason`` and ``decided_at_s``: what happened to the field last. ``rule`` and ``ruled_at_s``: what decided its
     value, which a delivery does not replace; ``trace``: the change that it was about. ``put_backs``: when an exclusive
     owner's value was put back lately.
@@ -345,6 +346,7 @@ class FieldBase(Struct, frozen=True, gc=False):
     rule: str = ""
     ruled_at_s: float = 0.0
     trace: str = ""
+    written_at_s: float = 0.0
 
 
 class Attempt(Struct, frozen=True):
@@ -483,6 +485,7 @@ class Conflict(Struct, frozen=True):
     """Both sides changed a field without having seen each other; the loser's value is kept here for ever.
 
     ``strategy``, ``window``, ``ownership``: the rules as they were then; ``reason``: which of them decided, or holds.
+    ServiceNow's edit lies between ``external_from_s`` (0: nobody knows) and ``external_at_s``.
     """
 
     id: str
@@ -507,6 +510,7 @@ class Conflict(Struct, frozen=True):
     reason: str = ""
     window: str = ""
     ownership: OwnershipRule | None = None
+    external_from_s: float = 0.0
 
 
 class DeadLetter(Struct, frozen=True):

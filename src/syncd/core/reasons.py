@@ -55,21 +55,26 @@ RULES: Final[Mapping[str, Words]] = {
     "unchanged": Words("neither side has changed since they last agreed"),
     "same-meaning": Words("ServiceNow's value changed and still means the same here, so nothing was moved"),
     "converged": Words("both sides came to the same value, so nothing had to be moved"),
-    "one-side-changed": Words("only one side had changed since they last agreed, so the other side follows it"),
+    "one-side-changed": Words(
+        "only one side had changed since they last agreed, or only its edits may spread, so the other follows it",
+        _OVERRULED,
+    ),
     "one-empty": Words("at the first comparison one side was empty, so it takes the other's value"),
     "first-link": Words(
         "at the first comparison the sides differed with no common past, so the field's owner stands", _OVERRULED
     ),
     "later-edit": Words("both sides changed it without having seen each other, and the later edit stands", _OVERRULED),
     "owner": Words(
-        "both sides changed it at nearly the same time, and the strategy lets the field's owner stand", _OVERRULED
+        "both sides changed it without having seen each other, and the strategy lets the field's owner stand",
+        _OVERRULED,
     ),
     "order-unknown": Words(
         "both sides changed it, and ServiceNow's whole-second stamps cannot tell which came later, so the owner stands",
         _OVERRULED,
     ),
     "held-for-review": Words(
-        "both sides changed it at nearly the same time, and the strategy asks a person; nothing moves until then",
+        "both sides changed it without having seen each other, and the strategy asks a person; "
+        "nothing moves until then",
         _RESOLVE,
     ),
     "exclusive": Words(
@@ -89,12 +94,14 @@ RULES: Final[Mapping[str, Words]] = {
     ),
     "decided-by-person": Words("a person settled the conflict over it", _OVERRULED),
     "not-inbound": Words(
-        "ServiceNow's value changed, and the integration's direction does not let it come in",
-        "to let it in: im integration configure {INTEGRATION} --direction bidirectional",
+        "ServiceNow's value changed, and the direction of the integration, or of the field, does not let it come in",
+        "to let edits in: im integration configure {INTEGRATION} --direction bidirectional, or see the field's own: "
+        "im integration field-mapping list {INTEGRATION}; this one stays there until {FIELD} is edited again",
     ),
     "not-outbound": Words(
-        "the platform's value changed, and the integration's direction does not let it go out",
-        "to let it out: im integration configure {INTEGRATION} --direction bidirectional",
+        "the platform's value changed, and the direction of the integration, or of the field, does not let it go out",
+        "to let edits out: im integration configure {INTEGRATION} --direction bidirectional, or see the field's own: "
+        "im integration field-mapping list {INTEGRATION}; this one stays here until {FIELD} is edited again",
     ),
     "unreadable": Words("ServiceNow does not show the field, or shows a value that means nothing here"),
     "created": Words("the record was made from this incident"),
@@ -143,13 +150,13 @@ STANDINGS: Final[Mapping[Standing, Words]] = {
         "each new edit is tried once",
     ),
     "hidden": Words(
-        "ServiceNow does not show this field to our account, so it is neither read nor written",
-        "give the account read and write access to its column (ACL), then: "
-        "im integration reconcile {INTEGRATION} --auto-heal",
+        "ServiceNow does not show this field to our account, or has no such column, so it is neither read nor written",
+        "see which column it is: im integration field-mapping list {INTEGRATION}; "
+        "give the account read and write access to it (ACL), then: im integration reconcile {INTEGRATION} --auto-heal",
     ),
     "no-mapping": Words(
         "ServiceNow's value has no meaning here, so it is neither taken over nor overwritten",
-        "change it there to a value that docs/sync.md maps",
+        "change it there to a value that has one, or give it one: im integration field-mapping list {INTEGRATION}",
     ),
     "switched-off": Words(
         "the integration is disabled or its direction is none, so nothing is compared until it is on again",

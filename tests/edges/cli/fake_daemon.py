@@ -173,6 +173,7 @@ CONFLICT: dict[str, Json] = {
     "platform_by": "ana",
     "external_by": "beth.anglin",
     "platform_at": "2026-11-24T09:12:58Z",
+    "external_from": "2026-11-24T09:12:57Z",
     "external_at": "2026-11-24T09:12:59Z",
     "strategy": "manual-review",
     "status": "pending",

@@ -108,6 +108,18 @@ def test_a_card_explains_each_field_in_words_of_at_most_100_columns(im: Run, dae
         ({"external": None, "external_raw": "42"}, '"resolved" here, "42" in INC0010023'),
         ({"external_number": None}, "in a record to be made (prod-snow)"),
         ({"external_at": None}, "it is not known who changed it"),
+        ({"external_from": None}, "changed no later than 2026-11-24 09:10:02Z (4 min ago) by beth"),
+        ({"external_by": None}, "(4 min ago), by whom is not known"),
+        ({"write": {"to": "external", "attempts": 1}}, "write not there yet, tried once"),
+        (
+            {"write": {"error": {"status": 503, "message": "HTTP 503", "detail": "<html>"}}},
+            "ServiceNow said: HTTP 503 (<html>)",
+        ),
+        ({"write": {"error": {"message": "no connection"}}}, "write not there yet; no connection"),
+        (
+            {"write": {"error": {"kind": "not-kept", "status": 200, "message": "it kept something else"}}},
+            "write not there yet; it kept something else",
+        ),
         (
             {"write": {"to": "platform", "at": "2026-11-24T09:14:01Z", "attempts": 1}},
             "the platform took it 2026-11-24 09:14:01Z",
@@ -128,6 +140,13 @@ def test_a_card_says_what_is_not_known(im: Run, socket_path: Path, told: dict[st
 def test_an_incident_without_a_record_is_said_to_have_nothing_to_compare(im: Run, socket_path: Path) -> None:
     with FakeDaemon(lambda heard: Canned(body={"fields": [], "not_synced": []}), socket_path) as daemon:
         assert im("incident", "explain", "INC-1", "--socket", daemon.address).out.startswith("no integration has a")
+
+
+def test_a_field_that_is_not_synced_is_not_said_to_lack_a_record(im: Run, socket_path: Path) -> None:
+    body: Json = {**EXPLANATION, "fields": []}
+    with FakeDaemon(lambda heard: Canned(body=body), socket_path) as daemon:
+        shown = im("incident", "explain", "INC-1", "--field", "assigned_to", "--socket", daemon.address).out
+    assert shown.startswith("assigned_to  nothing here; kept on the platform")
 
 
 def test_a_stale_version_is_refused(im: Run, socket_path: Path) -> None:

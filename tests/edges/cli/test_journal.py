@@ -165,6 +165,8 @@ def test_replay_shows_one_incident_with_what_led_to_it(im: Run, state: Path) -> 
     card = journal(im, state, "replay", "--incident", "INC-3").out
     assert "\x1b" not in card
     assert "im.incident.declared" in card
+    assert "no integration has a record for it" in card
+    assert "explanation" not in card
 
 
 @pytest.mark.parametrize(

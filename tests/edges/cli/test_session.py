@@ -84,3 +84,30 @@ def test_a_dash_reads_standard_input(im: Run, daemon: FakeDaemon, command: list[
 def test_standard_input_that_cannot_be_text_is_wrong_usage(im: Run, daemon: FakeDaemon, stdin: bytes) -> None:
     assert im("incident", "note", "INC-1", "-", "--socket", daemon.address, stdin=stdin).code == 2
     assert daemon.heard == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "integration field-ownership set prod-snow title --owner platform --priority",
+        "integration configure prod-snow --max-concurrency",
+        "integration reconcile history prod-snow --limit",
+        "integration list --limit",
+        "incident update INC-1 --title x --if-match",
+        "incident timeline INC-1 --limit",
+        "conflict list --limit",
+        "conflict ignore conflict-17 --if-match",
+        "token list --limit",
+        "journal tail -n",
+        "journal replay --until",
+        "journal show",
+    ],
+)
+@pytest.mark.parametrize("number", ["1.5", "1e3", "many"])
+def test_what_is_no_whole_number_is_refused_and_never_rounded(
+    im: Run, daemon: FakeDaemon, line: str, number: str
+) -> None:
+    outcome = im(*line.split(), number, "--socket", daemon.address)
+    assert outcome.code == 2
+    assert f"'{number}' is not a whole number - see im " in outcome.err
+    assert daemon.heard == []

@@ -241,6 +241,32 @@ def test_a_line_says_who_and_where_once(im: Run, socket_path: Path, by: str | No
             {"id": "entry-1", "fields": ["status"], "error": {"message": "Data Policy", "detail": "close_code"}},
             "entry-1, status: Data Policy close_code",
         ),
+        (
+            "sync.conflict_resolved",
+            {"conflict": "conflict-1", "winner": "platform"},
+            "conflict-1: the platform's value stands",
+        ),
+        (
+            "sync.conflict_resolved",
+            {"conflict": "conflict-1", "winner": "external"},
+            "conflict-1: ServiceNow's value stands",
+        ),
+        (
+            "sync.conflict_resolved",
+            {"conflict": "conflict-1", "winner": "platform", "value": "A"},
+            'conflict-1: "A" stands on both sides',
+        ),
+        ("sync.conflict_ignored", {"conflict": "conflict-1"}, "conflict-1: both values stay as they are"),
+        ("sync.parked", {"reason": "deleted there"}, "set aside: deleted there"),
+        (
+            "sync.accepted",
+            {"fields": ["title", "status"], "reason": "told-in-a-note"},
+            "title, status: the sides stay different, told-in-a-note",
+        ),
+        ("sync.unlinked", {}, "the incident and the record are parted"),
+        ("sync.dead_letter_retried", {"id": "entry-1"}, "entry-1 is tried again"),
+        ("sync.note_sent", {"note_id": "note-1", "found": False}, "note-1 is there"),
+        ("sync.note_sent", {}, " is there"),
         ("sync.something_new", {"a": 1, "b": None, "c": {"d": "x"}}, "a=1  c.d=x"),
     ],
 )

@@ -129,6 +129,7 @@ CONFLICT: Final = {
     "platform_by": "user:ana",
     "external_by": "beth.anglin",
     "platform_at": _AT,
+    "external_from": _AT,
     "external_at": _LATER,
     "strategy": "manual-review",
     "status": "pending",
@@ -139,7 +140,7 @@ CONFLICT: Final = {
     "resolved_by": None,
     "reason": "held-for-review",
     "rule": "manual-review, window 5s, owner platform (priority 1): "
-    "both edits lie within the window, so a person decides",
+    "both edits lie within the window, so a person decides; the stamps cannot tell which edit was later",
     "would_write": {
         "use_platform": {"incident": {}, "record": {"short_description": "Checkout latency"}},
         "use_external": {"incident": {"title": "Checkout is slow"}, "record": {}},

@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import Parameter
 
 from syncd.edges.cli.client import Json, RequestRefused, path_of, read
-from syncd.edges.cli.session import Flag, FreeText, Injected, Session
+from syncd.edges.cli.session import Flag, FreeText, Injected, Session, whole
 from syncd.edges.cli.shapes import Integration
 from syncd.edges.cli.transport import WrongUsage
 
@@ -47,7 +47,9 @@ class Settings:
         FreeText, Parameter(help='JSON, such as {"caller_id": "im", "close_code": "Solved"}.')
     ] = None
     rate_limit: Annotated[float | None, Parameter(help="Requests a second; a new one gets 10.")] = None
-    max_concurrency: Annotated[int | None, Parameter(help="Requests at once; a new one gets 4.")] = None
+    max_concurrency: Annotated[int | None, Parameter(converter=whole, help="Requests at once; a new one gets 4.")] = (
+        None
+    )
     transaction_quota: Annotated[str | None, Parameter(help="A duration such as 60s, the default.")] = None
     closed_policy: Annotated[
         Literal["park", "note", "reopen"] | None,

@@ -6,11 +6,11 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, facts, plain, table, tree
-from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session
+from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session, Whole, whole
 from syncd.edges.cli.shapes import Conflict, Writes
 from syncd.edges.cli.transport import Answer, WrongUsage
 
-IfMatch = Annotated[int | None, Parameter(help="Only if the conflict still has this version.")]
+IfMatch = Annotated[int | None, Parameter(converter=whole, help="Only if the conflict still has this version.")]
 
 app = App(name="conflict", help="List and settle conflicts.")
 
@@ -23,7 +23,7 @@ def list_(
         Literal["pending", "resolved", "ignored", "all"], Parameter(help="all: settled ones too.")
     ] = "pending",
     incident: str | None = None,
-    limit: int = 100,
+    limit: Whole = 100,
     everything: All = False,
     session: Injected,
 ) -> int:
@@ -36,15 +36,16 @@ def list_(
 
     def rows() -> str:
         return table(
-            ["ID", "INCIDENT", "FIELD", "STATUS", "SINCE", "PLATFORM | EXTERNAL"],
+            ["ID", "INCIDENT", "FIELD", "STATUS", "SINCE", "PLATFORM | EXTERNAL -> DECIDED"],
             (
                 [
                     conflict.id,
                     conflict.incident_id,
                     conflict.field,
-                    " ".join(filter(None, [conflict.status, conflict.decided])),
+                    conflict.status,
                     age(conflict.created_at, session.now_s),
-                    f"{_value(conflict.platform)} | {_value(conflict.external)}",
+                    f"{_value(conflict.platform)} | {_value(conflict.external)}"
+                    + (f" -> {conflict.decided}" if conflict.decided else ""),
                 ]
                 for conflict in read(found.body, list[Conflict])
             ),
@@ -72,6 +73,7 @@ def show(conflict_id: str, /, *, session: Injected) -> int:
         shown = read(answer.body, dict[str, Json])
         choices = read(answer.body, Conflict).would_write
         shown.pop("would_write", None)
+        shown |= {side: "(empty)" for side in ("base", "platform", "external") if shown.get(side) == ""}
         for choice, writes in (choices or {}).items():
             shown[f"--{choice.replace('_', '-')}"] = _written(writes)
         return facts(tree(shown, session.now_s))

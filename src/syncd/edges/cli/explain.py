@@ -76,14 +76,15 @@ def explain(incident_id: str, /, *, field: str | None = None, session: Injected)
     Example: im incident explain INC-4Q7ZK2M9XD --field title
     """
     answer = session.client.get(path_of("incidents", incident_id, "explain"), {"field": field})
-    session.show(answer.body, lambda: "\n\n".join(_cards(read(answer.body, Explanation), session.now_s)))
+    session.show(answer.body, lambda: "\n\n".join(cards(read(answer.body, Explanation), session.now_s, field=field)))
     return 0
 
 
-def _cards(told: Explanation, now_s: float) -> Iterator[str]:
+def cards(told: Explanation, now_s: float, *, field: str | None = None) -> Iterator[str]:
+    """A card for each field and link, and a line for each field that is not synced. ``field``: the one asked for."""
     for one in told.fields:
         yield f"{_headline(one)}\n{facts(_lines(one, now_s))}"
-    if not told.fields:
+    if not told.fields and (field is None or not told.not_synced):
         yield "no integration has a record for it, so there is nothing to compare"
     if told.not_synced:
         yield facts((one.field, _not_synced(one)) for one in told.not_synced)
@@ -123,9 +124,15 @@ def _external_edit(one: FieldExplained, now_s: float) -> str:
     raw = f", as {_quoted(one.external_raw)}" if one.external_raw != one.external else ""
     if one.external_at is None:
         return f"it is not known who changed it{raw}"
+    by = f" by {one.external_by}" if one.external_by else ", by whom is not known"
+    return f"changed {_span(one, now_s)}{by}{raw}"
+
+
+def _span(one: FieldExplained, now_s: float) -> str | None:
     at = when(one.external_at, now_s)
-    span = at if one.external_from == one.external_at else f"between {when(one.external_from, now_s) or '?'} and {at}"
-    return f"changed {span} by {one.external_by or 'nobody known'}{raw}"
+    if one.external_from is None:
+        return f"no later than {at}"
+    return at if one.external_from == one.external_at else f"between {when(one.external_from, now_s)} and {at}"
 
 
 def _write(write: Write, now_s: float) -> str:
@@ -135,13 +142,22 @@ def _write(write: Write, now_s: float) -> str:
         became = f" and shows {_quoted(write.became)}" if write.became is not None else ""
         words.append(f"{side} took it {when(write.at, now_s)}{became}")
     else:
-        words.append(f"not there yet, tried {write.attempts} times" if write.attempts else "not there yet")
+        tries = {0: "", 1: ", tried once"}.get(write.attempts, f", tried {write.attempts} times")
+        words.append(f"not there yet{tries}")
     if write.next_attempt_at is not None:
         words.append(f"next try {when(write.next_attempt_at, now_s)}")
-    if (error := write.error) is not None:
-        status = f"HTTP {error.status}, " if error.status else ""
-        words.append(f"ServiceNow said: {status}{error.message}" + (f" ({error.detail})" if error.detail else ""))
+    if write.error is not None:
+        words.append(_error(write.error))
     return "; ".join(words)
+
+
+def _error(error: DeliveryError) -> str:
+    """What ServiceNow said, or in words of our own what came of it."""
+    message, status = error.message or "", f"HTTP {error.status}"
+    said = f"{message} ({error.detail})" if error.detail else message
+    if not error.status or error.kind == "not-kept":
+        return said
+    return f"ServiceNow said: {said if message.startswith(status) else f'{status}, {said}'}"
 
 
 def _quoted(value: str | None, *, missing: str = "not known") -> str:

@@ -51,8 +51,9 @@ def set_(
     value: Annotated[
         list[str] | None,
         Parameter(
+            negative=(),
             help="What stands there for a value, such as SEV-1=1; one for each value of the field. Of several the "
-            "first is written, and all are read."
+            "first is written, and all are read.",
         ),
     ] = None,
     transform: Annotated[

@@ -3,13 +3,31 @@
 A kind that has no words of its own here is shown as ``key=value``, so a newer daemon is understood as well.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Final
 
 from syncd.edges.cli.client import Json
 from syncd.edges.cli.render import plain, tree
 from syncd.edges.cli.shapes import CloudEvent
 
 Content = Mapping[str, Json]
+
+_PHRASES: Final = {
+    "incident.history_begins": "what happened before this is no longer kept",
+    "sync.link_opened": "a record is to be made",
+    "sync.unlinked": "the incident and the record are parted",
+    "sync.parked": "set aside: {reason}",
+    "sync.released": "no longer set aside",
+    "sync.duplicate_set_aside": "a record with the same correlation id is left alone: {external_id}",
+    "sync.conflict_ignored": "{conflict}: both values stay as they are",
+    "sync.accepted": "{fields}: the sides stay different, {reason}",
+    "sync.send_cleared": "there is nothing to be written any more",
+    "sync.note_started": '{note_id} goes out: "{text}"',
+    "sync.note_sent": "{note_id} is there",
+    "sync.dead_letter_retried": "{id} is tried again",
+    "sync.dead_letter_discarded": "{id} is given up; its fields stay different until the next edit of them",
+}
 
 
 def gist(event: CloudEvent, now_s: float) -> str:
@@ -24,10 +42,6 @@ def gist(event: CloudEvent, now_s: float) -> str:
             return _values(content.get("changes"))
         case "incident.noted":
             return f"{_said(content, 'author')}: {_said(content, 'text')}"
-        case "incident.history_begins":
-            return "what happened before this is no longer kept"
-        case "sync.link_opened":
-            return "a record is to be made"
         case "sync.decided":
             took = f", the platform takes {_quoted(content, 'value')}" if content.get("value") is not None else ""
             return f"{_said(content, 'field')}: {_said(content, 'reason')}{took}"
@@ -50,12 +64,24 @@ def gist(event: CloudEvent, now_s: float) -> str:
                 if again
                 else _said(content, "message")
             )
+        case "sync.conflict_resolved":
+            return f"{_said(content, 'conflict')}: {_winner(content)}"
         case "sync.dead_letter":
             error = content.get("error")
             words = f"{_said(error, 'message')} {_said(error, 'detail')}".strip() if isinstance(error, dict) else ""
             return f"{_said(content, 'id')}, {plain(content.get('fields'), now_s) or 'note'}: {words}"
+        case kind if kind in _PHRASES:
+            known = {key: plain(value, now_s) or "" for key, value in content.items()}
+            return _PHRASES[kind].format_map(defaultdict(str, known))
         case _:
             return _pairs(content, now_s)
+
+
+def _winner(content: Content) -> str:
+    """Which value a person let stand."""
+    if content.get("value") is not None:
+        return f"{_quoted(content, 'value')} stands on both sides"
+    return f"{'the platform' if content.get('winner') == 'platform' else 'ServiceNow'}'s value stands"
 
 
 def _group(content: Content) -> str:

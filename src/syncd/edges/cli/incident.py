@@ -13,14 +13,14 @@ from syncd.edges.cli.client import Json, Listing, path_of, read
 from syncd.edges.cli.explain import explain
 from syncd.edges.cli.happenings import gist
 from syncd.edges.cli.render import age, clock, facts, table, when
-from syncd.edges.cli.session import All, FreeText, Injected, Session
+from syncd.edges.cli.session import All, FreeText, Injected, Session, Whole, whole
 from syncd.edges.cli.shapes import CloudEvent, Incident, IncidentLink, Note
 from syncd.edges.cli.transport import WrongUsage
 from syncd.errors import SyncdError
 
 Status = Literal["open", "mitigated", "resolved", "closed", "canceled"]
 Severity = Annotated[str | None, Parameter(name=["--severity", "--sev"], help="SEV-1 to SEV-4, or 1 to 4.")]
-IfMatch = Annotated[int | None, Parameter(help="Only if the incident still has this version.")]
+IfMatch = Annotated[int | None, Parameter(converter=whole, help="Only if the incident still has this version.")]
 
 app = App(name="incident", help="Show and change incidents.")
 app.command(explain)
@@ -89,7 +89,7 @@ def list_(  # noqa: PLR0913  one argument for each flag
     ] = None,
     integration: Annotated[str | None, Parameter(help="Linked under this integration.")] = None,
     updated_since: Annotated[str | None, Parameter(help="An RFC 3339 time.")] = None,
-    limit: int = 100,
+    limit: Whole = 100,
     everything: All = False,
     session: Injected,
 ) -> int:
@@ -276,7 +276,7 @@ def note(
 
 
 @app.command
-def notes(incident_id: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+def notes(incident_id: str, /, *, limit: Whole = 100, everything: All = False, session: Injected) -> int:
     """List the work notes of an incident.
 
     Example: im incident notes INC-4Q7ZK2M9XD
@@ -296,7 +296,7 @@ def notes(incident_id: str, /, *, limit: int = 100, everything: All = False, ses
 
 
 @app.command
-def timeline(incident_id: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+def timeline(incident_id: str, /, *, limit: Whole = 100, everything: All = False, session: Injected) -> int:
     """Show what happened to an incident, on both sides: the newest 100 events, the newest last.
 
     Example: im incident timeline INC-4Q7ZK2M9XD

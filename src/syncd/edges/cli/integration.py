@@ -15,7 +15,7 @@ from syncd.edges.cli.imports import import_
 from syncd.edges.cli.ownership import app as ownership
 from syncd.edges.cli.reconcile import app as reconcile
 from syncd.edges.cli.render import age, clip, facts, table, tree, when
-from syncd.edges.cli.session import All, Flag, Injected
+from syncd.edges.cli.session import All, Flag, Injected, Whole
 from syncd.edges.cli.shapes import DeadLetter, DeliveryError, Integration, Link, Requeued, RotatedSecret
 from syncd.edges.cli.sync_status import sync_status
 from syncd.edges.cli.transport import WrongUsage
@@ -35,7 +35,7 @@ def list_(
     *,
     org: str | None = None,
     type_: Annotated[str | None, Parameter(name="--type")] = None,
-    limit: int = 100,
+    limit: Whole = 100,
     everything: All = False,
     session: Injected,
 ) -> int:
@@ -93,7 +93,7 @@ def delete(integration: str, /, *, session: Injected) -> int:
 
 
 @app.command
-def links(integration: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+def links(integration: str, /, *, limit: Whole = 100, everything: All = False, session: Injected) -> int:
     """List the pairs of incident and ServiceNow record.
 
     Example: im integration links prod-snow --format table
@@ -201,7 +201,7 @@ def rotate_secret(
 
 
 @app.command
-def dlq(integration: str, /, *, limit: int = 100, everything: All = False, session: Injected) -> int:
+def dlq(integration: str, /, *, limit: Whole = 100, everything: All = False, session: Injected) -> int:
     """List dead letters: changes that ServiceNow refused, with its own words and the remedy.
 
     Example: im integration dlq prod-snow

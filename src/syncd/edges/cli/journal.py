@@ -18,7 +18,7 @@ from syncd.core.events import Event, Record
 from syncd.edges.cli import mending, past
 from syncd.edges.cli.client import Json, read
 from syncd.edges.cli.render import facts, table, tree, when
-from syncd.edges.cli.session import Injected, Session
+from syncd.edges.cli.session import Injected, Session, Whole, whole
 from syncd.edges.cli.transport import WrongUsage
 from syncd.errors import BadConfig, JournalRefused, SyncdError
 from syncd.journal import reader, scan
@@ -85,7 +85,7 @@ def verify(*, state_dir: StateDir = None, session: Injected) -> int:
 @app.command
 def tail(
     *,
-    count: Annotated[int, Parameter(name=["--count", "-n"], help="How many records.")] = 20,
+    count: Annotated[Whole, Parameter(name=["--count", "-n"], help="How many records.")] = 20,
     state_dir: StateDir = None,
     session: Injected,
 ) -> int:
@@ -116,7 +116,7 @@ def tail(
 
 
 @app.command
-def show(position: int, /, *, state_dir: StateDir = None, session: Injected) -> int:
+def show(position: Whole, /, *, state_dir: StateDir = None, session: Injected) -> int:
     """Show one record in full; POSITION is what `im journal tail` prints.
 
     Example: im journal show 4711 --format json
@@ -133,7 +133,9 @@ def show(position: int, /, *, state_dir: StateDir = None, session: Injected) -> 
 @app.command
 def replay(
     *,
-    until: Annotated[int | None, Parameter(help="As it was after this position; without it, as it is now.")] = None,
+    until: Annotated[
+        int | None, Parameter(converter=whole, help="As it was after this position; without it, as it is now.")
+    ] = None,
     incident: Annotated[str, Parameter(help="This incident alone, with what led to it.")] = "",
     state_dir: StateDir = None,
     session: Injected,

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import table
-from syncd.edges.cli.session import Flag, Injected
+from syncd.edges.cli.session import Flag, Injected, Whole
 from syncd.edges.cli.shapes import Ownership
 
 app = App(name="field-ownership", help="Which side owns a field, and how strictly.")
@@ -49,7 +49,7 @@ def set_(
     *,
     owner: Literal["platform", "external"],
     priority: Annotated[
-        int, Parameter(help="Of the owner, 0 to 1000; the other side has 0, and ties go to the owner.")
+        Whole, Parameter(help="Of the owner, 0 to 1000; the other side has 0, and ties go to the owner.")
     ] = 1,
     exclusive: Annotated[Flag, Parameter(help="Put the owner's value back after the other side's edit.")] = False,
     session: Injected,

@@ -17,6 +17,8 @@ from syncd.core.model import Incident
 from syncd.core.pasts import positions_of
 from syncd.core.state import State
 from syncd.edges.cli.client import Json, read
+from syncd.edges.cli.explain import Explanation as Told
+from syncd.edges.cli.explain import cards
 from syncd.edges.cli.happenings import gist
 from syncd.edges.cli.render import clock, facts, table, tree
 from syncd.edges.cli.session import Session
@@ -134,5 +136,7 @@ def _one(disk: Disk, folder: Path, state: State, incident: Incident) -> Incident
 def _card(body: bytes, now_s: float) -> str:
     shown = read(body, dict[str, Json])
     happened = read(msgspec.json.encode(shown.pop("timeline")), list[CloudEvent])
+    why = read(msgspec.json.encode(shown.pop("explanation")), Told)
     rows = ([clock(one.time), one.type, one.by, gist(one, now_s)] for one in happened)
-    return f"{facts(tree(shown, now_s))}\n\n" + table(["TIME", "EVENT", "BY", "WHAT"], rows, wraps=True)
+    events = table(["TIME", "EVENT", "BY", "WHAT"], rows, wraps=True)
+    return "\n\n".join([facts(tree(shown, now_s)), *cards(why, now_s), events])

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, clip, facts, safe, table, when
-from syncd.edges.cli.session import All, Flag, Injected, Session
+from syncd.edges.cli.session import All, Flag, Injected, Session, Whole
 from syncd.edges.cli.shapes import Drift, Run, Schedule
 from syncd.edges.cli.transport import Answer, WrongUsage
 
@@ -158,7 +158,7 @@ def history(
     run: str | None = None,
     /,
     *,
-    limit: Annotated[int, Parameter(help="How many runs to show.")] = 20,
+    limit: Annotated[Whole, Parameter(help="How many runs to show.")] = 20,
     all_: All = False,
     session: Injected,
 ) -> int:

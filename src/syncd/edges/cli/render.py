@@ -133,7 +133,7 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> str:
 
 def tree(value: Json, now_s: float, *, under: str = "") -> Iterator[tuple[str, str | None]]:
     """Any JSON as facts: nested keys joined by dots, times with their age, lists of plain values on one line."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not under):
         for key, inner in value.items():
             yield from tree(inner, now_s, under=f"{under}.{key}" if under else key)
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):

@@ -4,13 +4,13 @@ Made once by ``main.py`` from the global options and handed to every command, wh
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from msgspec import Struct
 
 from syncd.config import ROOT_RUNTIME_DIR, SOCKET_NAME, Listen, default_socket
@@ -119,7 +119,18 @@ class Session:
             raise SyncdError(f"the daemon's answer is not JSON: {error}", hint="see the daemon's log") from error
 
 
+def whole(_kind: object, tokens: Sequence[Token]) -> int:
+    """A whole number as it was written; cyclopts alone would make 2 of 1.5."""
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{text!r} is not a whole number"
+        raise ValueError(msg) from None
+
+
 Injected = Annotated[Session, Parameter(parse=False)]
+Whole = Annotated[int, Parameter(converter=whole)]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 All = Annotated[Flag, Parameter(name="--all", help="Every page, not just the first --limit.")]
 FreeText = Annotated[str | None, Parameter(allow_leading_hyphen=True)]  # titles and passwords may begin with "-"

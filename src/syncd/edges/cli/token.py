@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
 from syncd.edges.cli.render import age, facts, table, when
-from syncd.edges.cli.session import All, Injected
+from syncd.edges.cli.session import All, Injected, Whole
 from syncd.edges.cli.shapes import Token
 
 app = App(name="token", help="Make and revoke the tokens for calls over TCP.")
@@ -44,7 +44,7 @@ def create(
 @app.command(name="list")
 def list_(
     *,
-    limit: int = 100,
+    limit: Whole = 100,
     everything: All = False,
     session: Injected,
 ) -> int:
