@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from syncd.actors.breaker import Breaker
 from syncd.actors.containment import Containment
 from syncd.actors.doorbell import Doorbell
 from syncd.actors.supervisor import RestartPolicy, Start, supervise
+from syncd.daemon import _feed_watchdog
 from syncd.edges.api import serve
 from syncd.errors import ExternalFailed
 from syncd.house import House
@@ -27,6 +28,7 @@ from syncd.journal.keeper import Keeper
 from syncd.journal.writer import Journal
 from syncd.pulse import DISK_S_MAX, Watch, resting, unwatched, watched
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
+from syncd.service_manager import ServiceManager
 from tests.actors.stage import INTEGRATIONS, restart
 from tests.simulation.disk import SimWork
 from tests.simulation.plan import draw
@@ -189,6 +191,40 @@ async def test_a_rest_with_a_limit_is_rest_as_long_as_that(autojump_clock: trio.
 
     assert await after(129, actor) == []
     assert await after(131, actor) == ["actor 1"]
+
+
+class Manager(ServiceManager):
+    """Hears when it was told that all is well."""
+
+    def __init__(self) -> None:
+        super().__init__({}, 0)
+        self.fed_at: list[float] = []
+
+    def tell(self, *lines: str) -> None:
+        assert lines == ("WATCHDOG=1",)
+        self.fed_at.append(trio.current_time())
+
+
+@pytest.mark.parametrize("stuck_at", [100.0 + 1.7 * number for number in range(20)])
+async def test_whenever_somebody_gets_stuck_the_watchdog_runs_out_within_twice_its_time(
+    stuck_at: float, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager, watch = Manager(), Watch()
+
+    async def actor() -> None:
+        await Doorbell().wait(stuck_at)
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        watch.begin()
+        nursery.start_soon(supervise, "actor", actor, RestartPolicy(), Random(1))
+        nursery.start_soon(_feed_watchdog, manager, LATE_S, watch.late)
+        await trio.sleep(500)
+        nursery.cancel_scope.cancel()
+    gaps = [after - before for before, after in pairwise(manager.fed_at)]
+    assert max(gaps) == LATE_S / 2
+    assert stuck_at < manager.fed_at[-1] + LATE_S <= stuck_at + 2 * LATE_S
+    assert [one.message for one in caplog.records] == ["the watchdog is not fed: no progress"]  # once
 
 
 # Who sleeps for longer than a moment says that it rests, or the service manager would start the daemon anew.

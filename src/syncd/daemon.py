@@ -87,7 +87,7 @@ async def run_daemon(config: Config, level_now: Callable[[], str]) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(_signals, stop, level_now)
             if manager.watchdog_s is not None:
-                nursery.start_soon(_feed_watchdog, manager, manager.watchdog_s, house)
+                nursery.start_soon(_feed_watchdog, manager, manager.watchdog_s, house.late)
             nursery.start_soon(_tell_stop, manager, stop)
             async with trio.open_nursery() as serving:
                 app, listeners = await _doors(config, house, stop, sockets, before)
@@ -175,11 +175,11 @@ async def _tell_stop(manager: ServiceManager, stop: trio.Event) -> None:
     manager.tell("STOPPING=1", "STATUS=Stopping")
 
 
-async def _feed_watchdog(manager: ServiceManager, within_s: float, house: House) -> None:
+async def _feed_watchdog(manager: ServiceManager, within_s: float, who_is_late: Callable[[float], list[str]]) -> None:
     """Tell the service manager that all is well, twice as often as it must hear it, and only while it is so."""
     told: list[str] = []
     while True:
-        late = house.late(within_s)
+        late = who_is_late(within_s)
         if not late:
             manager.tell("WATCHDOG=1")
         elif late != told:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 import trio
 
+from tests.crash.daemon_process import DaemonProcess
 from tests.crash.installation import until
 from tests.crash.service_manager import Managed
 from tests.crash.stuck_daemon import LOOPS, WAITS
@@ -60,6 +61,38 @@ def test_it_is_ready_when_it_serves_and_tells_that_it_reads_its_journal_and_that
     extended = next(line for line in managed.told if line.startswith("EXTEND_TIMEOUT_USEC="))
     assert managed.told.index(extended) < managed.told.index("READY=1")
     assert "STATUS=Reading the journal, 100 %" in managed.told
+
+
+def test_a_journal_that_is_refused_is_never_ready(managed: Managed) -> None:
+    managed.process = managed.spawn()
+    managed.until_told("READY=1")
+    managed.process.terminate()
+    assert managed.process.wait(10) == 0
+    managed.told.clear()
+    (segment,) = (managed.folder / "state" / "journal").iterdir()
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-20] + b"?" + whole[-19:])
+    managed.process = managed.spawn()
+    assert managed.process.wait(20) == 78
+    assert "STATUS=Reading the journal" in managed.hear()
+    assert "READY=1" not in managed.told
+
+
+def test_who_opens_its_own_doors_has_them_open_when_it_says_that_it_is_ready(tmp_path: Path) -> None:
+    daemon = DaemonProcess(tmp_path)
+    daemon.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify, socket.socket(socket.AF_UNIX) as client:
+        notify.bind(str(tmp_path / "notify"))
+        notify.settimeout(30)
+        process = daemon.spawn()
+        try:
+            while b"READY=1" not in notify.recv(4096).splitlines():
+                pass
+            socket.create_connection(("127.0.0.1", daemon.port)).close()  # refused if nobody listens
+            client.connect(str(tmp_path / "syncd.sock"))
+        finally:
+            process.terminate()
+            assert process.wait(15) == 0
 
 
 def test_the_socket_that_was_handed_over_serves_and_stays(managed: Managed) -> None:
@@ -186,6 +219,8 @@ def test_the_service_says_what_it_promises() -> None:
     wanted = {
         "Type": "notify",
         "WatchdogSec": "30s",
+        "Restart": "on-failure",
+        "RestartSec": "2s",
         "RestartPreventExitStatus": "75 78",
         "LoadCredential": "syncd-master-key:/etc/syncd/master.key",
         "DynamicUser": "yes",
@@ -193,6 +228,10 @@ def test_the_service_says_what_it_promises() -> None:
         "LimitCORE": "0",
     }
     assert {key: service[key] for key in wanted} == wanted
+    assert {key for key in unit("syncd.service")["Unit"] if key.startswith("StartLimit")} == {
+        "StartLimitIntervalSec",
+        "StartLimitBurst",
+    }
     assert service["ExecReload"].startswith("/bin/sh ")  # /bin/kill is in a package that need not be there
     assert "RuntimeDirectory" not in service  # it would take the sockets away with each restart
     doors = unit("syncd.socket")["Socket"]
