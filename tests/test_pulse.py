@@ -31,7 +31,7 @@ from syncd.seams import SystemClock, SystemDisk, ThreadWork
 from syncd.service_manager import ServiceManager
 from tests.actors.stage import INTEGRATIONS, restart
 from tests.simulation.disk import SimWork
-from tests.simulation.plan import draw
+from tests.simulation.kinds import draw
 from tests.simulation.runner import simulate
 from tests.simulation.stories import run
 from tests.simulation.world import World

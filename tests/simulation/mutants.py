@@ -27,7 +27,7 @@ from syncd.journal import writer
 from syncd.journal.codec import encode_record
 from syncd.journal.writer import Journal
 from syncd.systems import accounts, logins
-from tests.simulation.plan import draw
+from tests.simulation.kinds import draw
 from tests.simulation.soak import failure
 from tests.simulation.troubles import TROUBLES
 

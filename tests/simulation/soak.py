@@ -19,7 +19,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tests.simulation.plan import DRAWN, Plan, draw
+from tests.simulation.kinds import DRAWN, draw
+from tests.simulation.plan import Plan
 from tests.simulation.stories import run
 
 KINDS: Final = tuple(DRAWN)

@@ -13,8 +13,9 @@ from syncd.simulator.faults import Armed
 from syncd.simulator.rules import AbortRule
 from tests.simulation import hour, manners, notes
 from tests.simulation.hands import Hands, verdict
+from tests.simulation.kinds import draw
 from tests.simulation.oracle import Oracle
-from tests.simulation.plan import HOUR_S, Plan, Spell, draw
+from tests.simulation.plan import HOUR_S, Plan, Spell
 from tests.simulation.runner import Run, simulate
 from tests.simulation.way import WAY_FAULTS
 from tests.simulation.world import ACCOUNT, World

@@ -6,7 +6,7 @@ import pytest
 
 from syncd.journal.keeper import Keeper, Limits
 from tests.simulation import world
-from tests.simulation.plan import draw
+from tests.simulation.kinds import draw
 from tests.simulation.stories import run
 
 SEEDS = 12

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from tests.simulation.plan import draw
+from tests.simulation.kinds import draw
 from tests.simulation.stories import run
 from tests.simulation.troubles import OUTAGES, TROUBLES
 
