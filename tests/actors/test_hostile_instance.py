@@ -118,6 +118,27 @@ async def test_the_next_run_goes_on_by_itself_when_the_instance_is_well_again(wo
 
 
 @in_world()
+async def test_a_second_look_that_shows_only_a_part_does_not_get_the_rest_past_the_brake(world: World) -> None:
+    await settled(world)
+    chosen, before = sys_ids(world)[:15], pictured(world)
+    for sys_id in chosen:
+        resolved = {"state": "6", "close_code": "Solution provided", "close_notes": "by script"}
+        world.instance.edit_as(AGENT, sys_id, resolved, has_rules=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hide_soon, world, chosen[:8])
+        done = await reconciled(world, auto_heal=True)
+    assert done["status"] == "stopped", done
+    assert "a second look did not show its record, 8 and close 7 of 30 links" in str(done["reason"])
+    assert pictured(world) == before
+
+
+async def hide_soon(world: World, chosen: list[str]) -> None:
+    """Between the two looks of a run, these records are hidden."""
+    await trio.sleep(3)
+    world.instance.account("svc.sync").hidden["incident"] = f"sys_idIN{','.join(chosen)}"
+
+
+@in_world()
 async def test_the_look_at_the_start_is_made_again_until_it_may_be_acted_upon(world: World) -> None:
     await settled(world)
     name = next(iter(world.state.incidents))

@@ -10,7 +10,7 @@ def test_ten_links_or_a_fifth_of_them_whichever_is_more(links: int, most: int) -
     assert limit(links) == most
 
 
-@pytest.mark.parametrize("weight", ["clears", "closes", "parks", "hides"])
+@pytest.mark.parametrize("weight", ["clears", "closes", "parks", "hides", "unseen"])
 def test_one_more_than_that_stops_the_run_whatever_is_done_to_them(weight: Weight) -> None:
     weights: dict[str, Weight] = {f"link-{number}": weight for number in range(20)}
     assert verdict(weights, 100) == ""

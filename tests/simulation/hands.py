@@ -1,5 +1,6 @@
 """The hands of people on both sides: a planned deed done, and what the platform acknowledged remembered."""
 
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 
 from syncd.simulator.wire import Refusal
 from tests.simulation.ledger import shown
+from tests.simulation.masses import Masses
 from tests.simulation.plan import EXCLUSIVE, SEVERITIES, Deed
 from tests.simulation.world import CLOSE, World
 
@@ -33,39 +35,44 @@ class Hands:
         self._world, self._rng = world, rng
         self.acknowledged: list[Acknowledged] = []
         self.noted: list[tuple[str, str]] = []
+        self.masses = Masses(world)
+        self._deeds: dict[str, Callable[[Deed], Awaitable[None]]] = {
+            "declare": self._declare,
+            "create": self._create,
+            "external": self._edit_there,
+            "describe": self._describe_all,
+            "note": self._note,
+            "agent note": self._note_there,
+            "verdict": self._decide,
+            "retry": self._retry,
+            "rotate": self._rotate,
+            "own": self._own,
+            "direct": self._direct,
+            "mass": self.masses.change,
+            "undo": self.masses.undo,
+            "reconcile": self._reconcile,
+            "clock": self._set_clock_back,
+        }
 
     async def do(self, deed: Deed) -> None:
         """Do one deed."""
-        match deed.what:
-            case "declare":
-                await self._declare(deed)
-            case "create":
-                self._world.instance.create_as(
-                    AGENTS[0], {"short_description": deed.value, "impact": "2", "urgency": "2"}
-                )
-            case "external":
-                rows = self._world.instance.incidents()
-                if rows:
-                    self._edit_record(rows[deed.which % len(rows)]["sys_id"], deed.field, deed.value)
-            case "note":
-                await self._note(deed)
-            case "agent note":
-                self._note_there(deed)
-            case "verdict":
-                await self._decide(deed)
-            case "retry":
-                await self.edit_what_was_refused()
-                await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/dlq/retry", b"")
-            case "rotate":
-                await self._rotate(deed)
-            case "own":
-                await self._own(deed)
-            case "direct":
-                await self.direct(deed.value)
-            case "clock":
-                self._set_clock_back(float(deed.value))
-            case _:
-                await self._edit(deed)
+        await self._deeds.get(deed.what, self._edit)(deed)
+
+    async def _create(self, deed: Deed) -> None:
+        fields = {"short_description": deed.value, "impact": "2", "urgency": "2"}
+        self._world.instance.create_as(AGENTS[0], fields)
+
+    async def _edit_there(self, deed: Deed) -> None:
+        rows = self._world.instance.incidents()
+        if rows:
+            self._edit_record(rows[deed.which % len(rows)]["sys_id"], deed.field, deed.value)
+
+    async def _retry(self, _: Deed) -> None:
+        await self.edit_what_was_refused()
+        await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/dlq/retry", b"")
+
+    async def _direct(self, deed: Deed) -> None:
+        await self.direct(deed.value)
 
     async def _declare(self, deed: Deed) -> None:
         await self._world.alive()
@@ -122,7 +129,18 @@ class Hands:
         except Refusal:
             self._world.met["agent refused"] += 1
 
-    def _note_there(self, deed: Deed) -> None:
+    async def _describe_all(self, _: Deed) -> None:
+        for number, row in enumerate(self._world.instance.incidents()):
+            self._edit_record(row["sys_id"], "description", f"described {number}")
+
+    async def _reconcile(self, deed: Deed) -> None:
+        """Begin a run, as a person does; nobody waits for its end."""
+        await self._world.alive()
+        body: dict[str, object] = {"dry_run": deed.value == "dry-run", "auto_heal": deed.value == "heal"}
+        body["force"] = deed.second == "force"
+        await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/reconcile", body)
+
+    async def _note_there(self, deed: Deed) -> None:
         world, rows = self._world, self._world.instance.incidents()
         try:
             if rows:
@@ -175,12 +193,12 @@ class Hands:
         else:
             await self._patch(letter.incident_id, letter.fields[0], value, {})
 
-    def _set_clock_back(self, by_s: float) -> None:
+    async def _set_clock_back(self, deed: Deed) -> None:
         """Not before the clocks have met: nobody could tell then what is new."""
         world = self._world
         if world.house is not None and world.state.integrations[world.integration_id].new_since_s is not None:
             world.met["clock set back"] += 1
-            world.set_clock_back(by_s)
+            world.set_clock_back(float(deed.value))
 
     async def _own(self, deed: Deed) -> None:
         """Another rule for who owns a field, or the default again."""

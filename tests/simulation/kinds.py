@@ -6,6 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tests.simulation.draws import drawn_cut, drawn_deed, drawn_settings, drawn_spell, drawn_switches
+from tests.simulation.kinds_many import brake
 from tests.simulation.plan import BUSY_S, DIRECTIONS, EXCLUSIVE, FIELDS, HOUR_S, Deed, Plan, Spell, when
 from tests.simulation.troubles import OUTAGES, TROUBLES
 
@@ -135,4 +136,11 @@ def _slow(seed: int, rng: Random) -> Plan:
     return Plan("slow", seed, {}, drawn_switches(rng), tuple(sorted(deeds, key=when)), spells, lasts_s=80.0)
 
 
-DRAWN: Final = {"days": _days, "outage": _outage, "people": _people, "rules": _rules, "slow": _slow}
+DRAWN: Final = {
+    "days": _days,
+    "outage": _outage,
+    "people": _people,
+    "rules": _rules,
+    "slow": _slow,
+    "brake": brake,
+}

@@ -5,7 +5,7 @@ daemon. Has its own idea of the mapping, and takes no decision of the daemon's f
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, UnsetType
@@ -130,6 +130,8 @@ class Ledger:
         self.close_codes: dict[str, set[str]] = {}
         self.rules = Rules()
         self.verdicts: dict[tuple[str, str], list[float]] = {}
+        self.ears: list[Callable[[Event, float], None]] = []
+        """Who else hears of each event, before it is taken down here."""
         self.position = 0
         self._account = account
         self._lettered: dict[str, float] = {}
@@ -165,6 +167,8 @@ class Ledger:
                 for event in record.events:
                     self.events[type(event).__name__] += 1
                     self._ruled(event, at)
+                    for hear in self.ears:
+                        hear(event, at)
                     self._durable(event, at)
 
     def _ruled(self, event: Event, at: float) -> None:

@@ -53,6 +53,7 @@ class Teller:
                 await self._hands.do(deed)
             await trio.sleep_until(max(plan.lasts_s, trio.current_time()))
             nursery.cancel_scope.cancel()
+        self._hands.masses.show_all()
         world.instance.disarm()
         world.way.disarm()
         world.sheathe()
@@ -123,7 +124,7 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     await world.alive()
     await _turn_on(world, hands)
     await _rest(world)
-    await world.reconcile()
+    await _reconcile(world)
     await _rest(world)
     await _decide(world, plan, hands)
     rows = {row["sys_id"]: row for row in world.instance.incidents()}
@@ -150,6 +151,20 @@ async def _turn_on(world: World, hands: Hands) -> None:
         await trio.sleep(QUIET_S)
         assert world.writes() == before, f"{direction}, and something was written"
         assert await hands.direct("bidirectional")
+
+
+async def _reconcile(world: World) -> None:
+    """A run that heals, and where it would do too much at once, a person who says that it may."""
+    is_to_be_braked, before = world.silence.is_to_be_braked, world.writes()
+    run = await world.reconcile()
+    if run.stopped_by == "brake":
+        assert world.writes() == before, f"{run.id} was stopped, and something was written"
+        await _rest(world)
+        run = await world.reconcile(forced=True)
+    else:
+        assert not is_to_be_braked, f"{run.id} went on: {run.status} {run.reason}"
+    assert run.status == "finished", f"{run.id}: {run.status} {run.reason}"
+    assert not world.silence.held, f"nobody took over {list(world.silence.held.values())}"
 
 
 async def _rest(world: World) -> None:
@@ -219,6 +234,7 @@ def _count(world: World) -> None:
     met["answer lost after effect"] += sum(met[name] for name in met if name == "answer_lost" or "_commits_" in name)
     met["rate_limit"] += met["rate limit hit"]
     met += world.ledger.events
+    met += world.silence.met
 
 
 def _check_slow(world: World, _: Plan) -> None:

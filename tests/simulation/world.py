@@ -40,6 +40,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.people import People
 from tests.simulation.plan import Cut
 from tests.simulation.seams import EPOCH_S, SimClock, SimIds
+from tests.simulation.silence import Silence
 from tests.simulation.times import Times
 from tests.simulation.way import Life, Way, WayNet
 
@@ -81,6 +82,8 @@ class World:
         self.ledger = Ledger(ACCOUNT, Times(EPOCH_S + self._clock.skew_s), self.people)
         self.instance.records.on_commit.append(self._committed)
         self.life = Life(0)
+        self.silence = Silence(self.ledger, lambda: self.life.number)
+        self.ledger.ears.append(self.silence.heard)
         self._knife: Knife | None = None
         self._door: httpx.AsyncBaseTransport | None = None
         self._scope = trio.CancelScope()
@@ -202,9 +205,14 @@ class World:
         self._serving.set()
         await trio.sleep_forever()
 
+    def committed_silently(self, committed: Committed) -> None:
+        """A script has changed a record there, and nobody is told."""
+        self._committed(committed)
+
     def _committed(self, committed: Committed) -> None:
         exchange = self.way.handling
         at = trio.current_time()
+        self.silence.told(committed.row["sys_id"])  # whatever was silent there is replaced, or announced with this
         self.way.remember(committed)
         self.ledger.committed(committed, at, exchange.left_at if exchange is not None else self._left_at(committed, at))
         if self._knife is not None and committed.actor.user_name == ACCOUNT:

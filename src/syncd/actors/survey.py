@@ -117,8 +117,11 @@ class Survey:
             asked = self._journal.state.position
             rows = await self._asked(lambda page=page: self._reader.rows(page))  # type: ignore[misc]
             read = await self._asked(lambda asked=asked, rows=rows: self._reader.gathered(asked, rows, self._trace))  # type: ignore[misc]
-            gone = missing_before.intersection(page) - {seen.external_id for seen in rows}
+            unseen = set(page) - {seen.external_id for seen in rows}
+            gone = missing_before & unseen
             self.missing |= gone
+            linked = {link.external_id: link.id for link in self._links}
+            self._weights |= {linked[one]: "unseen" for one in (unseen - gone) & linked.keys()}
             await self._take(replace(read, missing=gone, forced=forced), heals=heals)
             self.findings += drift.copies(self._journal.state, self._integration, rows)
             if heals and not forced:

@@ -1,7 +1,8 @@
 """The mass-change brake: a run that would do too much of what cannot be wanted at once stops before its first write.
 
 Counted are the links on which healing would clear a field, close an incident or a record, park the link, or would find
-that our account may no longer read a field. Looks at counts only.
+that our account may no longer read a field; and those of which a second look did not show what it was to judge. Looks
+at counts only.
 """
 
 from collections import Counter
@@ -11,13 +12,14 @@ from typing import Final, Literal, TypeAlias
 LINKS_MIN: Final = 10
 SHARE: Final = 0.2
 
-Weight: TypeAlias = Literal["", "clears", "closes", "parks", "hides"]
+Weight: TypeAlias = Literal["", "clears", "closes", "parks", "hides", "unseen"]
 
 _WORDS: Final[Mapping[Weight, str]] = {
     "clears": "clear a field of",
     "closes": "close",
     "parks": "park, as its record is not shown any more,",
     "hides": "leave alone, as our account may no longer read a field of it,",
+    "unseen": "leave alone, as a second look did not show its record,",
 }
 
 
