@@ -123,7 +123,7 @@ def delivered() -> World:
     return world
 
 
-def by_person(winner: Side = "platform") -> World:
+def by_person(winner: Side | None = "platform") -> World:
     world = clash("manual-review", apart_s=0.5)
     world.now_s += 60
     world.step(ConflictSettled("conflict-1", winner), by="user:ann")

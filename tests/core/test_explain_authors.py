@@ -102,3 +102,8 @@ def test_a_value_that_another_one_replaced_where_it_was_is_found_again() -> None
     one = told(world)
     assert (one.rule, one.conflict) == ("one-side-changed", "conflict-1")
     assert "im conflict show conflict-1" in (one.way_out or "")
+
+
+def test_of_an_ignored_conflict_no_value_is_said_to_have_lost() -> None:
+    one = told(by_person(None))
+    assert (one.rule, one.standing, one.conflict, one.way_out) == ("decided-by-person", "accepted", "conflict-1", None)

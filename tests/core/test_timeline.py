@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -106,6 +107,7 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.ConflictSettled("conflict-1", "platform", link_id=LINK), ["im.sync.conflict_resolved"]),
     (e.ConflictSettled("conflict-1", None, link_id=LINK), ["im.sync.conflict_ignored"]),
 ]
+PAGE = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
 
 
 def record(position: int, *events: e.Event, source: e.Source | None = None) -> e.Record:
@@ -144,6 +146,13 @@ def test_every_kind_of_event_has_its_type_or_is_left_out_by_name() -> None:
     for event, types in EVERY:
         assert [one.type for one in timeline.happened(State(), record(9, event))] == types
         assert (not types) == isinstance(event, telling.UNTOLD)
+
+
+def test_every_type_is_on_the_page_in_the_row_of_its_kind() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `im.")]
+    for _, types in EVERY:
+        for kind, _, word in (one.rpartition(".") for one in types):
+            assert any(f"`{kind}." in row and re.search(rf"\.{word}`", row) for row in rows), f"{kind}.{word}"
 
 
 @pytest.mark.parametrize("event", [event for event, types in EVERY if types], ids=lambda event: type(event).__name__)

@@ -63,7 +63,9 @@ def test_the_external_value_stands_and_comes_in() -> None:
 
 def test_a_value_of_its_own_replaces_both() -> None:
     state = picture()
-    settle(state, verdicts.resolve("conflict-1", Verdict(None, "  Down everywhere "), by="user:root"))
+    settled = settle(state, verdicts.resolve("conflict-1", Verdict(None, "  Down everywhere "), by="user:root"))
+    assert settled == state.conflicts["conflict-1"]
+    assert settled.decided == "value"
     assert state.incidents[INC].title == "Down everywhere"
     merge(state)
     assert state.incidents[INC].title == "Down everywhere"

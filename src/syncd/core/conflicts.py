@@ -48,7 +48,8 @@ class WouldWrite(Struct, frozen=True):
 
 
 class ConflictView(Struct, frozen=True):
-    """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending.
+    """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending. Of a
+    person it is `platform`, `external`, or `value` when neither stands.
 
     `reason`: the word of docs/sync.md for what decided or holds; `rule`: the same in words, with the settings it rested
     on. ServiceNow stamps records and not fields: its edit lies between `external_from` (null: not known) and

@@ -188,7 +188,8 @@ def _explained(one: _Field) -> FieldExplained:
         "ENTRY": one.letter.id if one.letter is not None else "",
     }
     words, ruling = STANDINGS[standing], RULES.get(rule or "")
-    of_rule = ruling.way_out if ruling is not None else ""
+    is_ignored = conflict is not None and conflict.status == "ignored"  # nobody lost
+    of_rule = ruling.way_out if ruling is not None and not is_ignored else ""
     is_nearer = standing == "held-for-review" and rule in HELD  # it says why this one is held
     way_out = _way_out(of_rule if is_nearer else words.way_out or of_rule, names)
     if one.letter is not None and standing in TOLD_BY_LETTER:

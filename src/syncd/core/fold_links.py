@@ -323,12 +323,18 @@ def send_cleared(state: State, record: e.Record, event: e.SendCleared) -> None:
     mark(state, record, link.incident_id)
 
 
+def decided_by(event: e.ConflictSettled) -> str:
+    """What a person let stand: a side's value, or one of their own; empty when both stay."""
+    is_own = event.winner == "platform" and not isinstance(event.value, UnsetType)
+    return "value" if is_own else event.winner or ""
+
+
 def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -> None:
     conflict = state.conflicts[event.conflict_id]
     state.conflicts[conflict.id] = replace(
         conflict,
         status="resolved" if event.winner else "ignored",
-        decided=event.winner or "",
+        decided=decided_by(event),
         version=conflict.version + 1,
         resolved_at_s=record.at_s,
         resolved_by=record.by,

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from syncd.core import conflicts, finding
 from syncd.core.events import Change, ConflictSettled, DeadLetterDiscarded, DeadLetterRetried, LinkRemoved
 from syncd.core.fields import ANY, Fields, shown
+from syncd.core.fold_links import decided_by
 from syncd.core.model import Conflict, DeadLetter, Integration, Link, Side
 from syncd.core.requests import Pair, checked_value
 from syncd.core.state import State, link_id
@@ -56,7 +57,7 @@ def resolve(conflict_id: str, verdict: Verdict, *, by: str, version: int | None 
         if value == (incident.value(conflict.field) or ""):
             value = UNSET  # effective changes only
         event = ConflictSettled(conflict.id, winner, value, link_id(conflict.integration_id, conflict.incident_id))
-        return Change(incident.organization_id, (event,), _settled(conflict, winner, by, at_s))
+        return Change(incident.organization_id, (event,), _settled(conflict, event, by, at_s))
 
     return decide
 
@@ -67,11 +68,8 @@ def ignore(conflict_id: str, *, by: str, version: int | None = None) -> Decide[C
     def decide(state: State, at_s: float) -> Change[Conflict]:
         conflict = _pending(state, conflict_id, version)
         stream = state.incidents[conflict.incident_id].organization_id
-        return Change(
-            stream,
-            (ConflictSettled(conflict.id, None, link_id=link_id(conflict.integration_id, conflict.incident_id)),),
-            _settled(conflict, None, by, at_s),
-        )
+        event = ConflictSettled(conflict.id, None, link_id=link_id(conflict.integration_id, conflict.incident_id))
+        return Change(stream, (event,), _settled(conflict, event, by, at_s))
 
     return decide
 
@@ -102,12 +100,12 @@ def _is_outbound_only(state: State, conflict: Conflict) -> bool:
     return integration is not None and integration.settings.sync_direction == "outbound"
 
 
-def _settled(conflict: Conflict, winner: Side | None, by: str, at_s: float) -> Conflict:
+def _settled(conflict: Conflict, event: ConflictSettled, by: str, at_s: float) -> Conflict:
     """The conflict as the fold will make it."""
     return replace(
         conflict,
-        status="resolved" if winner else "ignored",
-        decided=winner or "",
+        status="resolved" if event.winner else "ignored",
+        decided=decided_by(event),
         version=conflict.version + 1,
         resolved_at_s=at_s,
         resolved_by=by,
