@@ -117,7 +117,9 @@ def _rule(one: Conflict) -> str | None:
     how = f"priority {owned.priority}" + ", exclusive" * owned.exclusive
     is_open = one.reason in BY_WINDOW and 0 < one.external_from_s <= one.platform_at_s <= one.external_at_s
     doubt = "; the stamps cannot tell which edit was later" if is_open else ""
-    return f"{one.strategy}, window {one.window}, owner {owned.owner} ({how}): {RULES[one.reason]}{doubt}"
+    is_far = one.reason == "later-edit" and one.strategy != "last-write-wins"
+    rule = "the edits lie outside the window, so the later one stands" if is_far else RULES[one.reason]
+    return f"{one.strategy}, window {one.window}, owner {owned.owner} ({how}): {rule}{doubt}"
 
 
 def _would_write(state: State, one: Conflict) -> WouldWrite:

@@ -128,7 +128,7 @@ STANDINGS: Final[Mapping[Standing, Words]] = {
         "a write got no clear answer; the record is read before anything is sent again, so nothing is written twice"
     ),
     "dead-letter": Words(
-        "ServiceNow refused the value, so it is held back until something changes",
+        "ServiceNow refused the value, or it could not be sent, so it is held back until something changes",
         "see its words: im integration dlq {INTEGRATION}; then: im integration dlq-retry {INTEGRATION} {ENTRY}",
     ),
     "discarded": Words(
