@@ -85,11 +85,14 @@ ROOMS: dict[str, Room] = {
     ),
     "edges.cli.mending": room(f"__init__ edges.cli core config journal {HALL}", "cyclopts rich msgspec"),
     "edges.cli.past": room(f"__init__ edges.cli core config journal {HALL}", "cyclopts rich msgspec"),
+    "edges.cli.bundle_files": room(f"__init__ edges.cli core config journal lives {HALL}", "cyclopts rich msgspec"),
     "simulator": room("simulator", "trio httpx h11"),
 }
 
 REAL_SEAMS = frozenset({"SystemClock", "SystemIds", "SystemDisk", "SystemNet", "ThreadWork"})
-MAY_NAME_REAL_SEAMS = frozenset({"seams", "net", "daemon", "demo", "__main__", "edges.cli.journal"})
+MAY_NAME_REAL_SEAMS = frozenset(
+    {"seams", "net", "daemon", "demo", "__main__", "edges.cli.journal", "edges.cli.support_bundle"}
+)
 
 
 def covers(allowed: str, name: str) -> bool:

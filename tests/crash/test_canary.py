@@ -4,10 +4,13 @@ The real daemon at debug level with the sync trace on, through errors, a crash o
 """
 
 import base64
+import hmac
 import json
 import subprocess
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Final
 from urllib.parse import quote
 
@@ -33,6 +36,11 @@ CANARIES: Final = {
     "config": "canary-value-in-the-config-12",
     "environment": "canary-value-in-environment13",
     "cookie": "canary-cookie-of-a-request-14-x",
+    "password in argv": "canary-password-in-argv-15-xy",
+    "server user": "canary-user-of-the-server-16-x",
+    "idempotency key": "canary-idempotency-key-17-xyz1",
+    "instance's cookie": "canary-cookie-of-an-instance-18",
+    "instance's redirect": "canary-redirect-of-an-instance19",
 }
 
 
@@ -60,6 +68,35 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield one
     finally:
         one.stop()
+
+
+class Odd(BaseHTTPRequestHandler):
+    """An instance that gives everybody a session, and sends them away with it."""
+
+    def do_GET(self) -> None:
+        """Any request."""
+        self.send_response(302)
+        session, place = CANARIES["instance's cookie"], CANARIES["instance's redirect"]
+        self.send_header("Set-Cookie", f"JSESSIONID={session}; Path=/; HttpOnly")
+        self.send_header("Location", f"https://u:{place}@elsewhere.service-now.com/{place}?session={place}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_PATCH = do_GET  # noqa: N815 the names that http.server calls
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name that http.server gives it
+        """It says nothing itself."""
+
+
+@pytest.fixture
+def odd_instance() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Odd)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join(5)
+    server.server_close()
 
 
 class Ear:
@@ -95,7 +132,7 @@ class Ear:
                 self.heard.append((str(path.relative_to(folder)), path.read_bytes()))
 
 
-def test_no_canary_is_found_in_anything_that_comes_out(installation: Installation) -> None:
+def test_no_canary_is_found_in_anything_that_comes_out(installation: Installation, odd_instance: str) -> None:
     ear, folder, made = Ear(installation), installation.folder, installation.simulator_url
     installation.control("POST", "/users", {"user": "bird", "password": CANARIES["password"]})
     (folder / "password").write_text(CANARIES["password"])
@@ -134,9 +171,17 @@ def test_no_canary_is_found_in_anything_that_comes_out(installation: Installatio
     for words in (
         ("integration", "configure", "bird", "--base-url", f"https://u:{CANARIES['base_url user']}@x.service-now.com"),
         ("integration", "list", "--token", CANARIES["token"], "--server", installation.daemon.url),
+        ("integration", "list", "--server", f"http://u:{CANARIES['server user']}@127.0.0.1:1"),
         ("integration", "configure", "bird", "--pasword", CANARIES["argv"]),
+        (
+            *("integration", "configure", "odd", "--name", "Odd", "--base-url", odd_instance, "--username", "u"),
+            *("--password", CANARIES["password in argv"]),
+        ),
+        ("integration", "test", "odd"),
     ):
         ear.im(*words)
+    for title in ("Once", "Once", "Another"):
+        ear.im("declare", "--title", title, "--sev", "3", "--idempotency-key", CANARIES["idempotency key"])
     ear.im("incident", "list", "--server", installation.daemon.url, INCIDENTS_TOKEN=CANARIES["environment"])
     refusing = {**installation.daemon.environ, "INCIDENTS_PUBLIC_URL": f"https://u:{CANARIES['environment']}@host"}
     (folder / "syncd.toml").write_text(f'listen = "u:{CANARIES["config"]}@host:1"\n')
@@ -164,14 +209,27 @@ def test_no_canary_is_found_in_anything_that_comes_out(installation: Installatio
         "POST", f"{hook}?{CANARIES['query']}", content=b"{", headers={"X-ServiceNow-Signature": CANARIES["signature"]}
     )
 
+    rotated = json.loads(ear.im("integration", "rotate-secret", "bird", "--format", "json"))["webhook_secret"]
+    ear.heard.pop()
+    body = b'{"sys_id": "11111111111111111111111111111111"}'
+    signatures = {}
+    for what, secret in (("old", CANARIES["webhook secret"]), ("new", rotated)):
+        digest = hmac.digest(secret.encode(), body, "sha256")
+        signatures[f"signature by the {what} secret"] = signature = base64.b64encode(digest).decode()
+        sent = {"X-ServiceNow-Signature": signature, "Content-Type": "application/json"}
+        assert ear.ask("POST", hook, content=body, headers=sent).status_code == 202
+
     # A crash of an actor, a kill, a replay, and everything that can be read.
     ear.im("incident", "update", incident_id, "--title", f"It {MERGING_FAILS}")
     until(lambda: "Traceback" in installation.daemon.log() or "traceback=" in installation.daemon.log(), "it crashes")
     ear.im("keys", "rotate")
+    ear.im("support-bundle", "--output", str(folder / "bundle-of-a-live-one"))
+    ear.im("support-bundle", "--output", str(folder / "bundle-with-text"), "--include-text")
     ear.look()
     assert installation.daemon.process is not None
     installation.daemon.process.kill()
     installation.daemon.process.wait(5)
+    ear.im("support-bundle", "--output", str(folder / "bundle-of-a-dead-one"), "--include-text")
     started(installation.daemon)
     described = ear.ask("GET", "/api/v1/openapi.json", headers=headers).json()["paths"]
     for path in described:
@@ -192,7 +250,7 @@ def test_no_canary_is_found_in_anything_that_comes_out(installation: Installatio
         ear.im(*line)
     ear.look()
 
-    secrets = {**CANARIES, "the real token": token}
+    secrets = {**CANARIES, **signatures, "the real token": token, "the new webhook secret": rotated}
     secrets["master key"] = (folder / "master.key").read_text().strip()
     found = [
         f"{what}: {where}"
@@ -205,6 +263,12 @@ def test_no_canary_is_found_in_anything_that_comes_out(installation: Installatio
     found += [f"master key, raw: {where}" for where, came_out in ear.heard if raw_key in came_out]
     assert not found, "\n".join(sorted(set(found)))
     assert len(ear.heard) > 60
+    bundles = [json.loads(came_out) for where, came_out in ear.heard if where.startswith("bundle-")]
+    assert {(one["text_included"], one["daemon"] is None) for one in bundles} == {
+        (False, False),
+        (True, False),
+        (True, True),
+    }
     assert sum(len(came_out) for _, came_out in ear.heard) > 100_000
 
 

@@ -118,7 +118,7 @@ class Platform(Protocol):
     def declare(
         self, wanted: NewIncident, *, incident_id: str, by: str, key: str = "", body_digest: str = ""
     ) -> Decide[Declared]:
-        """Declare an incident. ``key``: who asks and their ``Idempotency-Key``, empty without one."""
+        """Declare an incident. ``key``: who asks and a digest of their ``Idempotency-Key``, empty without one."""
         ...
 
     def edit(

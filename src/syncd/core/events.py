@@ -119,7 +119,7 @@ class NoteNamed(Struct, frozen=True, tag=True):
 
 
 class AnswerKept(Struct, frozen=True, tag=True):
-    """The first answer to an ``Idempotency-Key``. ``key``: who asked and the key, as one word."""
+    """The first answer to an ``Idempotency-Key``. ``key``: who asked and a digest of the key, as one word."""
 
     key: str
     kept: KeptAnswer

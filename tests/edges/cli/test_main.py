@@ -231,7 +231,11 @@ LINES: list[tuple[str, list[tuple[str, str, dict[str, str], Json]]]] = [
     ("status", [("GET", "/health", {}, None), ("GET", "/ready", {}, None), ("GET", f"{V1}/status", {}, None)]),
 ]
 GOES_ON = {"watch"}  # tests/edges/cli/test_watch.py
-NEED_NO_DAEMON = {"completion", *(f"journal {word}" for word in ("info", "verify", "tail", "show", "replay", "repair"))}
+NEED_NO_DAEMON = {
+    "completion",
+    "support-bundle",
+    *(f"journal {word}" for word in ("info", "verify", "tail", "show", "replay", "repair")),
+}
 
 
 def commands(app: App, words: tuple[str, ...] = ()) -> Iterator[tuple[str, App]]:

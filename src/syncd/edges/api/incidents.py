@@ -127,7 +127,7 @@ def add_routes(routes: Routes, desk: Desk) -> None:
                 wanted,
                 incident_id=f"INC-{desk.ids.word()}",
                 by=caller().by,
-                key=f"{caller().source.principal} {key}" if key else "",
+                key=f"{caller().source.principal} {digest_of(key)}" if key else "",
                 body_digest=digest_of(msgspec.json.encode(wanted).decode()),
             )
         )

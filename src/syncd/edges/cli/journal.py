@@ -177,7 +177,7 @@ def _opened(state_dir: Path | None, session: Session) -> Iterator[Path]:
         raise WrongUsage(
             "im journal reads files of this machine", hint="run it where the daemon runs, without --server"
         )
-    folder = state_dir or _default_folder(session)
+    folder = state_dir or default_folder(session)
     try:
         if not (folder / "journal").is_dir():
             raise SyncdError(
@@ -200,7 +200,8 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _default_folder(session: Session) -> Path:
+def default_folder(session: Session) -> Path:
+    """Where the daemon of this machine keeps its state; raises WrongUsage where its settings are refused."""
     environ = session.world.environ
     unused = {"master_key_file": "/etc/syncd/master.key"}  # the one other setting that may have no default here
     try:

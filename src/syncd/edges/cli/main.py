@@ -53,6 +53,11 @@ def build(world: World) -> App:
         name="status",
         help="Show whether the daemon is alive and ready, its journal, and its integrations.",
     )
+    app.command(
+        f"{rooms}.support_bundle:support_bundle",
+        name="support-bundle",
+        help="Write one file to attach to a bug report, without secrets and text of incidents.",
+    )
     app.command(f"{rooms}.watch:watch", name="watch", help="Follow what happens, as it happens.")
 
     @app.command

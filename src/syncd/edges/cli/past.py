@@ -75,7 +75,7 @@ def replay(session: Session, disk: Disk, folder: Path, until: int | None, incide
     """Show the past."""
     past = state_at(disk, folder, until)
     if not incident_id:
-        body = msgspec.json.encode(_everything(past))
+        body = msgspec.json.encode(everything(past))
         session.show(body, lambda: facts(tree(read(body, dict[str, Json]), session.now_s)))
         return 0
     incident = finding.incident(past.state, incident_id)
@@ -84,7 +84,8 @@ def replay(session: Session, disk: Disk, folder: Path, until: int | None, incide
     return 0
 
 
-def _everything(past: Past) -> Then:
+def everything(past: Past) -> Then:
+    """A State in numbers."""
     state = past.state
     return Then(
         position=state.position,
