@@ -7,7 +7,7 @@ from syncd.core.deciding import merge_link
 from syncd.core.events import IncidentEdited
 from syncd.core.model import Failure, Observation
 from syncd.errors import Outcome
-from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, settle, the_link
+from tests.core.steps import LINK, begin, edit, fail, known, landed, linked, read, settle, the_link
 from tests.core.world import World
 
 # -- refusals and dead letters -----------------------------------------------------------------------------------------
@@ -192,3 +192,28 @@ def test_a_retried_not_kept_letter_is_written_again() -> None:
     world.act("retry", 0, 0)
     world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
     assert known(begin(world)).sent == {"description": "more"}
+
+
+def test_a_retry_keeps_what_an_agent_chose_meanwhile_in_a_record() -> None:
+    world = linked()
+    world.change(sync_direction="outbound")
+    edit(world, description="more")
+    attempt = known(begin(world))
+    settle(world, attempt, dropped(world))
+    world.store(the_link(world).external_id, {"description": "an agent's"}, "ben")
+    read(world)
+    world.act("retry", 0, 0)
+    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
+    assert known(begin(world)).sent == {"description": "more"}
+    assert [(one.field, one.external) for one in world.state.conflicts.values()] == [("description", "an agent's")]
+
+
+def test_what_servicenow_did_not_keep_is_in_a_record_when_an_agent_chooses_something_else() -> None:
+    world = linked()
+    edit(world, description="more")
+    attempt = known(begin(world))
+    settle(world, attempt, dropped(world))
+    world.store(the_link(world).external_id, {"description": "an agent's"}, "ben")
+    read(world)
+    assert world.state.incidents["INC-1"].description == "an agent's"
+    assert [(one.field, one.platform) for one in world.state.conflicts.values()] == [("description", "more")]

@@ -106,6 +106,8 @@ def plan(
     to_write: list[str] = []
     number = state.last_number
     lens = lens_of(integration.settings)
+    letters = [one for one in state.letters_under(link.id) if one.error.kind == "not-kept"]
+    not_kept = {field for one in letters for field in one.fields}  # ServiceNow never had what the platform has
     for field in lens.fields:
         base = link.base.get(field, FieldBase())
         raw = lens.raw_of(field, seen.columns)
@@ -113,7 +115,8 @@ def plan(
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
         is_in_doubt = decision.winner == "external" and _may_be_ours(lens, link, field, raw, base)
-        if decision.winner is not None and (is_in_doubt or _is_untold(base, platform, external)):
+        is_lost = _is_untold(base, platform, external) or (decision.winner == "external" and field in not_kept)
+        if decision.winner is not None and (is_in_doubt or is_lost):
             decision = replace(decision, overruled=True)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
@@ -144,8 +147,11 @@ def _is_untold(base: FieldBase, platform: Seen, external: Seen) -> bool:
 
     Whatever takes its place, it is kept in one.
     """
-    is_open = isinstance(platform.half, UnsetType) or isinstance(external.half, UnsetType)
-    return base.rule in STAYED and not is_open and platform.half != external.half
+    if isinstance(external.half, UnsetType):
+        return False
+    if isinstance(platform.half, UnsetType):  # opened by a retry: what the platform has goes out now
+        return base.rule == "not-inbound" and platform.now != external.half
+    return base.rule in STAYED and platform.half != external.half
 
 
 def _sides(

@@ -138,7 +138,7 @@ def _put_backs(before: FieldBase, reason: str, at_s: float) -> tuple[float, ...]
 def _carries_out(decided: FieldDecided, before: FieldBase) -> bool:
     """It only moves what an earlier rule, or a person, had decided: the winner's half was not known until now."""
     is_open = isinstance(before.platform, UnsetType) != isinstance(before.external, UnsetType)
-    return decided.reason == "one-side-changed" and is_open and before.rule != ""
+    return decided.reason == "one-side-changed" and is_open and before.rule not in {"", "not-inbound"}
 
 
 def after_started(link: Link, event: SendStarted) -> Link:
