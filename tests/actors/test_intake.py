@@ -257,9 +257,10 @@ class DeletedMeanwhile:
         await self._delete()
         return []
 
-    async def created_after(self, cursor: Cursor) -> list[Observation]:
+    async def created_after(self, cursor: Cursor) -> Page:
         await self._delete()
-        return [Observation("f" * 32, {"short_description": "new"})] if not cursor.external_id else []
+        new = Observation("f" * 32, {"short_description": "new"})
+        return Page(() if cursor.external_id else (new,), is_last=bool(cursor.external_id))
 
     async def matching(self, query: str, after: str) -> Candidates:
         raise AssertionError("a sweep imports nothing")

@@ -12,6 +12,7 @@ from syncd.core.deciding import merge_link
 from syncd.core.events import IncidentEdited, LinkRemoved, Swept
 from syncd.core.hints import Read, Webhook
 from syncd.core.model import Failure, Hint, Observation
+from syncd.core.polling import look_at
 from syncd.core.sending import Offset
 from syncd.core.state import WEBHOOKS_REMEMBERED_S
 from syncd.errors import Unknown
@@ -194,6 +195,25 @@ def test_a_record_that_is_not_shown_is_looked_at_again_and_a_deleted_one_is_not(
     answer(world)
     assert list(waiting(world)) == ["x1"]
     assert waiting(world)["x1"].tries == 1
+
+
+def test_a_record_that_cannot_be_read_is_looked_at_on_and_on_until_it_can_unless_it_is_linked() -> None:
+    world = linked()
+    accept(world, sys_id="x1")
+    accept(world, sys_id="r2", sys_mod_count=9)
+    accept(world, sys_id="x3")
+    for _ in range(10):
+        due = tuple(hints.due_hints(world.state, INTEGRATION, world.now_s))
+        read = Read(world.state.position, due, (), frozenset(), (), Offset(), unreadable=frozenset({"x1", "r2"}))
+        world.decide(lambda state, at_s, read=read: hints.settle_read(state, at_s, INTEGRATION, read))  # type: ignore[misc]
+        world.now_s += 300
+    assert list(waiting(world)) == ["x1"]
+    assert waiting(world)["x1"].unreadable
+    before = dict(waiting(world))
+    world.decide(lambda state, at_s: look_at(state, at_s, INTEGRATION, "x1"))
+    assert waiting(world) == before, "it waits already"
+    accept(world, sys_id="x1")
+    assert not waiting(world)["x1"].unreadable
 
 
 def test_a_new_webhook_starts_the_rereads_anew() -> None:

@@ -21,7 +21,7 @@ async def test_pages_of_new_records_lose_none_while_records_are_edited_and_delet
         str(instance.create_as("beth.anglin", {"short_description": f"n{number}"})["sys_id"]) for number in range(95)
     ]
     external, cursor, walked = to(instance), Cursor(EPOCH_S - 1), list[str]()
-    while page := await external.created_after(cursor):
+    while page := (await external.created_after(cursor)).rows:
         walked += [seen.external_id for seen in page]
         last = page[-1]
         assert last.created_at_s is not None

@@ -157,7 +157,7 @@ async def test_new_records_are_walked_through_in_order_each_once(autojump_clock:
             await trio.sleep(3)
     cursor, walked = Cursor(EPOCH_S - 0.3), []
     for _ in range(10):
-        page = await external.created_after(cursor)
+        page = (await external.created_after(cursor)).rows
         if not page:
             break
         walked += [seen.external_id for seen in page[:2]]  # as if a page held two
@@ -172,7 +172,7 @@ async def test_a_cursor_within_a_second_begins_with_that_whole_second(autojump_c
     instance = instance_of()
     made = instance.create_as("beth.anglin", {"short_description": "n"})["sys_id"]
     await trio.sleep(0.8)
-    assert [seen.external_id for seen in await to(instance).created_after(Cursor(EPOCH_S + 0.7))] == [made]
+    assert [seen.external_id for seen in (await to(instance).created_after(Cursor(EPOCH_S + 0.7))).rows] == [made]
 
 
 @pytest.mark.parametrize("query", ["priority=1", "priority=1^ORpriority=2", "category=x^NQpriority=1^NQpriority=2"])
@@ -533,9 +533,9 @@ async def test_a_page_whose_rows_are_all_hidden_is_not_the_end(autojump_clock: M
     last = instance.create_as("beth.anglin", {"short_description": "shown"})["sys_id"]
     instance.account("svc.sync").hidden["incident"] = "short_descriptionSTARTSWITHhidden"
     external = to(instance)
-    page = await external.created_after(Cursor(EPOCH_S - 60))
+    page = (await external.created_after(Cursor(EPOCH_S - 60))).rows
     assert [seen.external_id for seen in page] == [last]
-    assert await external.created_after(Cursor(page[0].created_at_s or 0.0, last)) == []
+    assert (await external.created_after(Cursor(page[0].created_at_s or 0.0, last))).rows == ()
     assert len(instance.requests) == 4
 
 

@@ -79,6 +79,11 @@ async def test_a_record_that_cannot_be_read_is_named_and_holds_up_nobody_behind_
     assert names == [name for name in table.names if name != table.broken]
 
 
+async def test_a_record_that_cannot_be_read_and_is_hidden_then_ends_no_walk() -> None:
+    table = Table(300, hidden=1, broken=0)
+    assert (await walked(table))[0] == table.names[1:]
+
+
 async def test_a_page_that_breaks_by_accident_is_asked_for_in_parts() -> None:
     table, accidents = Table(300), 4
     sound = table.ask

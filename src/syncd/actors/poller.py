@@ -14,7 +14,7 @@ from msgspec import Struct
 from syncd.actors.ports import External, Journal
 from syncd.actors.reading import LATE_COMMIT_S, Reader
 from syncd.core.model import Cursor, Observation, Settings
-from syncd.core.polling import Polling, look_at, pace, polled, told_by_notes
+from syncd.core.polling import Polling, pace, polled, told_by_notes
 from syncd.errors import ExternalFailed
 from syncd.pulse import resting
 from syncd.seams import Clock, Ids
@@ -154,7 +154,8 @@ class Poller:
         walk.is_over = page.is_last or not (page.rows or page.unreadable)
         last = page.rows[-1] if page.rows else page.unreadable
         if page.unreadable is not None and self._seen.get(page.unreadable.external_id) != _version(page.unreadable):
-            await self._leave_to_intake(page.unreadable, trace)
+            await self._reader.leave_to_intake(page.unreadable, trace)
+            self._seen[page.unreadable.external_id] = _version(page.unreadable)
         if last is not None:
             walk.has_shown = True
             stamp_s = last.updated_at_s or walk.cursor.at_s
@@ -162,14 +163,6 @@ class Poller:
             if walk.is_deep:
                 # A stamp in the future, as a script can write it, must not take the watermark along.
                 await self._tell_upto(min(stamp_s, walk.begun_s), trace)
-
-    async def _leave_to_intake(self, seen: Observation, trace: str) -> None:
-        """A record that cannot be read holds up nobody; it is tried again by itself, like one that a webhook named."""
-        log.warning("a record cannot be read", extra={"record": seen.external_id, "trace": trace})
-        await self._journal.transact(
-            lambda state, at_s: look_at(state, at_s, self._integration_id, seen.external_id), by=self._by, trace=trace
-        )
-        self._seen[seen.external_id] = _version(seen)
 
     async def _tell_upto(self, upto_s: float, trace: str) -> None:
         await self._journal.transact(
@@ -180,7 +173,7 @@ class Poller:
         fresh = [seen for seen in rows if self._seen.get(seen.external_id) != _version(seen) or seen.mod_count is None]
         if not fresh:
             return
-        fed = await self._reader.feed(asked, (), fresh, trace=trace)
+        fed = await self._reader.feed(asked, fresh, trace=trace)
         if fed.failure is not None and fed.failure.outcome != "refused":
             raise fed.failure  # a refusal will not end by itself, and what is linked need not wait for that
         settled = (seen for seen in fresh if seen.external_id not in fed.unsure)

@@ -184,8 +184,8 @@ class External(Protocol):
         """The records that carry exactly this correlation id."""
         ...
 
-    async def created_after(self, cursor: Cursor) -> list[Observation]:
-        """One page of records created after ``cursor``, oldest first; an empty page is the end."""
+    async def created_after(self, cursor: Cursor) -> Page:
+        """One page of records created after ``cursor``, oldest first; one that shows nothing is the end."""
         ...
 
     async def matching(self, query: str, after: str) -> Candidates:

@@ -33,6 +33,7 @@ from syncd.core.hints import (
 )
 from syncd.core.model import Cursor, Hint, Integration, Observation, SeenNote
 from syncd.core.paging import IDS_A_PAGE
+from syncd.core.polling import look_at
 from syncd.core.sending import Offset
 from syncd.errors import ExternalFailed, ExternalUnreadable, Unknown
 from syncd.seams import Clock, Ids
@@ -92,9 +93,15 @@ class Reader:
         self.breaker = breaker
         self.query_faults: list[str] | None = None  # None: not tried yet
 
-    async def rows(self, external_ids: Sequence[str], traces: Mapping[str, str] = NO_TRACES) -> list[Observation]:
-        """The records that are shown of these ids. ``traces``: by record, the change that it is about."""
+    async def rows(
+        self, external_ids: Sequence[str], traces: Mapping[str, str] = NO_TRACES, unreadable: set[str] | None = None
+    ) -> list[Observation]:
+        """The records that are shown of these ids. ``traces``: by record, the change that it is about.
+
+        ``unreadable``: gets those that are there, and cannot be read.
+        """
         shown: list[Observation] = []
+        left_out = set[str]() if unreadable is None else unreadable
         left = list(external_ids)
 
         async def read(ids: Sequence[str]) -> list[Observation]:
@@ -109,7 +116,7 @@ class Reader:
                     self._ids_max = HINTS_A_READ  # something on the way takes no such long URLs
                     left = page + left
                 else:
-                    shown += await self._halves(read, page, error, set())
+                    shown += await self._halves(read, page, error, left_out)
         return shown
 
     async def _by_halves(
@@ -173,17 +180,23 @@ class Reader:
     async def read(self, hints: Sequence[Hint]) -> None:
         """Read what hints name and settle them."""
         asked = self._journal.state.position
-        rows = await self.rows([hint.external_id for hint in hints], {hint.external_id: hint.trace for hint in hints})
+        traces, unreadable = {hint.external_id: hint.trace for hint in hints}, set[str]()
+        rows = await self.rows(list(traces), traces, unreadable)
         is_last = any(is_last_look(self._journal.state, self._integration_id, hint) for hint in hints)
-        blind = is_last and not rows and not await self.shows_any()
-        await self.feed(asked, tuple(hints), rows, trace=hints[0].trace, blind=blind)
+        blind = is_last and not rows and not unreadable and not await self.shows_any()
+        read, _ = await self._gathered(asked, tuple(hints), rows, hints[0].trace)
+        await self.settle(replace(read, blind=blind, unreadable=frozenset(unreadable)), hints[0].trace)
 
     async def walk_new(
-        self, integration: Integration, on_page: Callable[[int, list[Observation]], Awaitable[None]]
+        self,
+        integration: Integration,
+        on_page: Callable[[int, Sequence[Observation]], Awaitable[None]],
+        on_unreadable: Callable[[Observation], Awaitable[None]],
     ) -> bool:
         """Walk through records created since the last sweep; False when new ones are not wanted, and stay unlooked.
 
-        ``on_page`` is given the position at which a page was asked for, and its rows.
+        ``on_page`` is given the position at which a page was asked for, and its rows; ``on_unreadable`` a record that
+        is passed over, since its answer cannot be read.
         """
         if integration.first_enabled_at_s is None or not (
             integration.settings.reads and integration.settings.create_platform
@@ -194,17 +207,28 @@ class Reader:
         since_s = self._new_since_s(integration)
         cursor = Cursor(since_s)
         for _ in range(PAGES_MAX):
-            asked, page = self._journal.state.position, cursor
-            rows = await self.ask(lambda page=page: self._external.created_after(page))  # type: ignore[misc]
+            asked, after = self._journal.state.position, cursor
+            page = await self.ask(lambda after=after: self._external.created_after(after))  # type: ignore[misc]
             if self._new_since_s(integration) < since_s - OFFSET_ERROR_S_MAX:
                 since_s = self._new_since_s(integration)  # this answer was the first to tell the instance's clock
                 cursor = Cursor(since_s)
                 continue
-            if not rows:
+            if page.unreadable is not None:
+                await on_unreadable(page.unreadable)
+            elif page.rows:
+                await on_page(asked, page.rows)
+            else:
                 break
-            await on_page(asked, rows)
-            cursor = Cursor(rows[-1].created_at_s or cursor.at_s, rows[-1].external_id)
+            last = page.unreadable or page.rows[-1]
+            cursor = Cursor(last.created_at_s or cursor.at_s, last.external_id)
         return True
+
+    async def leave_to_intake(self, seen: Observation, trace: str) -> None:
+        """A record that cannot be read holds up nobody; it is tried again by itself, like one that a webhook named."""
+        log.warning("a record cannot be read", extra={"record": seen.external_id, "trace": trace})
+        await self._journal.transact(
+            lambda state, at_s: look_at(state, at_s, self._integration_id, seen.external_id), by=self._by, trace=trace
+        )
 
     async def ours(self, prefix: str) -> list[Observation]:
         """The records that carry a correlation id with this prefix, without values; none where no search is sure."""
@@ -269,15 +293,10 @@ class Reader:
             )
         return tuple(notes), frozenset(unread)
 
-    async def feed(
-        self, asked: int, hints: tuple[Hint, ...], rows: Sequence[Observation], *, trace: str, blind: bool = False
-    ) -> Fed:
-        """Bring what records show into State. ``asked``: the journal's position when the request left.
-
-        ``blind``: our account is shown nothing at all.
-        """
-        read, failure = await self._gathered(asked, hints, rows, trace)
-        return Fed(await self.settle(replace(read, blind=blind), trace), failure, read.unsure)
+    async def feed(self, asked: int, rows: Sequence[Observation], *, trace: str) -> Fed:
+        """Bring what records show into State. ``asked``: the journal's position when the request left."""
+        read, failure = await self._gathered(asked, (), rows, trace)
+        return Fed(await self.settle(read, trace), failure, read.unsure)
 
     async def gathered(self, asked: int, rows: Sequence[Observation], trace: str) -> Read:
         """What was read, with what must be known beside it: which strangers are wanted, and the new notes."""

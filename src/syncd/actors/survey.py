@@ -4,7 +4,7 @@ A run makes two passes: what the first one finds odd is read again, and only wha
 asked before anything is fed, and what is fed goes the one write path (``core.hints.settle_read``).
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -71,6 +71,7 @@ class Survey:
         self._held: list[Read] = []
         self._weights: dict[str, Weight] = {}
         self._looked_for_new = False
+        self._unreadable: list[Observation] = []
         self._has_seen = False
         self.findings: list[Finding] = []
         self.missing: set[str] = set()
@@ -98,11 +99,17 @@ class Survey:
             self._has_seen |= bool(rows)
         await self._check_sight()
 
-        async def on_page(asked: int, rows: list[Observation]) -> None:
+        async def on_page(asked: int, rows: Sequence[Observation]) -> None:
             self._has_seen = True
             found.update(await self._odd(self._bare(asked, rows), ()))
 
-        self._looked_for_new = await self._asked(lambda: self._reader.walk_new(self._integration, on_page))
+        async def on_unreadable(seen: Observation) -> None:
+            await trio.lowlevel.checkpoint()
+            self._unreadable.append(seen)
+
+        self._looked_for_new = await self._asked(
+            lambda: self._reader.walk_new(self._integration, on_page, on_unreadable)
+        )
         prefix = f"{CORRELATION_PREFIX}{self._integration.id}:"
         ours = await self._asked(lambda: self._reader.ours(prefix))
         copies = drift.copies(self._journal.state, self._integration, ours)
@@ -159,18 +166,24 @@ class Survey:
         for read in self._held:
             await self._reader.settle(read, self._trace)
         self._held.clear()
+        for seen in self._unreadable:
+            await self._leave(seen)
+
+    async def _leave(self, seen: Observation) -> None:
+        self._has_seen = True
+        await self._reader.leave_to_intake(seen, self._trace)
 
     async def feed_new(self) -> None:
         """Walk through what is new and feed it, without what the brake holds."""
 
-        async def on_page(asked: int, rows: list[Observation]) -> None:
+        async def on_page(asked: int, rows: Sequence[Observation]) -> None:
             self._has_seen = True
             light = [seen for seen in rows if seen.external_id not in held]
             await self._reader.settle(await self._reader.gathered(asked, light, self._trace), self._trace)
 
         held = self._heavy if self.braked else set[str]()
 
-        self._looked_for_new = await self._reader.walk_new(self._integration, on_page)
+        self._looked_for_new = await self._reader.walk_new(self._integration, on_page, self._leave)
 
     async def done(self, offset: Offset) -> bool:
         """Remember how far new records were looked for, and try again what had failed.

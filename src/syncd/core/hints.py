@@ -178,7 +178,8 @@ class Read(Struct, frozen=True):
     records whose ``notes`` were read as well. ``crashed``: records that were shown and left out, since we failed on
     them. ``traces``: by record, the id of its change; empty: all are one. ``missing``: linked records that this look
     and one before it did not show. ``imported``: unlinked records that a person wants in, however old they are.
-    ``blind``: nothing was shown, nor is any other record: it says nothing. ``forced``: however many links it parks.
+    ``blind``: nothing was shown, nor is any other record: it says nothing. ``unreadable``: records that are there, and
+    whose answer cannot be read. ``forced``: however many links it parks.
     """
 
     asked: int
@@ -195,6 +196,7 @@ class Read(Struct, frozen=True):
     missing: frozenset[str] = frozenset()
     imported: frozenset[str] = frozenset()
     blind: bool = False
+    unreadable: frozenset[str] = frozenset()
     forced: bool = False
 
 
@@ -345,6 +347,8 @@ def _hints_after(
             postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
         elif seen is None and read.blind:
             postponed.append(_much_later(hint, at_s))
+        elif hint.external_id in read.unreadable and (integration_id, hint.external_id) not in state.link_of_record:
+            postponed.append(replace(_much_later(hint, at_s), unreadable=True))  # nobody else would come back to it
         else:
             settled[hint.external_id] = count
     return settled, postponed

@@ -468,7 +468,8 @@ class Link(Struct, frozen=True):
 class Hint(Struct, frozen=True):
     """Somebody says that a record changed. ``position``: the newest webhook folded into this hint.
 
-    ``has_note``: it got a work note, which on some instances moves no count.
+    ``has_note``: it got a work note, which on some instances moves no count. ``unreadable``: it is there, and the
+    answer that shows it cannot be read.
     """
 
     external_id: str
@@ -479,6 +480,7 @@ class Hint(Struct, frozen=True):
     tries: int = 0
     next_at_s: float = 0.0
     has_note: bool = False
+    unreadable: bool = False
 
 
 class Conflict(Struct, frozen=True):

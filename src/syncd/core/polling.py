@@ -82,9 +82,9 @@ def polled(state: State, integration_id: str, upto_s: float) -> Change[None]:
 
 
 def look_at(state: State, at_s: float, integration_id: str, external_id: str) -> Change[None]:
-    """A hint of our own: the record is to be read by itself."""
+    """A hint of our own, unless one waits: the record is to be read by itself."""
     integration = state.integrations.get(integration_id)
-    if integration is None:
+    if integration is None or external_id in state.hints.get(integration_id, {}):
         return Change("", (), result=None)
     hinted = look_again(state, integration_id, external_id, at_s)
     return Change(integration.settings.organization_id, (hinted,), result=None)

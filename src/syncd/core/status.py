@@ -6,7 +6,7 @@ of a page that helps (``tests/core/test_status.py``).
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -29,6 +29,9 @@ from syncd.core.views import Time, optional_time, rfc3339
 REASONS_MAX = 20
 UNMAPPED_SHOWN = 5
 BACKLOG_S = 300.0  # what waits longer than this, and was not refused, is worth a look
+
+
+BROKEN_NAMED: Final = 3
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -367,9 +370,16 @@ def _aside(tally: Tally, handle: str) -> Iterator[str]:
 
 def _unseen(state: State, integration: Integration) -> Iterator[str]:
     """Records that webhooks named, and ServiceNow has not shown for a while: they are asked for on and on."""
-    waiting = sum(hint.tries > len(REREAD_AFTER_S) for hint in state.hints.get(integration.id, {}).values())
-    if waiting:
-        handle = integration.settings.handle
+    late = [one for one in state.hints.get(integration.id, {}).values() if one.tries > len(REREAD_AFTER_S)]
+    handle = integration.settings.handle
+    if broken := [one.external_id for one in late if one.unreadable]:
+        more = ", …" if len(broken) > BROKEN_NAMED else ""
+        yield (
+            f"{_count(len(broken), 'record')} {'gives' if len(broken) == 1 else 'give'} an answer that cannot be read, "
+            f"and did not come in: {', '.join(broken[:BROKEN_NAMED])}{more}; asked for again every five minutes. "
+            "Look in ServiceNow for a field with far too much in it"
+        )
+    if waiting := len(late) - len(broken):
         yield (
             f"webhooks told of {_count(waiting, 'record')} that ServiceNow does not show our account; asked for again "
             f"every five minutes. See whether it may read incidents: im integration test {handle}; if so many are "

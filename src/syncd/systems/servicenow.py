@@ -156,12 +156,9 @@ class ServiceNow:
             query += f"^NQsys_updated_by={account}^sys_updated_on>={since}"
         return await self._list(f"{query}^ORDERBYDESCsys_updated_on", WRITTEN_SHOWN)
 
-    async def created_after(self, cursor: Cursor) -> list[Observation]:
-        """One page of records created after ``cursor``, oldest first; an empty page is the end."""
-        page = await self._walks.by_stamp("sys_created_on", cursor)
-        if (left := page.unreadable) is not None:
-            raise ExternalFailed("unavailable", f"record {left.number or left.external_id} gives an unreadable answer")
-        return list(page.rows)
+    async def created_after(self, cursor: Cursor) -> Page:
+        """One page of records created after ``cursor``, oldest first; one that shows nothing is the end."""
+        return await self._walks.by_stamp("sys_created_on", cursor)
 
     async def matching(self, query: str, after: str) -> Candidates:
         """One page of the records that match an encoded query, by id, after this one."""
@@ -196,7 +193,7 @@ class ServiceNow:
 
     async def shows_any(self) -> bool:
         """Whether our account is shown any incident at all, of the newest."""
-        return bool(await self._list("ORDERBYDESCsys_created_on", ORDER_ROWS))
+        return bool(await self._list("ORDERBYDESCsys_created_on", ORDER_ROWS, with_values=False))
 
     async def find_person(self, text: str) -> Person:
         """Whom an e-mail address or a user name belongs to."""
@@ -282,7 +279,7 @@ class ServiceNow:
     async def _is_ignored(self, query: str, limit: int, is_kept: Callable[[list[Observation]], bool]) -> bool:
         """Whether a clause is dropped, or refused for want of query rights."""
         try:
-            return not is_kept(await self._list(query, limit))
+            return not is_kept(await self._list(query, limit, with_values=False))
         except ExternalFailed as error:
             if error.outcome == "refused":
                 return True
@@ -296,8 +293,11 @@ class ServiceNow:
     async def _rows(self, table: str, query: str, columns: Sequence[str], limit: int) -> list[Row]:
         return await self._exchange("GET", table, _list_parameters(query, columns, limit), None, RECORD_BYTES_MAX)
 
-    async def _list(self, query: str, limit: int, bytes_max: int = ANSWER_BYTES_MAX) -> list[Observation]:
-        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *self._columns), limit)
+    async def _list(
+        self, query: str, limit: int, bytes_max: int = ANSWER_BYTES_MAX, *, with_values: bool = True
+    ) -> list[Observation]:
+        """``with_values`` False: a record whose values cannot be read does not spoil it."""
+        parameters = _list_parameters(query, (*SYSTEM_COLUMNS, *(self._columns if with_values else ())), limit)
         bytes_max = RECORD_BYTES_MAX if limit == 1 else bytes_max
         rows = await self._exchange("GET", TABLE, parameters, None, bytes_max)
         return [seen for row in rows if (seen := observation(row, self._columns)) is not None]

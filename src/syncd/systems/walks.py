@@ -79,7 +79,10 @@ class Walks:
             except ExternalUnreadable:
                 alone += limit == 1
                 if alone == TRIES_ALONE:
-                    return await self._unreadable(query, offset)
+                    if (left := await self._unreadable(query, offset)) is not None:
+                        return left
+                    offset, limit, alone = offset + 1, RECORDS_A_PAGE, 0  # hidden by now, or gone: no end either
+                    continue
                 limit = max(1, limit // 8)
                 continue
             shown = [(seen, row) for row in rows if (seen := observation(row, self._columns)) is not None]
@@ -88,11 +91,11 @@ class Walks:
             if shown or is_last:
                 return _Shown(shown, is_last, total)
 
-    async def _unreadable(self, query: str, offset: int) -> "_Shown":
-        """Which record it is that cannot be read, so that a walk can go on behind it."""
+    async def _unreadable(self, query: str, offset: int) -> "_Shown | None":
+        """Which record it is that cannot be read, so that a walk can go on behind it; None when it is not shown."""
         rows, total = await self._ask(query, SYSTEM_COLUMNS, 1, offset)
         seen = observation(rows[0], ()) if rows else None
-        return _Shown([], seen is None and offset + 1 >= total, total, seen)
+        return None if seen is None else _Shown([], is_last=False, total=total, unreadable=seen)
 
 
 class _Shown(Struct, frozen=True):
