@@ -150,7 +150,10 @@ class House:
     async def _launch(self, integration: Integration, running: Running) -> None:
         """Run one integration's actors over a connection of its own."""
         external = self._connections[integration.id] = self._connect(integration)
-        if self._shown.get(integration.id) != integration.credentials:
+        shown, refused_until_s = self._shown.get(integration.id), integration.refused_until_s
+        if shown is None and refused_until_s is not None:
+            external.were_refused(refused_until_s - self.seams.clock.now_s())
+        elif shown != integration.credentials:
             external.ask_for_a_login()  # somebody has given them, and waits
         self._shown[integration.id] = integration.credentials
         heard = self._heard.setdefault(integration.id, Announcements(self.seams.clock.now_s()))

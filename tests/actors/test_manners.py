@@ -17,6 +17,7 @@ from tests.actors.stage import (
     in_world,
     lines,
     record,
+    restart,
     second_instance,
     second_integration,
     sync_status,
@@ -195,6 +196,51 @@ async def test_another_address_begins_anew(world: World) -> None:
     await trio.sleep(10)
     assert [one for one in lines(other, "GET", since_s=began) if one.status == 200]
     assert asked_at(world, began) == []
+
+
+@in_world()
+async def test_a_restart_is_no_reason_to_try_refused_credentials_again_either(world: World) -> None:
+    beside = await second_integration(world, organization_id="beside")
+    incident_id = await declared(world)
+    began = trio.current_time()
+    world.instance.set_switch("lockout_after", "5")
+    world.instance.account("svc.sync").password = NEW["password"]
+    await edit(world, incident_id, title="waits")
+    await trio.sleep(5)
+    for _ in range(10):
+        await restart(world, 1.0)
+        await trio.sleep(20)
+        assert [(await sync_status(world, one))["state"] for one in ("", beside)] == ["paused", "paused"]
+    assert len(refused(world, began)) == 2
+    await trio.sleep(120)
+    assert len(refused(world, began)) == 3, "after five minutes one more"
+    await restart(world, HOUR_S)
+    await trio.sleep(30)
+    assert len(refused(world, began)) == 4, "and after an hour one, not two"
+    for one in (world.integration_id, beside):
+        await asked(world, "PATCH", f"{INTEGRATIONS}/{one}", {"credentials": NEW})
+    await restart(world)
+    await trio.sleep(20)
+    assert record(world, incident_id)["short_description"] == "waits"
+    assert [(await sync_status(world, one))["state"] for one in ("", beside)] == ["healthy", "healthy"]
+    assert len(refused(world, began)) == 4
+
+
+@in_world()
+async def test_who_is_let_in_again_starts_like_anybody(world: World) -> None:
+    await declared(world)
+    began = trio.current_time()
+    world.instance.account("svc.sync").password = NEW["password"]
+    await declare(world, "waits")
+    await trio.sleep(10)
+    assert world.state.integrations[world.integration_id].refused_until_s is not None
+    world.instance.account("svc.sync").password = "sync-secret"
+    await trio.sleep(320)
+    assert world.state.integrations[world.integration_id].refused_until_s is None
+    await restart(world)
+    await trio.sleep(10)
+    assert (await sync_status(world))["state"] == "healthy"
+    assert len(refused(world, began)) == 2
 
 
 @pytest.mark.parametrize("lockout_after", [3, 5])

@@ -8,6 +8,8 @@ from syncd.core.events import (
     IntegrationChanged,
     IntegrationConfigured,
     IntegrationDeleted,
+    LoginAccepted,
+    LoginRefused,
     WebhookSecretsChanged,
 )
 from syncd.core.fields import Fields
@@ -175,3 +177,24 @@ def test_secrets_in_clear_do_not_show() -> None:
     )
     assert "tell" not in repr(secrets)
     assert "tale" not in repr(secrets)
+
+
+def test_refused_logins_are_kept_once_each_and_until_the_instance_or_a_person_gives_a_reason_to_try() -> None:
+    state = picture()
+    assert registry.login_accepted(INT)(state, AT_S).events == ()
+    (refused,) = registry.login_refused(INT, 300.0)(state, AT_S).events
+    assert refused == LoginRefused(INT, AT_S + 300)
+    state = apply(state, refused)
+    assert registry.login_refused(INT, 240.0)(state, AT_S + 60).events == (), "told again, it is the same one"
+    assert registry.login_refused(INT, 300.0)(state, AT_S + 300).events == (LoginRefused(INT, AT_S + 600),)
+    state = apply(state, IntegrationChanged(INT, state.integrations[INT].settings))
+    assert state.integrations[INT].refused_until_s == AT_S + 300
+    (accepted,) = registry.login_accepted(INT)(state, AT_S + 300).events
+    assert accepted == LoginAccepted(INT)
+    state = apply(state, accepted)
+    assert state.integrations[INT].refused_until_s is None
+    given = IntegrationChanged(INT, state.integrations[INT].settings, {"password": OTHER}, "svc")
+    state = apply(apply(state, refused), given)
+    assert state.integrations[INT].refused_until_s is None
+    for decide in (registry.login_refused("int_gone", 300.0), registry.login_accepted("int_gone")):
+        assert decide(state, AT_S).events == ()

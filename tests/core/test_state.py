@@ -166,6 +166,8 @@ def sample(kind: type[e.Event]) -> e.Event:
         e.IntegrationChanged("int_1", SETTINGS, {"password": sealed}, "svc"),
         e.JournalBehind("int_1", "INC0010001 was made for INC-9"),
         e.InstancePinned("int_1", PinnedInstance("prod", by_api=True)),
+        e.LoginRefused("int_1", 300.0),
+        e.LoginAccepted("int_1"),
         e.WebhookSecretsChanged("int_1", (WebhookSecret(sealed, 9.0),)),
         e.IntegrationDeleted("int_1"),
         e.Hinted("int_1", "r1", Hint("r1", 1, "t"), "key", "{}"),

@@ -63,6 +63,8 @@ EVERY: list[tuple[e.Event, list[str]]] = [
     (e.OwnershipChanged(INT, "title", None), ["im.integration.ownership_changed"]),
     (e.JournalBehind(INT, "INC0010001 was made for INC-9"), ["im.integration.journal_behind"]),
     (e.InstancePinned(INT, PinnedInstance("dev1", by_api=True)), ["im.integration.pinned"]),
+    (e.LoginRefused(INT, AT_S), ["im.integration.login_refused"]),
+    (e.LoginAccepted(INT), ["im.integration.login_accepted"]),
     (e.ClosingLearned(INT, may_close=False), ["im.integration.closing_learned"]),
     (e.DifferenceAccepted(LINK, {"title": Halves("a", "b")}, "told-in-a-note"), ["im.sync.accepted"]),
     (e.IntegrationDeleted(INT), ["im.integration.deleted"]),

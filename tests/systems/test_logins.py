@@ -122,6 +122,21 @@ async def test_what_had_left_before_a_refusal_proves_nothing(autojump_clock: Moc
     assert error.retry_after_s == pytest.approx(PROBE_AFTER_S, abs=0.01)
 
 
+async def test_what_an_earlier_life_was_told_holds_and_leaves_one_try_after_it(
+    autojump_clock: MockClock, door: Door
+) -> None:
+    door.is_open = False
+    door.logins.were_refused(120)
+    error = await door.refuses()
+    assert "before this start" in str(error)
+    assert error.retry_after_s == pytest.approx(120, abs=0.01)
+    await trio.sleep(120.01)
+    await together(door, 4, refused=True)
+    assert len(door.came_at) == 1
+    door.logins.were_refused(1e9)  # a clock that was set
+    assert (await door.refuses()).retry_after_s == pytest.approx(PROBE_AFTER_S, abs=0.01)
+
+
 async def test_a_person_gets_one_try_and_not_two(autojump_clock: MockClock, door: Door) -> None:
     door.is_open = False
     await door.refuses()

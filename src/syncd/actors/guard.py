@@ -8,6 +8,7 @@ Once a start it also asks for what a later life of this journal may have written
 nothing is read or written before a person has looked (``core/behind.py``).
 """
 
+from syncd.actors.breaker import REFUSED_S_MIN
 from syncd.actors.ports import External, Journal
 from syncd.core import behind, registry
 from syncd.core.model import PinnedInstance
@@ -29,7 +30,17 @@ class Guard:
 
         So it is when the journal is older than what the instance shows.
         """
-        await self._admit_instance()
+        try:
+            await self._admit_instance()
+        except ExternalFailed as error:
+            if error.outcome == "paused" and (error.retry_after_s or 0.0) > REFUSED_S_MIN:
+                # A kill must be no reason to try them again: each try brings a lock of the account nearer.
+                decide = registry.login_refused(self._integration_id, error.retry_after_s or 0.0)
+                await self._journal.transact(decide, by=self._by, trace="")
+            raise
+        one = self._journal.state.integrations.get(self._integration_id)
+        if one is not None and one.refused_until_s is not None:
+            await self._journal.transact(registry.login_accepted(one.id), by=self._by, trace="")
         if not self._is_ours_up_to_date:
             await self._compare_with_ours()
             self._is_ours_up_to_date = True

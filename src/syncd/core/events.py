@@ -148,6 +148,19 @@ class InstancePinned(Struct, frozen=True, tag=True):
     instance: PinnedInstance
 
 
+class LoginRefused(Struct, frozen=True, tag=True):
+    """The instance has refused the credentials more than once; ``until_s``: they are not tried before."""
+
+    integration_id: str
+    until_s: float
+
+
+class LoginAccepted(Struct, frozen=True, tag=True):
+    """The instance lets the credentials in that it had refused."""
+
+    integration_id: str
+
+
 class JournalBehind(Struct, frozen=True, tag=True):
     """The instance shows what only a later life of this journal can have written there; ``evidence``: one sentence."""
 
@@ -504,6 +517,8 @@ Event: TypeAlias = (
     | IntegrationChanged
     | OwnershipChanged
     | InstancePinned
+    | LoginRefused
+    | LoginAccepted
     | JournalBehind
     | WebhookSecretsChanged
     | IntegrationDeleted

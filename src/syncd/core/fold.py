@@ -117,6 +117,7 @@ def _integration_changed(state: State, record: e.Record, event: e.IntegrationCha
         account=before.account if isinstance(event.account, UnsetType) else event.account,
         first_enabled_at_s=first,
         may_close=True,  # to be found out anew
+        refused_until_s=before.refused_until_s if isinstance(event.credentials, UnsetType) else None,
         swept_at_s=before.swept_at_s if _looks_for_same(before.settings, event.settings) else None,
         polled_upto_s=before.polled_upto_s if _polls_on(before.settings, event) else None,
         instance=None if event.confirmed else before.instance,
@@ -185,6 +186,16 @@ def _polls_on(before: Settings, event: e.IntegrationChanged) -> bool:
 def _instance_pinned(state: State, _: e.Record, event: e.InstancePinned) -> None:
     before = state.integrations[event.integration_id]
     state.integrations[event.integration_id] = replace(before, instance=event.instance)
+
+
+def _login_refused(state: State, _: e.Record, event: e.LoginRefused) -> None:
+    before = state.integrations[event.integration_id]
+    state.integrations[event.integration_id] = replace(before, refused_until_s=event.until_s)
+
+
+def _login_accepted(state: State, _: e.Record, event: e.LoginAccepted) -> None:
+    before = state.integrations[event.integration_id]
+    state.integrations[event.integration_id] = replace(before, refused_until_s=None)
 
 
 def _journal_behind(state: State, _: e.Record, event: e.JournalBehind) -> None:
@@ -316,6 +327,8 @@ _FOLDS: dict[type, Callable[..., None]] = {
     e.IntegrationChanged: _integration_changed,
     e.OwnershipChanged: _ownership_changed,
     e.InstancePinned: _instance_pinned,
+    e.LoginRefused: _login_refused,
+    e.LoginAccepted: _login_accepted,
     e.JournalBehind: _journal_behind,
     e.WebhookSecretsChanged: _secrets_changed,
     e.IntegrationDeleted: _integration_deleted,

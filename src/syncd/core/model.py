@@ -237,6 +237,7 @@ class Integration(Struct, frozen=True):
     ``behind``: what shows that the journal is older than what we wrote there; empty once a person has confirmed it.
     ``doubted_at``: when that was, as a position: whatever had yet to be made then is looked for before it is made.
     ``doubted_at_s``: the same on our clock: what was made there before shows nothing new.
+    ``refused_until_s``: the instance refuses the credentials, and they are not tried before, on our clock.
     ``rules``: the rules that have called, by what sets them off: ``write`` and ``delete`` need one each.
     """
 
@@ -260,6 +261,7 @@ class Integration(Struct, frozen=True):
     behind: str = ""
     doubted_at: int = 0
     doubted_at_s: float = 0.0
+    refused_until_s: float | None = None
 
 
 class Observation(Struct, frozen=True):

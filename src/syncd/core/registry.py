@@ -18,6 +18,8 @@ from syncd.core.events import (
     IntegrationChanged,
     IntegrationConfigured,
     IntegrationDeleted,
+    LoginAccepted,
+    LoginRefused,
     WebhookSecretsChanged,
 )
 from syncd.core.model import Integration, PinnedInstance, SealedSecret, Settings, WebhookSecret
@@ -31,6 +33,7 @@ Decide = Callable[[State, float], Change[T]]
 
 GRACE_S: Final = 24 * 3600.0
 WEBHOOK_SECRETS_MAX: Final = 4
+SAME_S: Final = 5.0  # between two tellings of one and the same moment
 WEBHOOK_SECRET: Final = "webhook_secret"  # noqa: S105 the name of a slot
 
 
@@ -138,6 +141,30 @@ def pin(integration_id: str, instance: PinnedInstance) -> Decide[str]:
         if present is None or (instance.by_api and not present.by_api):
             return Change(stream, (InstancePinned(one.id, instance),), instance.name)
         return Change(stream, (), present.name)
+
+    return decide
+
+
+def login_refused(integration_id: str, wait_s: float) -> Decide[None]:
+    """Keep that the instance refuses the credentials, and that they are not tried for so long."""
+
+    def decide(state: State, at_s: float) -> Change[None]:
+        one, until_s = state.integrations.get(integration_id), at_s + wait_s
+        if one is None or (one.refused_until_s is not None and abs(one.refused_until_s - until_s) < SAME_S):
+            return Change("", (), None)
+        return Change(one.settings.organization_id, (LoginRefused(one.id, until_s),), None)
+
+    return decide
+
+
+def login_accepted(integration_id: str) -> Decide[None]:
+    """Keep that the instance lets us in, if it did not."""
+
+    def decide(state: State, _at_s: float) -> Change[None]:
+        one = state.integrations.get(integration_id)
+        if one is None or one.refused_until_s is None:
+            return Change("", (), None)
+        return Change(one.settings.organization_id, (LoginAccepted(one.id),), None)
 
     return decide
 

@@ -127,12 +127,6 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
         case e.OwnershipChanged():
             rule = None if event.rule is None else msgspec.to_builtins(event.rule)
             yield "integration.ownership_changed", {"field": event.field, "rule": rule}
-        case e.JournalBehind():
-            yield "integration.journal_behind", {"evidence": event.evidence}
-        case e.InstancePinned():
-            yield "integration.pinned", {"instance": msgspec.to_builtins(event.instance)}
-        case e.ClosingLearned():
-            yield "integration.closing_learned", {"may_close": event.may_close}
         case e.IntegrationDeleted():
             yield "integration.deleted", {}
         case e.Swept():
@@ -148,8 +142,26 @@ def _told_of_setup(event: e.Event) -> Iterator[Found]:
                 told |= {"sys_mod_count": hint.mod_count, "deleted": hint.deleted}
             yield "sync.hinted", told
         case _:
+            yield from _told_of_instance(event)
             yield from _told_of_runs(event)
             yield from _told_of_daemon(event)
+
+
+def _told_of_instance(event: e.Event) -> Iterator[Found]:
+    """What was learned of an integration's instance, and of our account there."""
+    match event:
+        case e.JournalBehind():
+            yield "integration.journal_behind", {"evidence": event.evidence}
+        case e.InstancePinned():
+            yield "integration.pinned", {"instance": msgspec.to_builtins(event.instance)}
+        case e.LoginRefused():
+            yield "integration.login_refused", {"not_tried_before": rfc3339(event.until_s)}
+        case e.LoginAccepted():
+            yield "integration.login_accepted", {}
+        case e.ClosingLearned():
+            yield "integration.closing_learned", {"may_close": event.may_close}
+        case _:
+            return
 
 
 def _told_of_runs(event: e.Event) -> Iterator[Found]:

@@ -2,7 +2,8 @@
 
 A connection is made anew with every change of settings; this outlives it. Integrations that sign in at one address as
 one account share it: ``Retry-After``, an hourly rule and the lock after refused logins are that account's. The rate
-limit is an integration's own setting, and so is what it has used of it. Nothing here is durable.
+limit is an integration's own setting, and so is what it has used of it. Of all this only refused logins are durable,
+with each integration that was refused (``actors/guard.py``).
 """
 
 import math

@@ -18,6 +18,7 @@ PROVED_S: Final = 1.0
 PATIENCE_S: Final = 0.5  # a refusal is quick, and who is slow looks at more than credentials
 ONCE_MORE_AFTER_S: Final = 1.0
 PROBE_AFTER_S: Final = 300.0
+REFUSED_BEFORE: Final = 2
 MARGIN_S: Final = 0.001  # who waits for as long as he is told must not be early by a rounding
 
 
@@ -83,6 +84,11 @@ class Logins:
         self._until = max(self._until, now + pause_s)
         error.retry_after_s = self._until - now + MARGIN_S
         self._wake()
+
+    def were_refused(self, wait_s: float) -> None:
+        """In an earlier life of ours, which meant to wait for so long still."""
+        self._refused, self._words = max(self._refused, REFUSED_BEFORE), self._words or "before this start"
+        self._until = max(self._until, trio.current_time() + min(wait_s, PROBE_AFTER_S))
 
     def ask_for_one(self) -> None:
         """A person wants to know: one may leave now. Refused again, the others wait for as long as ever."""

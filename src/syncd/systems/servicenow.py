@@ -417,6 +417,10 @@ class ServiceNow:
         """
         await self._account.paced(self._clock)
 
+    def were_refused(self, wait_s: float) -> None:
+        """The last that an earlier life knew: our credentials, which it did not mean to try for so long still."""
+        self._logins.were_refused(wait_s)
+
     def ask_for_a_login(self) -> None:
         """A person wants to know whether we are let in, however often that was refused."""
         self._logins.ask_for_one()
