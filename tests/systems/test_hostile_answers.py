@@ -20,8 +20,9 @@ from syncd.errors import ExternalFailed, ExternalUnreadable
 from syncd.net import SystemNet
 from syncd.seams import SystemClock
 from syncd.systems.exchange import READ_S_MAX, WRITE_S_MAX
+from syncd.systems.line import RECORD_BYTES_MAX
 from syncd.systems.logins import PATIENCE_S
-from syncd.systems.servicenow import PAGE_BYTES_MAX, RECORD_BYTES_MAX, ServiceNow
+from syncd.systems.servicenow import PAGE_BYTES_MAX, ServiceNow
 from syncd.systems.signin import Credentials
 from tests.network import NO_TLS, MemoryNetwork, answer, names, request_in
 
