@@ -198,6 +198,8 @@ async def test_what_waits_for_a_person_is_let_go_with_the_mapping(world: World) 
     await remove_mapping(world, "service")
     (held,) = world.state.conflicts.values()
     assert (held.status, held.decided) == ("ignored", "mapping-removed")
+    assert held.resolved_at_s is not None
+    assert held.resolved_by
     assert world.state.waiting == {}
 
 

@@ -89,7 +89,10 @@ def test_ignoring_leaves_both_values_and_asks_no_more() -> None:
 
 
 def test_a_conflict_of_a_link_that_is_gone_is_closed() -> None:
-    state = apply(picture(), LinkRemoved(LINK))
+    state = apply(picture(), LinkRemoved(LINK), by="user:ann")
+    one = state.conflicts["conflict-1"]
+    assert (one.status, one.decided, one.version) == ("ignored", "unlinked", 2)
+    assert (one.resolved_at_s, one.resolved_by) == (state.at_s, "user:ann")
     with pytest.raises(WrongState):
         verdicts.ignore("conflict-1", by="u")(state, AT_S)
 

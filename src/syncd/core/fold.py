@@ -211,7 +211,7 @@ def _secrets_changed(state: State, _: e.Record, event: e.WebhookSecretsChanged) 
 def _integration_deleted(state: State, record: e.Record, event: e.IntegrationDeleted) -> None:
     gone = event.integration_id
     for link in list(state.links_under(gone)):
-        drop_link(state, link, "integration-deleted")
+        drop_link(state, record, link, "integration-deleted")
         mark(state, record, link.incident_id)
     for queues in (
         state.hints,

@@ -82,15 +82,29 @@ def _released(link: Link) -> Link:
     return replace(link, state=state, reason="", closed_there=False, gone_there=False)
 
 
-def drop_link(state: State, link: Link, why: str) -> None:
+def ask_no_more(state: State, record: e.Record, link_id: str, field: str, why: str) -> None:
+    """Ignore the conflict that waits for a person over this field, if there is one: what it was about is gone."""
+    number = state.waiting.pop((link_id, field), None)
+    if number is not None:
+        one = state.conflicts[number]
+        state.conflicts[number] = replace(
+            one,
+            status="ignored",
+            decided=why,
+            version=one.version + 1,
+            resolved_at_s=record.at_s,
+            resolved_by=record.by,
+        )
+
+
+def drop_link(state: State, record: e.Record, link: Link, why: str) -> None:
     del state.links[link.id]
     left = tuple(one for one in state.links_of.pop(link.incident_id) if one != link.id)
     if left:
         state.links_of[link.incident_id] = left
     state.link_of_record.pop((link.integration_id, link.external_id), None)
-    for field, conflict in state.pending_conflicts(link.id).items():
-        del state.waiting[link.id, field]
-        state.conflicts[conflict.id] = replace(conflict, status="ignored", decided=why)
+    for field in state.pending_conflicts(link.id):
+        ask_no_more(state, record, link.id, field, why)
     state.dirty.get(link.integration_id, {}).pop(link.id, None)
     state.outbox[link.integration_id].drop(link.id)
     for letter in state.letters_under(link.id):
@@ -202,7 +216,7 @@ def link_removed(state: State, record: e.Record, event: e.LinkRemoved) -> None:
     link = state.links[event.link_id]
     if link.external_id:
         state.kept_apart[link.external_id] = (*state.kept_apart.get(link.external_id, ()), link.incident_id)
-    drop_link(state, link, "unlinked")
+    drop_link(state, record, link, "unlinked")
     mark(state, record, link.incident_id)
 
 

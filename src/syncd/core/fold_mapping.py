@@ -6,7 +6,7 @@ Part of the fold (``fold.py``), with the same promise: no clock, no chance, no i
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core.fold_links import drop_letter, put_link, stain
+from syncd.core.fold_links import ask_no_more, drop_letter, put_link, stain
 from syncd.core.lens import lens_of, moved
 from syncd.core.model import Attempt, Link, Settings
 from syncd.core.state import State
@@ -24,10 +24,7 @@ def remapped(state: State, record: e.Record, integration_id: str, before: Settin
                 drop_letter(state, letter)
         put_link(state, _without(link, fields))
         for field in fields - still:
-            number = state.waiting.pop((link.id, field), None)
-            if number is not None:
-                ignored = replace(state.conflicts[number], status="ignored", decided="mapping-removed")
-                state.conflicts[number] = ignored
+            ask_no_more(state, record, link.id, field, "mapping-removed")
         stain(state, record, link.id)
 
 

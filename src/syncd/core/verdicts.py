@@ -85,7 +85,8 @@ def _pending(state: State, conflict_id: str, version: int | None) -> Conflict:
     if version is not None and version != conflict.version:
         raise Stale(
             f"{conflict.id} has version {conflict.version}, and If-Match names {version}: {picture}",
-            hint=f"look at it again (im conflict show {conflict.id}), then decide with If-Match: {conflict.version}",
+            hint=f"look at it again (im conflict show {conflict.id}), then decide with If-Match: {conflict.version} "
+            f"(--if-match {conflict.version})",
         )
     if now != (conflict.platform, conflict.external):
         settings = state.integrations[conflict.integration_id].settings

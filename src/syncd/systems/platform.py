@@ -86,7 +86,8 @@ def edit(
         if version is not None and version != incident.version:
             raise Stale(
                 f"{incident_id} has version {incident.version}, and If-Match names {version}: it changed meanwhile",
-                hint=f"read it again, then repeat the change with If-Match: {incident.version}",
+                hint=f"read it again, then repeat the change with If-Match: {incident.version} "
+                f"(--if-match {incident.version})",
             )
         effective = {field: value for field, value in changes.items() if incident.value(field) != value}
         stream = incident.organization_id

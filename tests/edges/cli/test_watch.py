@@ -257,7 +257,7 @@ def test_a_line_says_who_and_where_once(im: Run, socket_path: Path, by: str | No
             'conflict-1: "A" stands on both sides',
         ),
         ("sync.conflict_ignored", {"conflict": "conflict-1"}, "conflict-1: both values stay as they are"),
-        ("sync.parked", {"reason": "deleted there"}, "set aside: deleted there"),
+        ("sync.parked", {"reason": "deleted there"}, "parked: deleted there"),
         (
             "sync.accepted",
             {"fields": ["title", "status"], "reason": "told-in-a-note"},
