@@ -106,7 +106,7 @@ def _lines(one: FieldExplained, now_s: float) -> Iterator[tuple[str, str | None]
         yield "  way out", one.way_out
     yield "  platform", f"changed {when(one.platform_at, now_s)} by {one.platform_by or 'nobody known'}"
     yield "  ServiceNow", _external_edit(one, now_s)
-    yield "  base", f"{_quoted(one.base)} here, {_quoted(one.base_external)} in ServiceNow, when they last agreed"
+    yield "  base", _base(one)
     if one.rule:
         decided = f", {when(one.ruled_at, now_s)}" if one.ruled_at else ""
         yield "  rule", f"{one.rule}{decided}: {one.why}" if one.why else f"{one.rule}{decided}"
@@ -116,6 +116,17 @@ def _lines(one: FieldExplained, now_s: float) -> Iterator[tuple[str, str | None]
         yield "  trace", one.trace
     if one.conflict:
         yield "  conflict", f"{one.conflict} keeps both values: im conflict show {one.conflict}"
+
+
+def _base(one: FieldExplained) -> str:
+    """What both sides held when they last agreed; a half that is not known waits for what was decided."""
+    if one.base is None and one.base_external is None:
+        return "none yet: the two sides have not been compared"
+    if one.base is None:
+        return f"{_quoted(one.base_external)} in ServiceNow; the platform's value stands and is not delivered yet"
+    if one.base_external is None:
+        return f"{_quoted(one.base)} here; ServiceNow's value stands and has not come in yet"
+    return f"{_quoted(one.base)} here, {_quoted(one.base_external)} in ServiceNow, when they last agreed"
 
 
 def _external_edit(one: FieldExplained, now_s: float) -> str:
