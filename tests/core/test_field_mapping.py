@@ -191,8 +191,9 @@ def test_taking_back_what_was_not_set_changes_nothing_and_what_would_fight_is_re
         (event,) = field_mapping.put(INT, field, wanted({"external_field": column}))(state, 0.0).events
         assert isinstance(event, IntegrationChanged)
         state.integrations[INT] = replace(state.integrations[INT], settings=event.settings)
-    with pytest.raises(Invalid, match="short_description stands for description"):
+    with pytest.raises(Invalid, match="short_description stands for description") as caught:
         field_mapping.delete(INT, "title")(state, 0.0)
+    assert caught.value.hint == "free it first: im integration field-mapping delete prod description"
     assert field_mapping.delete(INT, "description")(state, 0.0).events
 
 

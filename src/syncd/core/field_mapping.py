@@ -184,7 +184,9 @@ def _harm(settings: Settings, field: str, wanted: WantedMapping) -> Iterator[tup
     elif column != PERSON_COLUMN or field != "assigned_to":
         yield from _taken(field, column)
     if (fight := _fight(settings, field)) is not None:
-        yield "external_field", fight
+        taken, name = fight
+        message = f"{taken} stands for {name} already, and two fields would fight over it; take another column"
+        yield "external_field", message
     if known is None:
         if wanted.values:
             yield "values", f"cannot be total, since {field} takes any text; leave them out"
@@ -229,7 +231,10 @@ def delete(word: str, field: str) -> Decide[MappingView]:
         others = tuple(one for one in within.settings.field_mapping if one.field != field)
         settings = replace(within.settings, field_mapping=others)
         if field in columns_of(settings) and (fight := _fight(settings, field)) is not None:
-            raise Invalid(f"{field} cannot go back to its default: {fight}", problems=(Problem("field", fight),))
+            taken, name = fight
+            message = f"cannot go back to its default: {taken} stands for {name}, and two fields would fight over it"
+            way_out = f"free it first: im integration field-mapping delete {settings.handle} {name}"
+            raise Invalid(f"{field} {message}", problems=(Problem("field", message),), hint=way_out)
         changed = () if settings == within.settings else (IntegrationChanged(within.id, settings),)
         return Change(settings.organization_id, changed, _view(settings, field))
 
@@ -242,12 +247,12 @@ def check_field(field: str) -> None:
         raise Unknown(f"{shown(field)} cannot be mapped", hint=f"these can: {', '.join(SYNCABLE_FIELDS)}")
 
 
-def _fight(settings: Settings, field: str) -> str | None:
-    """Why this field and another would write one column in turn; None when they do not."""
+def _fight(settings: Settings, field: str) -> tuple[str, str] | None:
+    """The column that this field and another would write in turn, and the other; None when there is none."""
     columns = {name: {column} for name, column in columns_of(settings).items()}
     if columns["severity"] == {"priority"}:
         columns["severity"] = {"priority", "impact", "urgency"}
     for name, taken in columns.items():
         if name != field and (both := taken & columns[field]):
-            return f"{min(both)} stands for {name} already, and two fields would fight over it; take another column"
+            return min(both), name
     return None

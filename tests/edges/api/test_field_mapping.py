@@ -41,6 +41,20 @@ async def test_a_mapping_is_set_replaced_listed_and_taken_back() -> None:
         assert (await daemon.socket.delete(f"{MAPPINGS}/service")).json() == gone.json()
 
 
+async def test_a_default_that_is_taken_refuses_what_would_go_back_to_it_as_its_description_says() -> None:
+    async with running() as daemon:
+        await daemon.configure(handle="prod")
+        for field, column in (("title", "u_title"), ("description", "short_description")):
+            await daemon.socket.put(f"{MAPPINGS}/{field}", json={"external_field": column})
+        gone = await daemon.socket.delete(f"{MAPPINGS}/title")
+        assert (gone.status_code, gone.json()["hint"]) == (
+            422,
+            "free it first: im integration field-mapping delete prod description",
+        )
+        told = (await daemon.socket.get("/api/v1/openapi.json")).json()["paths"]
+        assert "422" in told["/api/v1/integrations/{integration}/field-mapping/{field}"]["delete"]["responses"]
+
+
 async def test_settings_that_are_changed_otherwise_keep_the_mappings() -> None:
     async with running() as daemon:
         await daemon.configure(handle="prod")

@@ -10,6 +10,7 @@ from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, paged, wa
 from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.routes import Routes
+from syncd.errors import Invalid
 
 TOPIC: Final = "Field mapping"
 BASE: Final = "/api/v1/integrations/<integration>/field-mapping"
@@ -35,8 +36,10 @@ SET: Final = Description(
 TAKE_BACK: Final = Description(
     topic=TOPIC,
     summary="Take a field's mapping back",
-    notes="The field stands where it does by default, or is not synced any more.",
+    notes="The field stands where it does by default, or is not synced any more. Refused while another field stands "
+    "in that column.",
     answers=(Answer(field_mapping.MappingView),),
+    refuses=(Invalid,),
 )
 
 
