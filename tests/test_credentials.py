@@ -34,6 +34,7 @@ from syncd.credentials import (
     verify_signature,
 )
 from syncd.errors import BadConfig, CannotUnseal, KeyMissing
+from syncd.seams import SystemIds
 
 KEY = bytes(range(32))
 CANARY = "correct-horse-battery"
@@ -195,8 +196,10 @@ def test_the_key_id_is_part_of_what_is_sealed() -> None:
 
 
 def test_every_seal_has_a_nonce_of_its_own() -> None:
-    one = cipher()
-    assert len({one.seal(Secret(CANARY), *SLOT).nonce for _ in range(200)}) == 200
+    one = Cipher(KEY, SystemIds())
+    assert len({one.seal(Secret(CANARY), *SLOT).nonce for _ in range(20_000)}) == 20_000
+    ids = SystemIds()
+    assert len({ids.secret(12) for _ in range(1_000_000)}) == 1_000_000  # where each of them comes from
 
 
 def test_a_cipher_shows_nothing_and_wants_a_whole_key_and_a_slot() -> None:

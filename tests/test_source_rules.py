@@ -13,6 +13,8 @@ _TELLING = re.compile(r"(.*_)?(signature|digest|token|secret|mac|hmac|password|a
 _QUARTS_OWN = {"nursery", "add_background_task", "background_task", "before_serving", "after_serving", "while_serving"}
 _ENDS_THE_DAEMON = {"SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "BaseExceptionGroup"}
 
+_LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
 Rule = Callable[[ast.AST], Iterator[ast.expr]]
 
 
@@ -54,6 +56,18 @@ def ends_the_daemon(node: ast.AST) -> Iterator[ast.expr]:
             yield node
 
 
+def logs_more_than_words(node: ast.AST) -> Iterator[ast.expr]:
+    """A log line is words that never change, and fields: what is put into the words escapes what hides secrets."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=given, keywords=named) if (
+            level in _LEVELS
+        ):
+            words = given[1:] if level == "log" else given
+            is_plain = len(words) == 1 and isinstance(words[0], ast.Constant) and isinstance(words[0].value, str)
+            if not is_plain or {one.arg for one in named} - {"extra", "exc_info"}:
+                yield node
+
+
 def broken(rule: Rule, folder: Path) -> list[str]:
     return [
         f"{path.relative_to(SRC)}:{found.lineno}: {ast.unparse(found)}"
@@ -73,6 +87,25 @@ def test_the_source_keeps(rule: Rule, folder: str) -> None:
     assert broken(rule, SRC / folder) == []
 
 
+def is_literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.IfExp):
+        return is_literal(node.body) and is_literal(node.orelse)
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_every_log_line_is_words_that_are_written_here_and_fields() -> None:
+    (narrates,) = broken(logs_more_than_words, SRC)
+    assert narrates.startswith("actors/narrator.py:")  # it takes its words from what its own functions return
+    source = ast.parse((SRC / "actors" / "narrator.py").read_text())
+    told = [
+        node.value.elts
+        for node in ast.walk(source)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple)
+    ]
+    assert len(told) > 15
+    assert [ast.unparse(words) for _, words, _ in told if not is_literal(words)] == []
+
+
 @pytest.mark.parametrize(
     ("rule", "text"),
     [
@@ -84,6 +117,11 @@ def test_the_source_keeps(rule: Rule, folder: str) -> None:
         (hands_work_to_quart, "self.app.add_background_task(f)"),
         (ends_the_daemon, "raise SystemExit(3)"),
         (ends_the_daemon, "sys.exit()"),
+        (logs_more_than_words, "log.info(f'{user} came')"),
+        (logs_more_than_words, "log.info('%s came', user)"),
+        (logs_more_than_words, "log.warning('it failed: ' + str(error))"),
+        (logs_more_than_words, "log.log(level, words, extra={'a': 1})"),
+        (logs_more_than_words, "log.error('it failed', stack_info=True)"),
     ],
 )
 def test_each_rule_finds_what_it_forbids(rule: Rule, text: str) -> None:

@@ -115,6 +115,21 @@ async def test_a_dry_run_says_what_would_come_in_and_changes_nothing(world: Worl
     assert await ask(world, "GET", path(world), status=404)
 
 
+@in_world()
+async def test_a_dry_run_while_the_instance_is_left_alone_says_so_at_once(world: World) -> None:
+    world.instance.account(ACCOUNT).password = "another password now"
+    await ask(world, "POST", "/api/v1/incidents", {"title": "in vain", "severity": "SEV-3"}, status=201)
+    await trio.sleep(10)
+    begun = trio.current_time()
+    answer = await bring_in(world, dry_run=True, status=503)
+    assert trio.current_time() - begun < 1
+    assert "not authenticated" in str(answer["detail"])
+    world.instance.account(ACCOUNT).password = "sync-secret"
+    await configure(world, credentials={"username": ACCOUNT, "password": "sync-secret"})
+    await trio.sleep(5)
+    assert (await bring_in(world, dry_run=True))["status"] == "finished"
+
+
 @in_world(create_platform=False)
 async def test_what_stays_as_it_is_is_counted_and_named_with_the_reason(world: World) -> None:
     own = await declared(world, "old, made here")

@@ -1,4 +1,4 @@
-"""A thousand deliveries over five changes of the webhook secret by `im`: the real daemon refuses none.
+"""A thousand deliveries over five changes of the webhook secret, and of the master key, by `im`: none is refused.
 
 ServiceNow gets each new secret a while after it was made, as it does from a person; until then it signs with the old.
 """
@@ -9,7 +9,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import httpx
 import pytest
@@ -39,7 +39,7 @@ def signed(secret: str, number: int) -> tuple[bytes, dict[str, str]]:
     return body, {"Content-Type": "application/json", "X-ServiceNow-Signature": signature}
 
 
-async def test_a_thousand_deliveries_over_five_changes_of_the_secret_are_all_accepted(
+async def test_a_thousand_deliveries_over_five_changes_of_the_secret_and_of_the_master_key_are_all_accepted(
     installation: Installation,
 ) -> None:
     im, password_file = installation.im, installation.folder / "password"
@@ -62,7 +62,7 @@ async def test_a_thousand_deliveries_over_five_changes_of_the_secret_are_all_acc
             while len(answers) < count:  # noqa: ASYNC110 the senders do not ring
                 await trio.sleep(0.005)
 
-    secrets = {secret}
+    secrets, masters = {secret}, {str(im.one("keys", "list")["master_id"])}
     async with trio.open_nursery() as nursery:
         for _ in range(SENDERS):
             nursery.start_soon(sender)
@@ -72,9 +72,11 @@ async def test_a_thousand_deliveries_over_five_changes_of_the_secret_are_all_acc
                 im.one, "integration", "rotate-secret", "prod-snow", "--grace", "1h"
             )
             secrets.add(str(rotated["webhook_secret"]))
+            masters.add(str((await trio.to_thread.run_sync(im.one, "keys", "rotate"))["master_id"]))
             await reach(min(DELIVERIES, len(answers) + 20))  # the person pastes it
             secret = str(rotated["webhook_secret"])
-    assert len(secrets) == CHANGES + 1
+    assert len(secrets) == len(masters) == CHANGES + 1
+    assert {one["opens"] for one in cast("list[dict[str, object]]", im.one("keys", "list")["data_keys"])} == {True}
     assert len(answers) == DELIVERIES
     assert set(answers) == {202}
     webhooks = im.one("integration", "sync-status", "prod-snow")["webhooks"]

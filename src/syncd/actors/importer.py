@@ -191,6 +191,7 @@ class Importer:
         trial, total, reason = _Trial(Counter(), [], []), 0, ""
         with trio.move_on_after(TRY_S_MAX) as scope:
             try:
+                self._reader.breaker.check()  # a person waits: say at once that the instance is being left alone
                 total, reason = await self._tried(query, trial)
             except ExternalFailed as error:
                 if error.outcome != "refused":

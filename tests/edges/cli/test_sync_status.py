@@ -57,6 +57,7 @@ def test_what_an_older_daemon_does_not_tell_is_left_out(im: Run, socket_path: Pa
     assert outcome.code == 0
     assert "to be written      nothing" in outcome.out
     assert "reasons" not in outcome.out
+    assert not [line for line in outcome.out.splitlines() if line.strip() == "-"]
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def _add_error_handlers(app: QuartTrio) -> None:
     async def refused(error: SyncdError) -> Response:
         await trio.lowlevel.checkpoint()
         if getattr(error, "status", Busy.status) == Busy.status:
-            log.warning("%s %s: %s", request.method, request.path, error)
+            told = {"method": request.method, "path": request.path, "trace": g.get("trace", "-"), "reason": str(error)}
+            log.warning("a request has to be made again", extra=told)
         return problem(error)
 
     async def failed(error: Exception) -> Response:
@@ -239,7 +240,8 @@ def _add_error_handlers(app: QuartTrio) -> None:
         code = getattr(error, "code", None)  # of the framework's own refusals
         if isinstance(code, int) and code < HTTPStatus.INTERNAL_SERVER_ERROR:
             return _framework_refused(error, code)
-        log.error("failed on %s %s, trace %s", request.method, request.path, g.get("trace", "-"), exc_info=error)
+        told = {"method": request.method, "path": request.path, "trace": g.get("trace", "-")}
+        log.error("failed on a request", extra=told, exc_info=error)
         detail = f"syncd failed on this request; its log has the cause under trace {g.get('trace', '-')}"
         return plain_problem(500, "Internal error", detail)
 

@@ -232,7 +232,7 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._lose()
         if self._writing.cancelled_caught and not self._is_gone:
-            log.debug("closed a connection: its client read nothing for %g s", self._limits.send_s)
+            log.debug("closed a connection whose client read nothing", extra={"within_s": self._limits.send_s})
             self._lose()
         self._writing = None
 

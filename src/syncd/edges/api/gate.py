@@ -137,7 +137,7 @@ class Gate:
         exchange = _Exchange(receive, send)
         admitted = self._faulty_head(scope) or await self._read_body(scope, receive)
         if isinstance(admitted, Problem):
-            log.debug("refused %s %r: %d %s", scope["method"], scope["path"], admitted.status, admitted.title)
+            log.debug("refused", extra={**_named(scope), "status": admitted.status, "reason": admitted.title})
             self._refused(admitted.status)
             await send_problem(admitted, exchange.send)
         elif admitted is not None:
@@ -151,12 +151,12 @@ class Gate:
         except* Exception as errors:  # noqa: BLE001 contained here, and logged below
             failure = errors.exceptions[0] if len(errors.exceptions) == 1 else errors
         if exchange.is_client_lost:
-            log.debug("the client left during %s %r", scope["method"], scope["path"], exc_info=failure)
+            log.debug("the client left", extra=_named(scope), exc_info=failure)
             return
         if failure is not None:
-            log.error("the application failed on %s %r", scope["method"], scope["path"], exc_info=failure)
+            log.error("the application failed", extra=_named(scope), exc_info=failure)
         elif not exchange.is_started and not exchange.is_client_gone:
-            log.error("the application ended without an answer to %s %r", scope["method"], scope["path"])
+            log.error("the application ended without an answer", extra=_named(scope))
         if not exchange.is_started and not exchange.is_client_gone:
             self._refused(APPLICATION_FAILED.status)
             await send_problem(APPLICATION_FAILED, exchange.send)
@@ -256,6 +256,11 @@ class _Arrivals:
             over -= len(arrival.body)
             arrival.is_sent_away = True
             arrival.patience.cancel()
+
+
+def _named(scope: HTTPScope) -> dict[str, str]:
+    """A request in a log line: never with its query."""
+    return {"method": scope["method"], "path": scope["path"]}
 
 
 class _Exchange:

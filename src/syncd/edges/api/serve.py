@@ -105,7 +105,7 @@ class _Door:
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            log.warning("cannot accept connections for the moment: %s", error.strerror)
+            log.warning("cannot accept connections for the moment", extra={"reason": error.strerror})
             await trio.sleep(ACCEPT_PAUSE_S)
         else:
             await self._seat(stream, nursery)
@@ -183,15 +183,16 @@ class _Door:
         if now - self._noticed_crowd_at >= CROWD_NOTICE_S:
             self._noticed_crowd_at = now
             log.warning(
-                "all %d connections of a listener are taken: closing those that keep it waiting",
-                self._limits.connections_max,
+                "all connections of a listener are taken: closing those that keep it waiting",
+                extra={"connections": self._limits.connections_max},
             )
 
     async def _converse(self, connection: Connection) -> None:
         try:
             await connection.run()
         except* Exception as errors:  # one connection's fault must not end the others
-            log.warning("a connection failed and was closed: %s", "; ".join(map(repr, _leaves(errors))))
+            reason = "; ".join(map(repr, _leaves(errors)))
+            log.warning("a connection failed and was closed", extra={"reason": reason})
             log.debug("the failed connection", exc_info=errors)
         finally:
             self._connections.discard(connection)

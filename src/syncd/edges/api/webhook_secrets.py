@@ -64,7 +64,8 @@ class Keyring:
                 secrets.append(self._vault.open(one.sealed, *place))
             except CannotUnseal as error:
                 secrets.append(None)
-                log.error("webhook secret of %s: %s; %s", integration.id, error, error.hint)  # noqa: TRY400 no traceback
+                told = {"integration": integration.settings.handle, "reason": str(error), "hint": error.hint}
+                log.error("a webhook secret does not open", extra=told)  # noqa: TRY400 no traceback
         return _Opened(integration.webhook_secrets, tuple(secrets))
 
 
@@ -84,11 +85,11 @@ class Refusals:
 
     def add(self, reason: str, integration: Integration | None = None) -> None:
         """Count one, and write the line when it is time for one. ``reason`` is one of a few texts of ours."""
-        named = "" if integration is None else f", {integration.id}"
+        named = "" if integration is None else integration.id
         count = self._counts.setdefault((reason, named), _Count(0, self._now()))
         count.untold += 1
         if self._now() < count.next_line_at:
             return
-        times = "once" if count.untold == 1 else f"{count.untold} times"
-        log.warning("webhook refused %s: %s%s", times, reason, named)
+        about = {"integration": named} if named else {}
+        log.warning("webhooks refused", extra={"times": count.untold, "reason": reason, **about})
         count.untold, count.next_line_at = 0, self._now() + LINE_EVERY_S

@@ -148,7 +148,7 @@ def sync_status(integration: str, /, *, watch: Watches = False, session: Injecte
 def _text(body: bytes, now_s: float) -> str:
     shown, everything = read(body, SyncStatus), read(body, dict[str, Json])
     others = {key: value for key, value in everything.items() if key not in SyncStatus.__struct_fields__}
-    parts = [facts([*_facts(shown, now_s), *tree(others, now_s)]), _spreads(shown)]
+    parts = [facts([*_facts(shown, now_s), *(tree(others, now_s) if others else ())]), _spreads(shown)]
     if shown.last_errors:
         rows = (
             [age(one.at, now_s), str(one.times), f"{one.kind}: {_said(one)} -> {one.remedy}"]
