@@ -17,7 +17,7 @@ from syncd.journal.log import open_log
 from syncd.seams import SystemDisk
 from tests.core.test_capture import lived
 from tests.simulation import stories
-from tests.simulation.plan import draw
+from tests.simulation.kinds import draw
 from tests.simulation.world import STATE_DIR, World
 
 HISTORIES = 200
