@@ -17,7 +17,7 @@ from syncd.config import read_config
 from syncd.core.events import Event, Record
 from syncd.edges.cli import mending, past
 from syncd.edges.cli.client import Json, read
-from syncd.edges.cli.render import facts, table, tree, when
+from syncd.edges.cli.render import clock, facts, table, tree
 from syncd.edges.cli.session import Injected, Session, Whole, whole
 from syncd.edges.cli.transport import WrongUsage
 from syncd.errors import BadConfig, JournalRefused, SyncdError
@@ -102,7 +102,7 @@ def tail(
         shown = (
             [
                 str(each.position),
-                when(_rfc3339(each.at_s), session.now_s),
+                clock(_rfc3339(each.at_s)),
                 each.by,
                 f"{each.source.principal} {each.source.address}" if each.source else "",
                 ", ".join(map(_gist, each.events)),
