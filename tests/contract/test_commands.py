@@ -228,6 +228,16 @@ async def test_without_a_daemon_everything_that_needs_one_is_4(im: Im) -> None:
         assert outcome.err.count("\n") == 1
 
 
+async def test_a_support_bundle_is_made_with_a_daemon_and_without(im: Im, tmp_path: Path) -> None:
+    for number, line in enumerate(("support-bundle", "support-bundle --include-text --format json")):
+        async with reachable(tmp_path):
+            beside = await im(f"{line} --output {tmp_path / f'beside-{number}'}")
+        alone = await im(f"{line} --output {tmp_path / f'alone-{number}'}")
+        assert (beside.code, alone.code, beside.err, alone.err) == (0, 0, "", "")
+        assert json.loads((tmp_path / f"beside-{number}").read_text())["daemon"] is not None
+        assert json.loads((tmp_path / f"alone-{number}").read_text())["daemon"] is None
+
+
 async def test_the_journal_is_read_from_its_files_and_a_folder_without_one_is_1(im: Im) -> None:
     for line in (
         "journal info",
