@@ -102,6 +102,18 @@ def test_json_is_the_import_as_the_daemon_tells_it(im: Run, socket_path: Path) -
     assert (shown["checked"], shown["left"][0]["external_number"]) == (42, "INC0010023")
 
 
+def test_one_that_does_not_get_on_says_so_once_and_goes_on(im: Run, socket_path: Path) -> None:
+    looks = iter([run_of(status="running", checked=7)] * 50 + [run_of()])
+
+    def answers(heard: Heard) -> Canned:
+        return Canned(202, run_of(status="running", checked=0)) if heard.method == "POST" else Canned(body=next(looks))
+
+    with FakeDaemon(answers, socket_path) as daemon:
+        outcome = im(*LINE, "--socket", daemon.address)
+    assert outcome.code == 0
+    assert outcome.err == "im: no record for 10 s; why: im integration sync-status prod-snow\n"
+
+
 def test_ctrl_c_stops_it(im: Run, socket_path: Path) -> None:
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt

@@ -16,6 +16,7 @@ from syncd.edges.cli.shapes import Import
 from syncd.edges.cli.transport import Answer
 
 LOOK_S: Final = 0.5
+STUCK_LOOKS: Final = 20
 TRY_S_MAX: Final = 300.0
 INTERRUPTED: Final = 130
 LINE_CELLS: Final = 79
@@ -50,7 +51,7 @@ def import_(
     answer = session.client.call("POST", path, body=body, answer_s_max=TRY_S_MAX)
     code = 0
     try:
-        answer = _ended(session, path, answer)
+        answer = _ended(session, integration, path, answer)
     except KeyboardInterrupt:
         answer, code = session.client.call("POST", f"{path}/stop"), INTERRUPTED
     run = read(answer.body, Import)
@@ -58,10 +59,14 @@ def import_(
     return code or (0 if run.status == "finished" else 1)
 
 
-def _ended(session: Session, path: str, answer: Answer) -> Answer:
-    """The answer that shows the import when it is over."""
+def _ended(session: Session, integration: str, path: str, answer: Answer) -> Answer:
+    """The answer that shows the import when it is over; says once when it does not get on."""
     is_shown = sys.stderr.isatty() and not session.is_json
+    checked, looks = -1, 0
     while (run := read(answer.body, Import)).status == "running":
+        checked, looks = run.checked, looks + 1 if run.checked == checked else 0
+        if looks == STUCK_LOOKS:
+            session.remark(f"no record for {STUCK_LOOKS * LOOK_S:.0f} s; why: im integration sync-status {integration}")
         if is_shown:
             _write(_progress(run))
         session.world.sleep_s(LOOK_S)
