@@ -184,6 +184,22 @@ async def test_a_full_disk_keeps_what_was_decided_and_heals_by_itself(autojump_c
     assert sorted(life.answered) == [1, 2, 3, 4]
 
 
+async def test_a_disk_that_is_full_and_free_fifty_times_loses_nothing(autojump_clock: object) -> None:
+    disk, life, rng = SimDisk(), Life(), Random(1)
+    async with serving(disk, segment_bytes_max=SEGMENT_BYTES_MAX) as journal:
+        for number in range(1, 101, 2):
+            disk.space_bytes = rng.randrange(150)  # of a frame nothing, a part, or all
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(life.declare, journal, number)
+                nursery.start_soon(life.declare, journal, number + 1)
+                await trio.sleep(rng.uniform(0.1, 10))
+                disk.space_bytes = None
+                freed_at = trio.current_time()
+            assert trio.current_time() - freed_at <= 5
+    check(await reopened(disk.crash()), life)
+    assert sorted(life.answered) == list(range(1, 101))
+
+
 async def test_a_full_disk_makes_callers_wait_outside_and_a_deadline_ends_that(autojump_clock: object) -> None:
     """256 decisions may wait; who comes later decides nothing, so giving up leaves nothing behind."""
     disk = SimDisk()
