@@ -11,6 +11,7 @@ from msgspec import UNSET
 from syncd.core.deciding import plan
 from syncd.core.events import DeadLettered, Event, Merged
 from syncd.core.lens import DEFAULT_LENS
+from syncd.core.looks import waits_for_look
 from syncd.core.model import SYNCED_FIELDS, FieldBase, Half, Incident, Link
 from syncd.core.outbox import next_entries
 from syncd.core.queues import AGED_S, Outbox
@@ -37,6 +38,8 @@ class Ledger:
         # The step of a person's edit that still stands where it was made.
         self.mine: dict[tuple[str, str], int] = {}
         self.theirs: dict[tuple[str, str], int] = {}
+        # Edits back to what both sides had agreed on when they were made: no change.
+        self.back: set[tuple[str, str]] = set()
         self.letters: list[tuple[int, str, tuple[str, ...]]] = []
 
     def recorded(
@@ -58,6 +61,10 @@ class Ledger:
                     self.mine.pop((name, field), None)
                 elif not by.startswith("integration:") and (value or earlier is not None):
                     self.mine[name, field] = self.now
+                    self.back.discard((name, field))
+                    bases = [one.base.get(field, FieldBase()) for one in links.values() if one.incident_id == name]
+                    if any(one.platform == value and not is_apart(one, field) for one in bases):
+                        self.back.add((name, field))
                 self.on_platform.setdefault((name, field), []).append((self.now, value))
 
     def stored(self, external_id: str, field: str, shown: Half, *, is_ours: bool) -> None:
@@ -75,10 +82,7 @@ class Ledger:
             return
         for link in (one for one in links.values() if one.incident_id == incident_id):
             history = self.on_external.get((link.external_id, field), [])
-            base = link.base[field]
-            if base.platform == value and not is_apart(base, field):
-                return  # back to what both sides had held: that is no change
-            if was(history, since, lambda shown: is_cut(value, shown)):
+            if (incident_id, field) in self.back or was(history, since, lambda shown: is_cut(value, shown)):
                 return
         msg = f"{field} {value!r} of {incident_id}, set by a person, was replaced and is nowhere"
         raise Lost(msg)
@@ -182,7 +186,10 @@ def check_work_lists(state: State) -> None:
             continue
         assert (link.state == "pending") == (link.external_id == "")
         integration = state.integrations[link.integration_id]
-        if link.id not in state.dirty.get(link.integration_id, {}) and integration.settings.runs:
+        is_told = link.id in state.dirty.get(link.integration_id, {})
+        if waits_for_look(link) and not is_told:
+            assert link.external_id in state.hints.get(link.integration_id, {}), "a look is waited for, and none is due"
+        if not is_told and integration.settings.runs:
             merged, _ = plan(link, state.incidents[link.incident_id], integration, state, 0.0)
             forgotten = [one for one in merged.decided if one.value is not UNSET]
             assert not forgotten, "an edit to take over, and the link is not marked"

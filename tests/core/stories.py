@@ -80,7 +80,8 @@ def joined(title: str, here: str = "Mail") -> World:
     world.act("declare", 1, 0)
     edit_here(world, title=here)
     world.store("r7", {"short_description": title, "description": "seen"}, "beth")
-    world.step(LinkJoined(LINK, INTEGRATION, "INC-1", world.observe("r7")), by="user:ann")
+    seen, asked = world.observe("r7"), world.state.position
+    world.step(LinkJoined(LINK, INTEGRATION, "INC-1", seen, asked=asked), by="user:ann")
     world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
     return world
 
@@ -106,6 +107,13 @@ def merged(world: World) -> World:
 def not_out() -> World:
     world = one_way("inbound")
     edit(world, title="Here")
+    return world
+
+
+def as_read_before() -> World:
+    """An edit to what ServiceNow was last seen to hold, while it was another value here."""
+    world = shortened()
+    edit(world, title="Mail is down")
     return world
 
 

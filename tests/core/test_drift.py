@@ -22,7 +22,7 @@ def linked() -> State:
     began: tuple[e.Event, ...] = (
         e.IntegrationConfigured(integration(conflict_strategy="last-write-wins")),
         e.IncidentDeclared(INC, "Down", "SEV-3"),
-        e.LinkJoined(LINK, INT, INC, at, {}),
+        e.LinkJoined(LINK, INT, INC, at, {}, asked=2),
     )
     for number, event in enumerate(began, 1):
         evolve(state, e.Record(number, "acme", AT_S - 100, "ann", "t", (event,)))

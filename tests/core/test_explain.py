@@ -21,6 +21,7 @@ from tests.core.steps import (
 from tests.core.stories import (
     accepted,
     adopted,
+    as_read_before,
     being_sent,
     by_person,
     clash,
@@ -53,6 +54,7 @@ Story = Callable[[], Told]
 RULE_STORIES: Final[dict[str, Story]] = {
     "same-meaning": lambda: (there(linked(), state="2"), "status"),
     "converged": lambda: (joined("Mail"), "title"),
+    "read-again": lambda: (as_read_before(), "title"),
     "one-side-changed": lambda: (there(linked(), short_description="There"), "title"),
     "one-empty": lambda: (joined("Mail"), "description"),
     "first-link": lambda: (joined("Printer"), "title"),

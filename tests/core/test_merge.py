@@ -151,6 +151,20 @@ def test_every_combination_is_decided_as_the_table_says(way: str, owner: Side, s
 
 
 @pytest.mark.parametrize(("way", "owner", "strategy"), POLICIES)
+def test_equal_sides_are_not_settled_on_a_picture_from_before_the_platforms_edit(
+    way: str, owner: Side, strategy: Strategy
+) -> None:
+    for (platform, external, policy), _ in cases(way, owner, strategy):
+        on_old = decide(platform, replace(external, is_old=True), policy)
+        if platform.now == external.now != UNSET and platform.changed:
+            assert on_old == Decision(None, "read-again")
+            before = Halves(platform.half, external.half)
+            assert halves_after(on_old, str(platform.now), str(external.now), before) == before
+        else:
+            assert on_old == decide(platform, external, policy)
+
+
+@pytest.mark.parametrize(("way", "owner", "strategy"), POLICIES)
 def test_swapping_the_sides_swaps_the_decision(way: str, owner: Side, strategy: Strategy) -> None:
     other: dict[Side | None, Side | None] = {"platform": "external", "external": "platform", None: None}
     renamed = {"not-inbound": "not-outbound", "not-outbound": "not-inbound"}

@@ -257,7 +257,7 @@ def test_only_effective_changes_raise_the_version_and_stamp_their_field() -> Non
     world.step(e.IncidentEdited("INC-1", {"title": "VPN"}), by="ann")
     after = world.state.incidents["INC-1"]
     assert (after.version, after.updated_by) == (before.version + 1, "ann")
-    assert after.stamps["title"] == Stamp(world.now_s, "ann")
+    assert after.stamps["title"] == Stamp(world.now_s, "ann", world.state.position)
     assert after.stamps["status"] == before.stamps["status"]
     world.step(e.NoteAdded("INC-1", "note-1", "hello", "ann"), by="ann")
     assert world.state.incidents["INC-1"].version == after.version

@@ -27,12 +27,16 @@ ANY_TIME: Final = Span(0, 200)
 
 
 class Situation(NamedTuple):
-    """Who edited: the halves and values of both sides, and whose edit is the later one."""
+    """Who edited: the halves and values of both sides, and whose edit is the later one.
+
+    ``is_old``: ServiceNow was last read before the platform's edit.
+    """
 
     words: str
     platform: tuple[str | None, str]  # None: the half is not known
     external: tuple[str | None, str]
     later: str = ""
+    is_old: bool = False
 
 
 SITUATIONS: Final = (
@@ -42,6 +46,7 @@ SITUATIONS: Final = (
     Situation("both, one later", ("a", "b"), ("a", "c"), "external"),
     Situation("both, order unknown", ("a", "b"), ("a", "c"), "unknown"),
     Situation("both, to the same", ("a", "b"), ("a", "b"), "unknown"),
+    Situation("platform, to what was last read there", ("a", "b"), ("b", "b"), is_old=True),
     Situation("first link, both have a value", (None, "b"), (None, "c"), "unknown"),
     Situation("first link, ServiceNow's is empty", (None, "b"), (None, ""), "unknown"),
     Situation("first link, platform's is empty", (None, ""), (None, "c"), "unknown"),
@@ -63,7 +68,7 @@ def _decided(situation: Situation, policy: Policy, window: str) -> Decision:
     (half, now), (there, shown) = situation.platform, situation.external
     return decide(
         Seen(UNSET if half is None else half, now, at_platform),
-        Seen(UNSET if there is None else there, shown, at_external),
+        Seen(UNSET if there is None else there, shown, at_external, is_old=situation.is_old),
         policy,
     )
 
@@ -84,6 +89,7 @@ def _outcome(decision: Decision, owner: str, direction: str) -> str:
             "not-outbound": "nothing moves, settled on its own half",
             "converged": "nothing to write, both halves move",
             "one-empty": "nothing moves, the difference is accepted",
+            "read-again": "ServiceNow is read once more, then decided",
         }
         return words[decision.reason]
     if decision.reason == "later-edit":

@@ -268,11 +268,8 @@ class Ledger:
         before = [one for one in self.bases.get((incident_id, field), ()) if one.at <= edit.at]
         if not before:
             return False
-        half, other = before[-1].platform, before[-1].external
-        if side == "external":
-            half, other = other, half
-        # Where it had stayed, or the sync was off, somebody may choose what the other side was known to hold.
-        return half == edit.value or (self.rules.has_turned and other == edit.value)
+        half = before[-1].platform if side == "platform" else before[-1].external
+        return half == edit.value
 
     def stays(self, incident_id: str, field: str, platform: str, external: str) -> bool:
         """Both sides differ as they were settled when an edit was not to spread."""

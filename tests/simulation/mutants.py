@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from syncd.actors import breaker, reading, sender
-from syncd.core import beside, deciding, hints, links, outbox, sending, worknotes
+from syncd.core import beside, deciding, hints, links, looks, outbox, sending, worknotes
 from syncd.core.events import AnswerKept, Event, Merged, Record, SendStarted
 from syncd.core.merge import Decision, Policy, halves_after
 from syncd.core.model import FieldBase, Halves, Link, NoteEntry
@@ -198,6 +198,10 @@ def forgets_what_stayed_where_it_was(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(deciding, "_is_untold", lambda *_: False)
 
 
+def settles_as_equal_on_an_old_picture(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(looks, "shows_since", lambda *_: True)
+
+
 MUTANTS: Final = (
     Mutant(acknowledges_before_it_is_durable),
     Mutant(writes_on_old_reads, trouble="slow"),
@@ -219,6 +223,7 @@ MUTANTS: Final = (
     Mutant(spreads_against_the_direction, "rules"),
     Mutant(lets_anybody_edit_what_is_owned, "rules"),
     Mutant(forgets_what_stayed_where_it_was, "rules"),
+    Mutant(settles_as_equal_on_an_old_picture, "rules", is_shy=True),
 )
 
 

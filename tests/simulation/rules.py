@@ -72,11 +72,6 @@ class Rules:
         """Anything is decided at all."""
         return bool(self.ways)
 
-    @property
-    def has_turned(self) -> bool:
-        """The settings have changed since the start."""
-        return len(self.turned) > 1
-
     def heard(self, event: Event, at: float) -> None:
         """Hear of an event; ``AssertionError`` for one that the rules of this moment forbid."""
         match event:

@@ -165,13 +165,14 @@ class Reader:
 
     async def link(self, incident_id: str, external_id: str, *, by: str, trace: str, source: Source | None) -> None:
         """Join an incident and a record that a person named; ``Unknown`` when ServiceNow does not show the record."""
+        asked = self._journal.state.position
         rows = await self.rows([external_id])
         if not rows:
             unseen = f"ServiceNow does not show a record {external_id}"
             raise Unknown(unseen, hint="give the record's sys_id; it may be hidden from the integration's account")
         offset = self._external.offset
         await self._journal.transact(
-            lambda state, at_s: join_pair(state, at_s, self._integration_id, incident_id, rows[0], offset),
+            lambda state, at_s: join_pair(state, at_s, self._integration_id, incident_id, rows[0], offset, asked),
             by=by,
             trace=trace,
             source=source,

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import links
+from syncd.core import links, looks
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
 from syncd.core.lens import Lens, lens_of
@@ -125,7 +125,7 @@ def plan(
             value = str(taken) if decision.winner == "external" else UNSET
         if decision.winner == "platform" and field not in link.held:
             to_write.append(field)
-        unnoticed = decision.reason in ("unchanged", base.reason)
+        unnoticed = decision.reason in ("unchanged", base.reason) and decision.reason != looks.READ_AGAIN
         if halves != Halves(base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
             decided.append(FieldDecided(field, decision.reason, halves, value))
         conflict = _conflict(link, integration, field, platform, external, decision, waiting, at_s, number + 1)
@@ -175,6 +175,7 @@ def _sides(
         external_now,
         base.edited or ANY_TIME,
         moved=raw != half_external,
+        is_old=not looks.shows_since(link, stamp),
     )
     return platform, external, Halves(half_platform, half_external)
 
@@ -197,8 +198,8 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         return None
     if before is None and not held and not decision.overruled:
         return None
-    if decision.reason == "unreadable":
-        return None  # hidden for a while: nothing is settled by that
+    if decision.reason in {"unreadable", looks.READ_AGAIN}:
+        return None  # hidden for a while, or to be looked at: nothing is settled by that
     decided = "" if held else f"{decision.winner or 'nobody'}: {decision.reason}"
     if before is not None and not held and not decision.overruled:
         # It closes by itself, maybe because a write of ours that was under way fell on the other value: it keeps both.
@@ -256,7 +257,8 @@ def merge_link(state: State, at_s: float, name: str) -> Change[bool]:
     if not integration.settings.runs:
         return Change("", (), result=False)
     merged, _ = plan(link, state.incidents[link.incident_id], integration, state, at_s)
-    return Change(integration.settings.organization_id, (merged,), result=True)
+    look = looks.after_merge(state, link, merged, at_s)
+    return Change(integration.settings.organization_id, (merged, *look), result=True)
 
 
 def open_links(state: State, integration_id: str) -> Change[None]:

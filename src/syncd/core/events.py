@@ -318,7 +318,10 @@ class LinkOpened(Struct, frozen=True, tag=True):
 
 
 class LinkJoined(Struct, frozen=True, tag=True):
-    """The link has its record. ``settled``: what each side holds, for fields that agree by construction."""
+    """The link has its record. ``settled``: what each side holds, for fields that agree by construction.
+
+    ``asked``: where the journal was when the look was asked for; 0 where that is not known.
+    """
 
     link_id: str
     integration_id: str
@@ -328,6 +331,7 @@ class LinkJoined(Struct, frozen=True, tag=True):
     offset_s: float = 0.0
     offset_error_s: float = 1.0
     trace: str = ""
+    asked: int = 0
 
 
 class LinkRemoved(Struct, frozen=True, tag=True):
@@ -370,13 +374,17 @@ class ClosingLearned(Struct, frozen=True, tag=True):
 
 
 class Observed(Struct, frozen=True, tag=True):
-    """A mapped value is new. ``offset_s``, ``offset_error_s``: the instance's clock minus ours, as measured then."""
+    """A mapped value is new. ``offset_s``, ``offset_error_s``: the instance's clock minus ours, as measured then.
+
+    ``asked``: where the journal was when the look was asked for; 0 where that is not known.
+    """
 
     link_id: str
     observation: Observation
     offset_s: float = 0.0
     offset_error_s: float = 1.0
     trace: str = ""
+    asked: int = 0
 
 
 class FieldDecided(Struct, frozen=True):

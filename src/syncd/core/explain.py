@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from syncd.core.closing import waits_for_autoclose
 from syncd.core.fold_links import CLOSE_DATA
 from syncd.core.lens import lens_of
+from syncd.core.looks import READ_AGAIN
 from syncd.core.merge import HELD
 from syncd.core.model import (
     EDITABLE_FIELDS,
@@ -244,6 +245,8 @@ def _standing(one: _Field) -> Standing:
         return "discarded" if one.letter is None else "dead-letter"
     if link.in_flight is not None and one.name in link.in_flight.sent:
         return "being-sent"
+    if one.base.reason == READ_AGAIN:
+        return "to-be-decided"
     if one.shown == one.now:
         return "in-step"
     return _standing_apart(one)
@@ -278,6 +281,8 @@ def _rule(one: _Field) -> tuple[str | None, float]:
     if one.link.state == "active" and isinstance(one.shown, UnsetType):
         return "unreadable", 0.0
     base = one.base
+    if base.reason == READ_AGAIN:
+        return READ_AGAIN, base.decided_at_s
     if one.name == "status" and base.reason == "delivered" and waits_for_autoclose(one.link):
         return "left-to-auto-close", base.decided_at_s
     is_base = base.platform == one.now

@@ -11,7 +11,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import fold_import, fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs
+from syncd.core import fold_import, fold_lag, fold_letters, fold_links, fold_mapping, fold_notes, fold_runs, looks
 from syncd.core.behind import doubted
 from syncd.core.fold_links import change_incident, drop_link, mark, stain
 from syncd.core.model import SYNCABLE_FIELDS, Hint, Incident, Settings, Stamp
@@ -56,7 +56,7 @@ def _token_used(state: State, record: e.Record, event: e.TokenUsed) -> None:
 
 
 def _declared(state: State, record: e.Record, event: e.IncidentDeclared) -> None:
-    stamp = Stamp(record.at_s, record.by)
+    stamp = Stamp(record.at_s, record.by, record.position)
     state.incidents[event.incident_id] = Incident(
         id=event.incident_id,
         organization_id=record.stream,
@@ -260,12 +260,15 @@ def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> Non
         elif hint is not None:
             _back_in_line(state, record, event.integration_id, hint)
         link_id = state.link_of_record.get((event.integration_id, external_id))
-        if link_id is not None and count is not None:
+        if link_id is not None:
             link = state.links[link_id]
-            if link.known_count is None or count >= link.known_count:  # it confirms, or renews, the picture we have
-                state.links[link_id] = replace(
-                    link, known_count=count, observed_at=record.position, observed_at_s=record.at_s
-                )
+            link = looks.looked(link, event.upto)
+            if count is not None and (link.known_count is None or count >= link.known_count):
+                # It confirms, or renews, the picture we have.
+                link = replace(link, known_count=count, observed_at=record.position, observed_at_s=record.at_s)
+            state.links[link_id] = link
+            if looks.waits_for_look(link) and link.state != "parked":
+                stain(state, record, link_id)
 
 
 def _back_in_line(state: State, record: e.Record, integration_id: str, hint: Hint) -> None:

@@ -13,6 +13,7 @@ from syncd.core import events as e
 from syncd.core import links
 from syncd.core.behind import doubted
 from syncd.core.lens import lens_of
+from syncd.core.looks import looked
 from syncd.core.model import DeadLetter, Link, LinkState, Note, NoteEntry, OutboxEntry, Stamp
 from syncd.core.outbox import next_entries
 from syncd.core.pasts import with_position
@@ -30,7 +31,7 @@ CLOSE_DATA = frozenset({"resolution_code", "resolution_notes"})  # they travel w
 def change_incident(state: State, record: e.Record, incident_id: str, changes: dict[str, str | None]) -> None:
     """Apply effective changes and make the incident's links dirty."""
     incident = state.incidents[incident_id]
-    stamp = Stamp(record.at_s, record.by)
+    stamp = Stamp(record.at_s, record.by, record.position)
     values: dict[str, object] = {
         field: value or None if field in NULLABLE else value for field, value in changes.items()
     }
@@ -177,6 +178,7 @@ def link_joined(state: State, record: e.Record, event: e.LinkJoined) -> None:
     if link is None:
         link = _new_link(state, record, event.link_id, event.integration_id, event.incident_id)
         link = replace(link, notes=maybe_there(state.notes.get(event.incident_id, ()), link.notes))
+    link = looked(link, event.asked)
     seen, lens = event.observation, lens_of(state.integrations[event.integration_id].settings)
     link = links.with_halves(link, event.settled, record.at_s, "joined", rule="joined", trace=record.trace)
     link = links.with_observation(

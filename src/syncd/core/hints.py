@@ -32,6 +32,7 @@ from syncd.core.events import (
 )
 from syncd.core.lens import lens_of
 from syncd.core.letters import has_maybe_created
+from syncd.core.looks import look_again
 from syncd.core.model import (
     Halves,
     Hint,
@@ -51,7 +52,6 @@ from syncd.core.sending import (
     adopt,
     correlation_id,
     is_stale,
-    look_again,
     news,
 )
 from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
@@ -275,7 +275,7 @@ def settle_read(state: State, at_s: float, integration_id: str, read: Read) -> C
         elif is_stale(link, seen, read.asked, at_s):
             stale.add(seen.external_id)
         elif news(lens_of(integration.settings), link, seen):
-            events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s))
+            events.append(Observed(link.id, seen, read.offset.s, read.offset.error_s, asked=read.asked))
             fresh += 1
         elif link.gone_there:
             events.append(LinkReleased(link.id))
@@ -388,7 +388,7 @@ def _new_record(
     if seen.correlation_id.startswith(CORRELATION_PREFIX):
         own = claimed(state, integration.id, seen)
         if own is not None:
-            return [adopt(lens_of(settings), own, seen, read.offset)]
+            return [adopt(lens_of(settings), own, seen, read.offset, read.asked)]
         lost = comes_back(state, integration, seen) if settings.reads and seen.external_id in read.imported else ""
         return bring_in(integration, seen, lost, read.offset) if lost else []
     if may_be_ours(state, integration, seen):
@@ -464,9 +464,12 @@ def bring_in(integration: Integration, seen: Observation, incident_id: str, offs
 
 
 def join_pair(
-    state: State, at_s: float, integration_id: str, incident_id: str, seen: Observation, offset: Offset
+    state: State, at_s: float, integration_id: str, incident_id: str, seen: Observation, offset: Offset, asked: int = 0
 ) -> Change[None]:
-    """Link an incident and a record that a person named; what they differ in is decided like any first link."""
+    """Link an incident and a record that a person named; what they differ in is decided like any first link.
+
+    ``asked``: where the journal was when the record was asked for, if that is known.
+    """
     integration, incident = state.integrations.get(integration_id), state.incidents.get(incident_id)
     if integration is None or incident is None:
         raise Unknown(f"incident {incident_id} is not there", hint="im incident list shows what there is")
@@ -480,9 +483,9 @@ def join_pair(
         taken = f"{seen.number or seen.external_id} is linked to {other.incident_id} already"
         raise Exists(taken, hint=f"im integration unlink {integration.settings.handle} {other.incident_id}")
     joined = (
-        adopt(lens_of(integration.settings), link, seen, offset)
+        adopt(lens_of(integration.settings), link, seen, offset, asked)
         if link is not None
-        else LinkJoined(name, integration_id, incident_id, seen, {}, offset.s, offset.error_s)
+        else LinkJoined(name, integration_id, incident_id, seen, {}, offset.s, offset.error_s, asked=asked)
     )
     hinted = look_again(state, integration_id, seen.external_id, at_s)  # at its notes, which may be many
     return Change(integration.settings.organization_id, (joined, hinted), result=None)

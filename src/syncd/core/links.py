@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from syncd.core.events import FieldDecided, Merged, Observed, SendFailed, SendSettled, SendStarted
 from syncd.core.lens import Lens
+from syncd.core.looks import READ_AGAIN, looked
 from syncd.core.merge import STAYED
 from syncd.core.model import (
     UNSETTLED_ATTEMPTS_KEPT,
@@ -27,7 +28,7 @@ from syncd.core.reasons import Settling
 from syncd.core.traces import join
 
 PUT_BACKS_MAX: Final = 3  # so often within ``deciding.PUT_BACKS_S``, then a person is asked
-_NO_RULE = frozenset({"unchanged", "unreadable"})  # the value is still what an earlier rule made it
+_NO_RULE = frozenset({"unchanged", "unreadable", READ_AGAIN})  # the value is still what an earlier rule made it
 _LAST_STAMP_S = 1.0  # ServiceNow stamps whole seconds: an edit lies anywhere in the second of its stamp
 
 
@@ -84,6 +85,7 @@ def with_observation(
 
 def after_observed(link: Link, event: Observed, position: int, at_s: float, lens: Lens) -> Link:
     """The link after a read that showed something new."""
+    link = looked(link, event.asked)
     return with_observation(link, event.observation, position, at_s, event.offset_s, event.offset_error_s, lens)
 
 
@@ -161,7 +163,14 @@ def after_settled(link: Link, event: SendSettled, position: int, at_s: float, le
         link  # a read has shown what came after this write
         if is_older
         else with_observation(
-            link, echo, position, at_s, event.offset_s, event.offset_error_s, lens, except_for=event.halves
+            looked(link, event.attempt),
+            echo,
+            position,
+            at_s,
+            event.offset_s,
+            event.offset_error_s,
+            lens,
+            except_for=event.halves,
         )
     )
     return replace(

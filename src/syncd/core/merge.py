@@ -16,6 +16,7 @@ Reason: TypeAlias = Literal[
     "unchanged",
     "same-meaning",  # only the raw value moved: New became In Progress
     "converged",  # both changed, to the same
+    "read-again",  # they seem to be the same, on a picture from before the platform's edit: look first
     "one-side-changed",
     "one-empty",  # first link: the side that has something
     "first-link",  # first link, both have something: the owner
@@ -39,13 +40,14 @@ class Seen(Struct, frozen=True):
 
     ``half``: what this side was known to hold when it was last settled (UNSET: not known). ``now``: what it shows
     (UNSET: absent, or without a mapping). ``moved``: the raw value is another one, whatever it means.
-    ``at``: when it came to show that, on our clock.
+    ``at``: when it came to show that, on our clock. ``is_old``: it was looked at before the other side's last edit.
     """
 
     half: Half
     now: Half
     at: Span
     moved: bool = False
+    is_old: bool = False
 
     @property
     def changed(self) -> bool:
@@ -86,8 +88,8 @@ def decide(platform: Seen, external: Seen, policy: Policy) -> Decision:
         return NOTHING_SEEN
     if not platform.changed and not external.changed:  # an echo ends here, and so does a value that ServiceNow cut
         return Decision(None, "same-meaning" if external.moved else "unchanged")
-    if platform.now == external.now:
-        return Decision(None, "converged")
+    if platform.now == external.now:  # no write will look once more whether that is still so
+        return Decision(None, "read-again" if external.is_old and platform.changed else "converged")
     if policy.exclusive and _is_to_be_put_back(platform, external, policy):
         return (
             Decision(None, "put-back-too-often")

@@ -31,10 +31,11 @@ UNSETTLED_ATTEMPTS_KEPT: Final = 8
 
 
 class Stamp(Struct, frozen=True, gc=False):
-    """Who changed a platform field, and when."""
+    """Who changed a platform field, and when. ``position``: of the record that did; 0 where that was not noted."""
 
     at_s: float
     by: str
+    position: int = 0
 
 
 class Span(Struct, frozen=True, gc=False):
@@ -436,6 +437,7 @@ class Link(Struct, frozen=True):
     record is not shown any more.
     ``held``: fields whose write was refused, with the dead letter that says so, which may have been discarded since.
     ``observed_at``, ``observed_at_s``: the position and the time at which the picture we have was last confirmed.
+    ``looked_at``: where the journal was when the newest look that showed it was asked for.
     ``known_count``: the newest ``sys_mod_count`` read, also when nothing of ours had changed.
     ``notes``: work notes that the record has not got yet, in their order.
     ``noted_count``: all of the record's own notes have been read as of this ``sys_mod_count``; ``noted_upto_s``: the
@@ -465,6 +467,7 @@ class Link(Struct, frozen=True):
     noted_count: int | None = None
     noted_upto_s: float = 0.0
     gone_there: bool = False
+    looked_at: int = 0
 
 
 class Hint(Struct, frozen=True):

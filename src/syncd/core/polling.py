@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, Event, Polled
+from syncd.core.looks import look_again
 from syncd.core.model import Integration, SeenNote, Settings
-from syncd.core.sending import look_again
 from syncd.core.state import State
 from syncd.core.views import Time, optional_time
 

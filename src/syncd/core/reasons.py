@@ -55,6 +55,9 @@ RULES: Final[Mapping[str, Words]] = {
     "unchanged": Words("neither side has changed since they last agreed"),
     "same-meaning": Words("ServiceNow's value changed and still means the same here, so nothing was moved"),
     "converged": Words("both sides came to the same value, so nothing had to be moved"),
+    "read-again": Words(
+        "both sides seem to be the same, but ServiceNow was last read before the platform's edit, so it is read again"
+    ),
     "one-side-changed": Words(
         "only one side had changed since they last agreed, or only its edits may spread, so the other follows it",
         _OVERRULED,

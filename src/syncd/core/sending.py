@@ -11,14 +11,13 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import closing, groups, links, mapping
+from syncd.core import closing, groups, links, looks, mapping
 from syncd.core.deciding import plan
 from syncd.core.duration import duration_s
 from syncd.core.events import (
     Change,
     DeadLettered,
     Event,
-    Hinted,
     LinkJoined,
     Observed,
     SendCleared,
@@ -35,7 +34,6 @@ from syncd.core.model import (
     FieldBase,
     Half,
     Halves,
-    Hint,
     Incident,
     Integration,
     Link,
@@ -148,15 +146,16 @@ def prepare_update(
     if is_stale(link, seen, asked, at_s) and link.observed is not None:
         seen = link.observed  # what was asked for later has come before; it says what the record holds
     elif news(lens, link, seen):
-        observed = Observed(name, seen, offset.s, offset.error_s)
+        observed = Observed(name, seen, offset.s, offset.error_s, asked=asked)
         events.append(observed)
         link = links.after_observed(link, observed, state.position + 1, at_s, lens)
+    else:
+        link = looks.looked(link, asked)
     merged, fields = plan(link, incident, integration, state, at_s)
-    if not fields:
-        events.append(merged if merged.decided or merged.conflicts or events else SendCleared(name))
-        return Change(_stream(integration), tuple(events), result=None)
     if merged.decided or merged.conflicts or events:
-        events.append(merged)
+        events += [merged, *looks.after_merge(state, link, merged, at_s)]
+    if not fields:
+        return Change(_stream(integration), tuple(events or [SendCleared(name)]), result=None)
     person = _assignee(incident, people or {})
     fields, instead = _may_go(state, link, fields, seen, person, at_s)
     if not fields:
@@ -310,7 +309,7 @@ def settle_lookup(
     if mine:
         first = min(mine, key=lambda seen: (seen.created_at_s or 0.0, seen.external_id))
         # Somebody may have noted something in it while it was not known.
-        hinted = look_again(state, integration.id, first.external_id, at_s)
+        hinted = looks.look_again(state, integration.id, first.external_id, at_s)
         return Change(
             _stream(integration), (adopt(lens_of(integration.settings), link, first, offset), hinted), result=None
         )
@@ -348,14 +347,8 @@ def over_at_s(started_at_s: float, ended_at_s: float | None, quota_s: float) -> 
     return max(started_at_s + QUOTAS_LOOKED_UP * quota_s, given_up_s + quota_s)
 
 
-def look_again(state: State, integration_id: str, external_id: str, at_s: float) -> Hinted:
-    """A hint of our own to look at a record."""
-    hint = Hint(external_id, state.position + 1, f"look-{external_id}", next_at_s=at_s)
-    return Hinted(integration_id, external_id, hint)
-
-
-def adopt(lens: Lens, link: Link, seen: Observation, offset: Offset) -> LinkJoined:
-    """Join a pending link to a record that carries its correlation id."""
+def adopt(lens: Lens, link: Link, seen: Observation, offset: Offset, asked: int = 0) -> LinkJoined:
+    """Join a pending link to a record that carries its correlation id. ``asked``: when it was looked for, if known."""
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     settled: dict[str, Halves] = {}
     for field in lens.fields:
@@ -368,7 +361,8 @@ def adopt(lens: Lens, link: Link, seen: Observation, offset: Offset) -> LinkJoin
         )  # any of the attempts may have made it
         untouched = seen.mod_count == 0 or lens.shows(field, raw, value)
         settled[field] = Halves(value, raw if untouched else lens.written(field, value))
-    return LinkJoined(link.id, link.integration_id, link.incident_id, seen, settled, offset.s, offset.error_s)
+    about = link.id, link.integration_id, link.incident_id
+    return LinkJoined(*about, seen, settled, offset.s, offset.error_s, asked=asked)
 
 
 def settle(
@@ -404,7 +398,7 @@ def settle(
     if integration.settings.runs:  # else the fold leaves the link marked for the time when it runs again
         merged, fields = plan(after, incident, integration, state, at_s)
         if merged.decided or merged.conflicts or fields:
-            events.append(merged)
+            events += [merged, *looks.after_merge(state, after, merged, at_s)]
     changed = tuple(
         field
         for field in sent

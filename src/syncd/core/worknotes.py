@@ -239,7 +239,7 @@ def settle_note(
         events = [_letter(state, link, entry, Failure("not-kept", words, status=200), at_s)]
     is_older = link.known_count is not None and echo.mod_count is not None and echo.mod_count < link.known_count
     if not is_older and news(lens_of(state.integrations[link.integration_id].settings), link, echo):
-        events.append(Observed(name, echo, offset.s, offset.error_s))
+        events.append(Observed(name, echo, offset.s, offset.error_s, asked=number))
     return Change(state.integrations[link.integration_id].settings.organization_id, tuple(events), result=None)
 
 
