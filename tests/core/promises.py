@@ -110,8 +110,7 @@ class Ledger:
 
 def is_apart(base: FieldBase, field: str) -> bool:
     """A value stayed where it was made, and the other side holds another one, so the halves are no common past."""
-    stayed = base.rule in {"not-inbound", "not-outbound", "one-empty"}
-    return stayed and base.platform != DEFAULT_LENS.meaning(field, base.external)
+    return bool(base.untold) and base.platform != DEFAULT_LENS.meaning(field, base.external)
 
 
 def is_cut(value: str, shown: Half) -> bool:

@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from syncd.actors import breaker, reading, sender
-from syncd.core import beside, deciding, hints, links, looks, outbox, sending, worknotes
+from syncd.core import beside, deciding, hints, links, looks, outbox, sending, untold, worknotes
 from syncd.core.events import AnswerKept, Event, Merged, Record, SendStarted
 from syncd.core.merge import Decision, Policy, halves_after
 from syncd.core.model import FieldBase, Halves, Link, NoteEntry
@@ -195,7 +195,7 @@ def lets_anybody_edit_what_is_owned(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_what_stayed_where_it_was(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(deciding, "_is_untold", lambda *_: False)
+    patch.setattr(untold, "is_lost_with", lambda *_: False)
 
 
 def settles_as_equal_on_an_old_picture(patch: pytest.MonkeyPatch) -> None:

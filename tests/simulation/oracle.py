@@ -142,7 +142,8 @@ class Oracle:
         self.counts["edit overwritten unseen"] += 1
         answers = [one for one in self._way.exchanges if one.writes and one.record == sys_id and one.is_good]
         answers = [one for one in answers if one.handled_at == write.at]  # else it shows the record as it was before
-        if any(one.left_at == write.left_at and _is_whole(one) for one in answers):
+        on_record = (one for one in answers if one.read_at < one.life.died_at - AT_ONCE_S)
+        if any(one.left_at == write.left_at and _is_whole(one) for one in on_record):
             noticed = [one for one in self._ledger.settled if one.incident_id == incident_id and one.unseen_writes]
             return any(field in one.fields and one.at >= write.at - AT_ONCE_S for one in noticed)
         return True

@@ -146,7 +146,8 @@ class Rules:
             return
         owner, other = owned.rule.owner, "external" if owned.rule.owner == "platform" else "platform"
         mine, theirs = list(sides[owner]), list(sides[other])
-        against = [one for one in theirs[1:] if one.by_person and one.at > owned.since]
+        since = max(owned.since, mine[0].at if mine else 0.0)  # before there was a record, nothing stood against it
+        against = [one for one in theirs[1:] if one.by_person and one.at > since]
         own = {one.value for one in mine if one.by_person or one is mine[0] or one.at <= owned.since}
         if against:
             self.met["edited against an exclusive owner"] += 1

@@ -12,11 +12,11 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from syncd.core import links, looks
+from syncd.core import links, looks, untold
 from syncd.core.duration import duration_s
 from syncd.core.events import Change, FieldDecided, LinkOpened, Merged
 from syncd.core.lens import Lens, lens_of
-from syncd.core.merge import HELD, STAYED, Decision, Policy, Seen, decide, halves_after
+from syncd.core.merge import HELD, Decision, Policy, Seen, decide, halves_after
 from syncd.core.model import (
     Attempt,
     Conflict,
@@ -106,8 +106,6 @@ def plan(
     to_write: list[str] = []
     number = state.last_number
     lens = lens_of(integration.settings)
-    letters = [one for one in state.letters_under(link.id) if one.error.kind == "not-kept"]
-    not_kept = {field for one in letters for field in one.fields}  # ServiceNow never had what the platform has
     for field in lens.fields:
         base = link.base.get(field, FieldBase())
         raw = lens.raw_of(field, seen.columns)
@@ -115,8 +113,7 @@ def plan(
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
         is_in_doubt = decision.winner == "external" and _may_be_ours(lens, link, field, raw, base)
-        is_lost = _is_untold(base, platform, external) or (decision.winner == "external" and field in not_kept)
-        if decision.winner is not None and (is_in_doubt or is_lost):
+        if is_in_doubt or untold.is_lost_with(decision.winner, base):
             decision = replace(decision, overruled=True)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
@@ -140,18 +137,6 @@ def _may_be_ours(lens: Lens, link: Link, field: str, raw: Half, base: FieldBase)
     attempts = (*link.unsettled, *((link.in_flight,) if link.in_flight else ()))
     mine = (one for one in attempts if field in one.sent and _lands_in(one, base.edited or ANY_TIME))
     return isinstance(raw, str) and any(lens.shows(field, raw, one.sent[field]) for one in mine)
-
-
-def _is_untold(base: FieldBase, platform: Seen, external: Seen) -> bool:
-    """The halves differ since a value was settled where it was made: the other side never had it, nor has any record.
-
-    Whatever takes its place, it is kept in one.
-    """
-    if isinstance(external.half, UnsetType):
-        return False
-    if isinstance(platform.half, UnsetType):  # opened by a retry: what the platform has goes out now
-        return base.rule == "not-inbound" and platform.now != external.half
-    return base.rule in STAYED and platform.half != external.half
 
 
 def _sides(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import links
+from syncd.core import links, untold
 from syncd.core.fold_links import drop_letter, enqueue, mark, put_letter, put_link, stain, wake
 from syncd.core.model import DeadLetter, NoteEntry
 from syncd.core.state import State
@@ -31,6 +31,8 @@ def dead_lettered(state: State, record: e.Record, event: e.DeadLettered) -> None
         link = replace(link, held=link.held | dict.fromkeys(letter.fields, letter.id), in_flight=None, outbox=None)
         put_link(state, link)
         stain(state, record, link.id)  # other groups may still be waiting
+    elif letter.error.kind == "not-kept":
+        put_link(state, untold.kept_here(link, letter.fields))
     mark(state, record, letter.incident_id)
 
 

@@ -10,7 +10,7 @@ from msgspec import UnsetType
 from msgspec.structs import replace
 
 from syncd.core import events as e
-from syncd.core import links
+from syncd.core import links, untold
 from syncd.core.behind import doubted
 from syncd.core.lens import lens_of
 from syncd.core.looks import looked
@@ -253,7 +253,7 @@ def difference_accepted(state: State, record: e.Record, event: e.DifferenceAccep
     link = links.with_halves(
         state.links[event.link_id], event.halves, record.at_s, event.reason, rule=event.reason, trace=record.trace
     )
-    put_link(state, replace(link, in_flight=None, outbox=None))
+    put_link(state, replace(untold.kept_here(link, event.halves), in_flight=None, outbox=None))
     stain(state, record, link.id)  # other fields may still differ
     mark(state, record, link.incident_id)
 

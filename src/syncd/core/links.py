@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from syncd.core import untold
 from syncd.core.events import FieldDecided, Merged, Observed, SendFailed, SendSettled, SendStarted
 from syncd.core.lens import Lens
 from syncd.core.looks import READ_AGAIN, looked
@@ -106,6 +107,7 @@ def after_merged(link: Link, event: Merged, at_s: float, trace: str) -> Link:
             rule=decided.reason if is_rule else before.rule,
             ruled_at_s=at_s if is_rule else before.ruled_at_s,
             trace=trace if is_rule else before.trace,
+            untold=untold.after(before, decided),
         )
     outbox = link.outbox
     if event.must_write and outbox is None:

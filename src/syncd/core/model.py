@@ -337,7 +337,7 @@ class FieldBase(Struct, frozen=True, gc=False):
     at ``written_at_s``, or nobody knows.
     ``reason`` and ``decided_at_s``: what happened to the field last. ``rule`` and ``ruled_at_s``: what decided its
     value, which a delivery does not replace; ``trace``: the change that it was about. ``put_backs``: when an exclusive
-    owner's value was put back lately.
+    owner's value was put back lately. ``untold``: the sides whose half the other side never had (``untold.py``).
     """
 
     platform: Half = UNSET
@@ -350,6 +350,7 @@ class FieldBase(Struct, frozen=True, gc=False):
     ruled_at_s: float = 0.0
     trace: str = ""
     written_at_s: float = 0.0
+    untold: tuple[Side, ...] = ()
 
 
 class Attempt(Struct, frozen=True):
