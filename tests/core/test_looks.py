@@ -1,12 +1,13 @@
 """Two sides that seem to be equal are looked at once more, and no person's edit is settled on an old picture."""
 
 import pytest
+from msgspec.structs import replace
 
 from syncd.core import hints
 from syncd.core.deciding import merge_link
 from syncd.core.events import Hinted, IncidentEdited
 from syncd.core.looks import look_again, waits_for_look
-from syncd.core.model import Conflict, Hint, Strategy
+from syncd.core.model import Conflict, Hint, Observation, Strategy
 from syncd.core.sending import Offset
 from tests.core.promises import INTEGRATION
 from tests.core.steps import LINK, begin, edit, known, landed, linked, read, settle, the_link
@@ -184,3 +185,40 @@ def test_a_look_of_our_own_forgets_nothing_of_a_webhook_that_waits() -> None:
     assert (event.hint.mod_count, event.hint.deleted, event.hint.has_note) == (9, True, True)
     assert (event.hint.next_at_s, event.hint.position) == (world.now_s, world.state.position + 1)
     assert event.hint.trace == f"hook+look-{sys_id}"
+
+
+def test_where_counts_are_hidden_a_look_from_before_our_write_does_not_undo_it() -> None:
+    world = linked()
+    old, asked = countless(world), world.state.position
+    edit(world, title="VPN")
+    attempt = known(begin(world, countless(world)))
+    landed(world, attempt)
+    settle(world, attempt, countless(world))
+    told = Hint(old.external_id, world.state.position + 1, "hook", next_at_s=world.now_s)
+    world.step(Hinted(INTEGRATION, old.external_id, told), by="integration:prod")
+    due = tuple(hints.due_hints(world.state, INTEGRATION, world.now_s))
+    late = hints.Read(asked, due, (old,), frozenset(), (), Offset(0.0, 0.5))
+    world.decide(lambda state, at_s: hints.settle_read(state, at_s, INTEGRATION, late))
+    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
+    assert (title(world), conflicts(world)) == ("VPN", [])
+    assert hint(world) is not None, "it is read again"
+
+
+def test_where_counts_are_hidden_a_newer_stamp_tells_a_newer_picture() -> None:
+    world = linked()
+    asked = world.state.position
+    edit(world, title="VPN")
+    attempt = known(begin(world, countless(world)))
+    landed(world, attempt)
+    settle(world, attempt, countless(world))
+    world.now_s += 2
+    agent(world, "Printer")
+    late = hints.Read(asked, (), (countless(world),), frozenset(), (), Offset(0.0, 0.5))
+    world.decide(lambda state, at_s: hints.settle_read(state, at_s, INTEGRATION, late))
+    world.decide(lambda state, at_s: merge_link(state, at_s, LINK))
+    assert title(world) == "Printer"
+
+
+def countless(world: World) -> Observation:
+    """The record as an account sees it that may not read ``sys_mod_count``."""
+    return replace(world.observe(the_link(world).external_id), mod_count=None)

@@ -85,8 +85,13 @@ def is_stale(link: Link, seen: Observation, asked: int, at_s: float) -> bool:
     """An older picture than the one we have: its count is lower, and it was asked for before the newer one came, or
 
     so soon after it that a node which lags behind may have answered. A count that stays lower is a restored record.
+    Where counts are hidden, the stamp must tell that what was asked for earlier is newer.
     """
-    if seen.mod_count is None or link.known_count is None or seen.mod_count >= link.known_count:
+    if seen.mod_count is None or link.known_count is None:
+        before = link.observed.updated_at_s if link.observed is not None else None
+        is_newer = before is None or (seen.updated_at_s is not None and seen.updated_at_s > before)
+        return asked < link.looked_at and not is_newer
+    if seen.mod_count >= link.known_count:
         return False
     return asked < link.observed_at or at_s < link.observed_at_s + NODE_LAG_S_MAX
 
