@@ -181,8 +181,6 @@ class Oracle:
         for one in self._state.conflicts.values():
             if one.field not in TEXTS or one.external_id in late or one.reason in OWNED:
                 continue
-            if (one.incident_id, one.field) in self._ledger.rules.ever_stayed:
-                continue  # it keeps what was not told to the other side, whoever it is from
             theirs = self._ledger.external[one.external_id, one.field]
             values = [held.value for held in theirs if held.by_person]
             ours = [held.value for held in theirs if not held.by_person and held.value != DEFAULTS.get(one.field)]
