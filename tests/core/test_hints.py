@@ -276,6 +276,22 @@ def test_a_record_that_stays_as_it_once_was_has_been_restored() -> None:
     assert answer(world, before) == 1
 
 
+def test_an_edit_of_a_restored_record_is_read_though_its_count_was_there_before() -> None:
+    world = linked()
+    row = dict(world.rows["r2"])
+    for title in ("VPN", "Printer", "Fax"):
+        agent_edits(world, short_description=title)
+    answer(world, world.observe("r2"))
+    world.rows["r2"] = row
+    world.now_s += sending.NODE_LAG_S_MAX
+    answer(world, world.observe("r2"))
+    agent_edits(world, short_description="Elsewhere")
+    count = world.observe("r2").mod_count
+    accept(world, sys_mod_count=count)
+    assert waiting(world)["r2"].mod_count == count
+    assert answer(world, world.observe("r2")) == 1
+
+
 def test_one_edit_dates_to_its_own_second_and_several_to_any_time_since_the_last_stamp() -> None:
     world = linked()
     world.now_s += 100

@@ -2,7 +2,7 @@
 
 import pytest
 
-from syncd.core.events import DifferenceAccepted
+from syncd.core.events import ClosingLearned, DifferenceAccepted
 from syncd.core.model import Conflict, Direction, Halves
 from syncd.core.reasons import Settling
 from tests.core.promises import INTEGRATION
@@ -78,6 +78,21 @@ def test_so_it_is_with_what_a_closed_record_did_not_take(reason: Settling) -> No
     world.step(DifferenceAccepted(LINK, {"title": Halves("VPN", "Mail")}, reason), by="integration:prod")
     there(world, short_description="Printer")
     assert (title(world), kept(world)) == ("Printer", [("VPN", "Printer", "external: one-side-changed")])
+
+
+@pytest.mark.parametrize(("state", "records"), [("7", []), ("2", [("closed", "open", "external: one-side-changed")])])
+def test_so_it_is_with_what_was_left_to_auto_close_unless_it_comes(
+    state: str, records: list[tuple[str, str, str]]
+) -> None:
+    world = linked()
+    world.change(external_defaults={"close_code": "Solution provided", "close_notes": "done"})
+    world.step(ClosingLearned(INTEGRATION, may_close=False), by="integration:prod")
+    edit(world, status="closed")
+    deliver(world)
+    base = the_link(world).base["status"]
+    assert (base.platform, base.external, world.state.dead_letters) == ("closed", "6", {})
+    there(world, state=state)
+    assert kept(world) == records
 
 
 def test_a_title_that_was_cut_had_arrived() -> None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core import links, untold
 from syncd.core.behind import doubted
+from syncd.core.closing import waits_for_autoclose
 from syncd.core.lens import lens_of
 from syncd.core.looks import looked
 from syncd.core.model import DeadLetter, Link, LinkState, Note, NoteEntry, OutboxEntry, Stamp
@@ -305,6 +306,8 @@ def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
     before = state.links[event.link_id]
     lens = lens_of(state.integrations[before.integration_id].settings)
     link = links.after_settled(before, event, record.position, record.at_s, lens)
+    if waits_for_autoclose(link):
+        link = untold.kept_here(link, ("status",))
     put_link(state, link)
     state.link_of_record[link.integration_id, link.external_id] = link.id
     integration = state.integrations[link.integration_id]

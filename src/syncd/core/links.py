@@ -72,7 +72,7 @@ def with_observation(
         raw = lens.raw_of(field, seen.columns)
         if field not in ours and raw != lens.raw_of(field, before):
             base[field] = replace(base.get(field, FieldBase()), edited=span)
-    count = link.known_count if seen.mod_count is None else max(link.known_count or 0, seen.mod_count)
+    count = link.known_count if seen.mod_count is None else seen.mod_count  # a lower one: the record was restored
     return replace(
         link,
         observed=seen,
