@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import pytest
 
-from syncd.core import deciding, registry, verdicts
+from syncd.core import deciding, ownership, registry, verdicts
 from syncd.core.events import (
     ConflictSettled,
     DeadLetterDiscarded,
@@ -16,7 +16,7 @@ from syncd.core.events import (
     SendStarted,
 )
 from syncd.core.fields import Fields
-from syncd.core.model import SYNCED_FIELDS, Attempt
+from syncd.core.model import SYNCED_FIELDS, Attempt, OwnershipRule, Side
 from syncd.core.registry import SealedSecrets
 from syncd.core.requests import Pair, read_pair
 from syncd.core.settings import WantedSettings
@@ -24,6 +24,7 @@ from syncd.core.state import State
 from syncd.core.verdicts import Verdict
 from syncd.errors import Exists, Invalid, Refused, Stale, Unknown, WrongState
 from tests.core.picture import AT_S, INC, INT, LINK, SYS_ID, apply, picture
+from tests.core.steps import linked, read, the_link
 
 T = TypeVar("T")
 
@@ -228,3 +229,26 @@ def test_a_pair_names_an_incident_and_a_sys_id(raw: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         read_pair(Fields(raw))
     assert read_pair(Fields({"incident_id": INC, "external_id": SYS_ID})) == Pair(INC, SYS_ID)
+
+
+@pytest.mark.parametrize(("use", "stands", "written"), [("platform", "Here", True), (None, "Here", False)])
+def test_a_verdict_on_a_field_that_is_hidden_for_a_while_holds_when_it_is_shown_again(
+    use: Side | None, stands: str, written: bool
+) -> None:
+    world = linked()
+    world.change(conflict_strategy="manual-review", conflict_window="always")
+    world.decide(ownership.change("prod", "title", OwnershipRule("external", 1)), by="admin")
+    sys_id = the_link(world).external_id
+    world.step(IncidentEdited("INC-1", {"title": "Here"}), by="ann")
+    world.store(sys_id, {"short_description": "There"}, "beth")
+    read(world)
+    title = world.rows[sys_id].pop("short_description")
+    world.rows[sys_id] |= {"description": "hidden", "sys_mod_count": "5"}
+    read(world)
+    verdict = verdicts.resolve("conflict-1", Verdict(use), by="ann") if use else verdicts.ignore("conflict-1", by="ann")
+    world.decide(verdict, by="ann")
+    read(world)
+    world.rows[sys_id] |= {"short_description": title, "description": "shown", "sys_mod_count": "6"}
+    read(world)
+    assert (world.state.incidents["INC-1"].title, list(world.state.conflicts)) == (stands, ["conflict-1"])
+    assert (the_link(world).outbox is not None) == written

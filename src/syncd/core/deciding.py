@@ -220,6 +220,7 @@ def _conflict(  # noqa: PLR0913, PLR0917 one conflict has this many witnesses
         reason=decision.reason,
         window=integration.settings.conflict_window,
         ownership=rule_of(integration, field),
+        external_raw=lens_of(integration.settings).raw_of(field, known.columns) if known else UNSET,
         external_from_s=external.at.lo_s if math.isfinite(external.at.lo_s) else 0.0,
     )
 

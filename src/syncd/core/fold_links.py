@@ -363,7 +363,7 @@ def conflict_settled(state: State, record: e.Record, event: e.ConflictSettled) -
     if link is not None:
         lens = lens_of(state.integrations[link.integration_id].settings)
         state.links[link.id] = links.after_verdict(
-            lens, link, state.incidents[link.incident_id], conflict.field, event.winner, record.at_s, record.trace
+            lens, link, state.incidents[link.incident_id], conflict, event.winner, record.at_s, record.trace
         )
         stain(state, record, link.id)
     if not isinstance(event.value, UnsetType):

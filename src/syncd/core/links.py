@@ -17,6 +17,7 @@ from syncd.core.merge import STAYED
 from syncd.core.model import (
     UNSETTLED_ATTEMPTS_KEPT,
     Attempt,
+    Conflict,
     FieldBase,
     Halves,
     Incident,
@@ -268,14 +269,18 @@ def without_note(link: Link, note_id: str) -> Link:
 
 
 def after_verdict(
-    lens: Lens, link: Link, incident: Incident, field: str, winner: str | None, at_s: float, trace: str
+    lens: Lens, link: Link, incident: Incident, conflict: Conflict, winner: str | None, at_s: float, trace: str
 ) -> Link:
     """The link after a person settled a conflict: the loser's half is seen and overruled, the winner's undelivered.
 
     Nobody wins (ignored): the difference is accepted on both halves. A refused write is tried again if it is to stand.
+    Where the field is hidden for a while, the verdict is about the value that the conflict has.
     """
+    field = conflict.field
     platform_now = incident.value(field) or ""
     external_now = lens.raw_of(field, link.observed.columns) if link.observed is not None else UNSET
+    if isinstance(external_now, UnsetType):
+        external_now = conflict.external_raw
     halves = Halves(
         UNSET if winner == "platform" else platform_now,
         UNSET if winner == "external" else external_now,

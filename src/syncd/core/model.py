@@ -493,6 +493,7 @@ class Conflict(Struct, frozen=True):
     """Both sides changed a field without having seen each other; the loser's value is kept here for ever.
 
     ``strategy``, ``window``, ``ownership``: the rules as they were then; ``reason``: which of them decided, or holds.
+    ``external_raw``: ServiceNow's value as it stood there.
     ServiceNow's edit lies between ``external_from_s`` (0: nobody knows) and ``external_at_s``.
     """
 
@@ -518,6 +519,7 @@ class Conflict(Struct, frozen=True):
     reason: str = ""
     window: str = ""
     ownership: OwnershipRule | None = None
+    external_raw: Half = UNSET
     external_from_s: float = 0.0
 
 
