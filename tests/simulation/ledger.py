@@ -19,6 +19,7 @@ from syncd.core.events import (
     IncidentDeclared,
     IncidentEdited,
     LinkJoined,
+    LoginRefused,
     Merged,
     Observed,
     Record,
@@ -124,6 +125,7 @@ class Ledger:
         self.settled: list[Settled] = []
         self.started: dict[str, list[float]] = {}
         self.told: list[Told] = []
+        self.refused_at: list[float] = []
         self.counts: dict[str, int] = {}
         self.letters: list[DeadLetter] = []
         self.events: Counter[str] = Counter()
@@ -176,6 +178,8 @@ class Ledger:
         if isinstance(event, ConflictSettled):
             conflict = self.conflicts[event.conflict_id]
             self.verdicts.setdefault((conflict.incident_id, conflict.field), []).append(at)
+        elif isinstance(event, LoginRefused):
+            self.refused_at.append(at)
 
     def _durable(self, event: Event, at: float) -> None:
         match event:

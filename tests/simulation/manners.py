@@ -1,7 +1,7 @@
 """How a daemon has to behave towards an instance, whatever the instance does: checked on the log of the way.
 
-Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know. A change of settings is
-no beginning.
+Every life of the daemon begins anew: what an earlier one was told to wait for, it cannot know; but for refused logins,
+once they are on disk. A change of settings is no beginning.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,8 @@ SLACK_S: Final = 0.001
 PROBE_S_MAX: Final = 15.0
 
 
-def check(exchanges: Sequence[Exchange], rate: float, concurrency: int) -> None:
-    """The promises that hold in every world."""
+def check(exchanges: Sequence[Exchange], rate: float, concurrency: int, kept: Sequence[float]) -> None:
+    """The promises that hold in every world. ``kept``: when refused logins were put on record."""
     lives: dict[int, list[Exchange]] = {}
     for one in exchanges:
         lives.setdefault(one.life.number, []).append(one)
@@ -25,7 +25,7 @@ def check(exchanges: Sequence[Exchange], rate: float, concurrency: int) -> None:
         check_rate([one.left_at for one in mine], rate)
         check_concurrency(mine, concurrency)
         check_retry_after(mine)
-        check_refused_logins(mine)
+    check_refused_logins(exchanges, kept)
 
 
 def check_rate(times: Sequence[float], rate: float) -> None:
@@ -59,11 +59,14 @@ def check_retry_after(exchanges: Iterable[Exchange]) -> None:
             )
 
 
-def check_refused_logins(exchanges: Iterable[Exchange]) -> None:
+def check_refused_logins(exchanges: Iterable[Exchange], kept: Sequence[float]) -> None:
     """Two refusals, at once or one after the other, then only the slow probe: an account is locked soon."""
     in_order = sorted((one for one in exchanges if one.answered_at is not None), key=_answered)
-    tries, refused_at = 0, -SLOW_PROBE_S
+    tries, refused_at, life = 0, -SLOW_PROBE_S, 0
     for one in in_order:
+        if one.life.number != life and not any(refused_at - SLACK_S <= at <= one.left_at for at in kept):
+            tries, refused_at = 0, -SLOW_PROBE_S
+        life = one.life.number
         if one.status == 401:
             is_under_way = one.left_at < refused_at - SLACK_S  # with the one before
             is_hasty = not is_under_way and tries >= TRIES_ON_A_401 and one.left_at < refused_at + SLOW_PROBE_S - 1.0

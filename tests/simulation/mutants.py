@@ -157,6 +157,10 @@ def never_pauses_on_refused_credentials(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(logins, "PROBE_AFTER_S", logins.ONCE_MORE_AFTER_S)
 
 
+def tries_refused_credentials_at_every_start(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(logins.Logins, "were_refused", lambda *_: None)
+
+
 def forgets_what_it_was_told_when_settings_change(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(accounts.Accounts, "terms", lambda *_: accounts.Terms(accounts.Account(), accounts.Rate()))
 
@@ -217,6 +221,7 @@ MUTANTS: Final = (
     Mutant(believes_older_pictures, trouble="stale_read"),
     Mutant(does_not_wait_when_told_to, trouble="unauthorized_401"),
     Mutant(never_pauses_on_refused_credentials, trouble="unauthorized_401"),
+    Mutant(tries_refused_credentials_at_every_start, trouble="unauthorized_401"),
     Mutant(forgets_what_it_was_told_when_settings_change, "rules"),
     Mutant(does_not_look_for_new_records),
     Mutant(settles_the_loser_and_forgets_to_write),

@@ -132,7 +132,7 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     _check_letters(world, plan)
     notes.check(world, hands.noted)
     settings = world.settings
-    manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency)
+    manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency, world.ledger.refused_at)
     before = world.writes()
     await world.replay_webhooks(1)
     await world.reconcile()
