@@ -14,7 +14,7 @@ import trio
 
 from syncd.errors import ExternalFailed
 
-PROVED_S: Final = 1.0
+PROVED_S: Final = 2.0  # a write never waits: the read that it rests on was let in no longer ago
 PATIENCE_S: Final = 0.5  # a refusal is quick, and who is slow looks at more than credentials
 ONCE_MORE_AFTER_S: Final = 1.0
 PROBE_AFTER_S: Final = 300.0
