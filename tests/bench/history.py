@@ -13,7 +13,7 @@ from syncd.core import registry, sending
 from syncd.core.deciding import merge_link, open_links
 from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn, Record
 from syncd.core.fold import evolve
-from syncd.core.hints import Read, Webhook, accept_webhook, settle_read
+from syncd.core.hints import Read, settle_read
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import Observation
 from syncd.core.registry import SealedSecrets
@@ -21,6 +21,7 @@ from syncd.core.requests import NewIncident
 from syncd.core.sending import Offset
 from syncd.core.settings import WantedSettings
 from syncd.core.state import State, link_id
+from syncd.core.webhook import Webhook, accept_webhook
 from syncd.credentials import Cipher, Secret
 from syncd.journal.codec import encode_record, frame_bytes
 from syncd.journal.log import open_log

@@ -3,10 +3,10 @@
 import math
 from typing import Final
 
-from syncd.core.hints import Webhook
 from syncd.core.lens import DEFAULT_LENS
 from syncd.core.mapping import READ_COLUMNS
 from syncd.core.model import SYNCED_FIELDS, Observation
+from syncd.core.webhook import Webhook
 from tests.core.promises import TITLE_COLUMN_LETTERS, Ledger
 
 Columns = dict[str, str]

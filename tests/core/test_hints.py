@@ -10,12 +10,11 @@ from msgspec.structs import replace
 from syncd.core import hints, sending
 from syncd.core.deciding import merge_link
 from syncd.core.events import IncidentEdited, LinkRemoved, Swept
-from syncd.core.hints import Read, Webhook
+from syncd.core.hints import Read
 from syncd.core.model import Failure, Hint, Observation
 from syncd.core.polling import look_at
 from syncd.core.sending import Offset
-from syncd.core.state import WEBHOOKS_REMEMBERED_S
-from syncd.errors import Unknown
+from syncd.core.webhook import Webhook, accept_webhook
 from tests.core.promises import INTEGRATION
 from tests.core.table import ACCOUNT
 from tests.core.world import World
@@ -37,7 +36,7 @@ def accept(world: World, **values: object) -> bool:
     """A webhook for ``r2`` arrives; whether it was a duplicate."""
     webhook = Webhook(**{"sys_id": "r2", **values})  # type: ignore[arg-type] # each test gives what it is about
     return world.decide(
-        lambda state, at_s: hints.accept_webhook(state, at_s, webhook, integration_id=INTEGRATION, body="{}", trace="t")
+        lambda state, at_s: accept_webhook(state, at_s, webhook, integration_id=INTEGRATION, body="{}", trace="t")
     )
 
 
@@ -60,69 +59,7 @@ def agent_edits(world: World, external_id: str = "r2", **columns: str) -> Observ
     return world.observe(external_id)
 
 
-# -- webhooks ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_webhook_is_read_and_its_body_never_applied() -> None:
-    world = linked()
-    assert not accept(world, sys_mod_count=7, updated_by="agent")
-    assert waiting(world)["r2"].mod_count == 7
-    assert world.state.incidents["INC-1"].title == "Mail"
-
-
-def test_the_same_event_id_or_the_same_change_is_a_duplicate() -> None:
-    world = linked()
-    assert not accept(world, event_id="e1")
-    assert accept(world, event_id="e1", sys_mod_count=9)
-    assert not accept(world, sys_mod_count=8, operation="update")
-    assert accept(world, sys_mod_count=8, operation="update")
-    assert not accept(world, sys_mod_count=8, operation="delete")
-    assert not accept(world, sys_id="r3", sys_mod_count=8, operation="update")
-
-
-def test_bodies_with_neither_are_never_duplicates() -> None:
-    world = linked()
-    assert not accept(world, updated_on="2026-11-23 10:00:00")
-    assert not accept(world, updated_on="2026-11-23 10:00:00")
-
-
-def test_after_24_hours_the_same_webhook_is_no_duplicate_even_if_no_other_came_between() -> None:
-    world = linked()
-    accept(world, event_id="e1")
-    world.now_s += WEBHOOKS_REMEMBERED_S
-    assert accept(world, event_id="e1")
-    world.now_s += 1
-    assert not accept(world, event_id="e1")
-    assert accept(world, event_id="e1")
-
-
-def test_a_webhook_for_an_integration_that_is_gone_is_refused() -> None:
-    world = linked()
-    with pytest.raises(Unknown, match="int_9 is gone"):
-        hints.accept_webhook(world.state, 0.0, Webhook(sys_id="r"), integration_id="int_9", body="", trace="")
-
-
-@pytest.mark.parametrize("operation", ["insert", "update", ""])
-def test_what_was_read_already_settles_without_a_read(operation: str) -> None:
-    world = linked()
-    assert world.state.links[LINK].known_count == 0  # our own create: nobody has touched the record since
-    accept(world, sys_mod_count=0, operation=operation)
-    assert waiting(world) == {}
-
-
-def test_a_delete_is_always_read() -> None:
-    world = linked()
-    accept(world, sys_mod_count=0, operation="delete")
-    assert waiting(world)["r2"].deleted
-
-
-def test_webhooks_of_one_record_join_into_one_hint_with_the_highest_count() -> None:
-    world = linked()
-    accept(world, sys_mod_count=5)
-    accept(world, sys_mod_count=3)
-    accept(world)
-    assert [(hint.mod_count, hint.deleted) for hint in waiting(world).values()] == [(5, False)]
-    assert waiting(world)["r2"].position == world.state.position
+# -- which are due -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [None, 7], ids=["settles", "is behind"])

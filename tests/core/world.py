@@ -45,6 +45,7 @@ from syncd.core.parking import park, release
 from syncd.core.people import Person
 from syncd.core.sending import Offset
 from syncd.core.state import State
+from syncd.core.webhook import Webhook, accept_webhook
 from tests.core.promises import INTEGRATION, check_work_lists, is_cut
 from tests.core.table import ACCOUNT, Columns, Refused, Table
 
@@ -152,7 +153,7 @@ class World(Table):
         super().__init__(skew_s)
         self.state = State()
         self.records: list[bytes] = []
-        self.seen_hooks: list[hints.Webhook] = []
+        self.seen_hooks: list[Webhook] = []
         self.readings: list[Reading] = []
         self.sendings: list[Sending] = []
         self.late: list[Late] = []
@@ -271,11 +272,9 @@ class World(Table):
             self.seen_hooks.append(hook)
             self._accept(hook)
 
-    def _accept(self, hook: hints.Webhook) -> bool:
+    def _accept(self, hook: Webhook) -> bool:
         return self.decide(
-            lambda state, at_s: hints.accept_webhook(
-                state, at_s, hook, integration_id=INTEGRATION, body="{}", trace="hook"
-            )
+            lambda state, at_s: accept_webhook(state, at_s, hook, integration_id=INTEGRATION, body="{}", trace="hook")
         )
 
     def _lose_hook(self, a: int, b: int) -> None:

@@ -1,7 +1,7 @@
-"""Hints and reads: what a webhook sets off, and what the records it names then say.
+"""Hints and reads: which records are to be read, and what they then say.
 
-A webhook is a hint: its body is never applied, the record is read (docs/sync.md, "Webhooks are hints"). A read settles
-only hints journaled before its request left. Reads by reconcile and sweep end in the same ``settle_read``.
+A webhook is a hint (``webhook.py``): its body is never applied, the record is read. A read settles only hints journaled
+before its request left. Reads by reconcile and sweep end in the same ``settle_read``.
 """
 
 import math
@@ -22,7 +22,6 @@ from syncd.core.events import (
     HintsPostponed,
     HintsSettled,
     IncidentDeclared,
-    InstancePinned,
     LinkJoined,
     LinkParked,
     LinkReleased,
@@ -39,13 +38,11 @@ from syncd.core.model import (
     Integration,
     Link,
     Observation,
-    PinnedInstance,
     SeenNote,
     Severity,
     Status,
 )
 from syncd.core.parking import gone, gone_one_by_one
-from syncd.core.rule import rule_seen
 from syncd.core.sending import (
     CORRELATION_PREFIX,
     Offset,
@@ -54,106 +51,16 @@ from syncd.core.sending import (
     is_stale,
     news,
 )
-from syncd.core.state import WEBHOOKS_REMEMBERED_S, State, link_id
-from syncd.core.traces import join, named
+from syncd.core.state import State, link_id
+from syncd.core.traces import named
 from syncd.core.worknotes import Pair
-from syncd.errors import Exists, Forbidden, Unknown
+from syncd.errors import Exists, Unknown
 
 HINTS_A_READ: Final = 50  # longer sys_idIN lists do not fit every proxy's URL limit
 REREAD_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
 UNSEEN_AFTER_S: Final = (60.0, 120.0, 300.0)  # then always the last: what was acknowledged is not forgotten unread
 DELETED_LOOKS: Final = 2  # a record that is said to be deleted, and is not shown, is looked for once more
 NEW_SINCE_SLACK_S: Final = 2.0
-
-
-class Webhook(Struct, frozen=True, kw_only=True):
-    """What a webhook's body says, as far as we look at it (contract section 5). Only ``sys_id`` is required.
-
-    ``keys``: all that it names, but for an operation or a count that says nothing.
-    """
-
-    sys_id: str
-    event_id: str = ""
-    operation: str = ""
-    sys_mod_count: int | None = None
-    number: str = ""
-    updated_on: str = ""
-    updated_by: str = ""
-    has_note: bool = False
-    instance_name: str = ""
-    script_version: str = ""
-    keys: frozenset[str] = frozenset()
-
-
-def duplicate_key(webhook: Webhook) -> str:
-    """What makes two webhooks the same; empty when nothing does (two changes in one second look alike)."""
-    if webhook.event_id:
-        return f"id {webhook.event_id}"
-    if webhook.sys_mod_count is not None:
-        return f"change {webhook.sys_id} {webhook.sys_mod_count} {webhook.operation}"
-    return ""
-
-
-def accept_webhook(
-    state: State, at_s: float, webhook: Webhook, *, integration_id: str, body: str, trace: str
-) -> Change[bool]:
-    """Make an authentic webhook durable; the result says whether it was a duplicate.
-
-    ``Forbidden`` for one that another instance sent: a clone has the same records and signs with the same secret.
-    """
-    integration = state.integrations.get(integration_id)
-    if integration is None:
-        raise Unknown(f"integration {integration_id} is gone", hint="remove the business rule that still calls it")
-    pinned, name = integration.instance, webhook.instance_name
-    if pinned is not None and name and name != pinned.name:
-        raise Forbidden(
-            f"this webhook is from instance {name!r}, and the integration belongs to {pinned.name!r}",
-            hint="delete the business rule in a copy of the instance; `im integration configure … --base-url …` "
-            "confirms one that was renamed",
-        )
-    key = duplicate_key(webhook)
-    accepted_at_s = state.seen.get(integration_id, {}).get(key)
-    if accepted_at_s is not None and at_s - accepted_at_s <= WEBHOOKS_REMEMBERED_S:
-        return Change("", (), result=True)
-    hint = _hint(state, at_s, webhook, integration_id, trace)
-    rule = rule_seen(webhook.script_version, webhook.operation, webhook.keys, integration.settings)
-    occasion = "delete" if webhook.operation == "delete" else "write"
-    is_known = integration.rules.get(occasion) == rule
-    event = Hinted(integration_id, webhook.sys_id, hint, key, body, None if is_known else rule, occasion)
-    events: tuple[Event, ...] = (event,)
-    if pinned is None and name:
-        events = (*events, InstancePinned(integration_id, PinnedInstance(name, by_api=False)))
-    return Change(integration.settings.organization_id, events, result=False)
-
-
-def _hint(state: State, at_s: float, webhook: Webhook, integration_id: str, trace: str) -> Hint | None:
-    """The hint, joined with one that still waits; None when what it names has been read already."""
-    count, deleted = webhook.sys_mod_count, webhook.operation == "delete"
-    waiting = state.hints.get(integration_id, {}).get(webhook.sys_id)
-    link = state.links.get(state.link_of_record.get((integration_id, webhook.sys_id), ""))
-    next_at_s = at_s
-    if waiting is not None:
-        next_at_s = min(at_s, waiting.next_at_s)  # told again and again, it keeps its place in the line
-        counts = [one for one in (count, waiting.mod_count) if one is not None]
-        count, deleted = max(counts, default=None), deleted or waiting.deleted
-    elif not (deleted or webhook.has_note) and count is not None and link is not None and count <= _read_count(link):
-        return None
-    has_note = webhook.has_note or (waiting is not None and waiting.has_note)
-    return Hint(
-        webhook.sys_id,
-        state.position + 1,
-        trace if waiting is None else join(waiting.trace, trace),
-        mod_count=count,
-        deleted=deleted,
-        next_at_s=next_at_s,
-        has_note=has_note,
-    )
-
-
-def _read_count(link: Link) -> int:
-    """As of which count both the record and its notes have been read."""
-    counts = [-1 if count is None else count for count in (link.known_count, link.noted_count)]
-    return min(counts)
 
 
 def due_hints(state: State, integration_id: str, at_s: float) -> list[Hint]:

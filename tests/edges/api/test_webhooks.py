@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import MockClock
 
-from syncd.core.hints import Webhook
 from syncd.core.model import SealedSecret
+from syncd.core.webhook import Webhook
 from syncd.credentials import Secret, verify_signature
 from syncd.edges.api import webhooks
 from syncd.edges.api.webhook_body import decode_webhook, levels_of

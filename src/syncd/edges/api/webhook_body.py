@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from syncd.core.fields import BLANK, Form, shown
-from syncd.core.hints import Webhook
+from syncd.core.webhook import Webhook
 from syncd.errors import Invalid, Malformed, Problem
 
 LEVELS_MAX: Final = 64

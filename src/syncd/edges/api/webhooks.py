@@ -17,9 +17,9 @@ import trio
 
 from syncd import telemetry
 from syncd.core.events import Change, Source
-from syncd.core.hints import accept_webhook
 from syncd.core.model import Integration
 from syncd.core.state import State
+from syncd.core.webhook import accept_webhook
 from syncd.credentials import Secret, verify_signature
 from syncd.edges.api.answers import JSON, problem_fields
 from syncd.edges.api.desk import DURABLE_S_MAX, Desk, not_durable
