@@ -213,6 +213,28 @@ async def test_a_value_that_a_person_types_stands_on_both_sides(world: World) ->
     assert record(world, incident_id)["short_description"] == "both of us"
 
 
+@in_world(conflict_strategy="manual-review", conflict_window="always")
+async def test_a_status_that_waits_for_a_person_holds_its_close_data_and_the_rest_flows(world: World) -> None:
+    incident_id = await declared(world)
+    closing = {"state": "6", "close_code": "Solution provided", "close_notes": "by the agent"}
+    edit_record(world, incident_id, **closing, description="flows in")
+    await edit(world, incident_id, status="mitigated", resolution_notes="from here", severity="SEV-1")
+    await trio.sleep(20)
+    (conflict,) = world.state.conflicts.values()
+    assert (conflict.field, conflict.status) == ("status", "pending")
+    assert incident(world, incident_id).description == "flows in"
+    assert record(world, incident_id)["priority"] == "1"
+    await edit(world, incident_id, resolution_notes="still from here", title="goes out")
+    await trio.sleep(20)
+    there = record(world, incident_id)
+    assert {name: there[name] for name in closing} == closing
+    assert there["short_description"] == "goes out"
+    await asked(world, "POST", f"/api/v1/conflicts/{conflict.id}/resolve", {"value": "closed"})
+    await trio.sleep(10)
+    there = record(world, incident_id)
+    assert (there["state"], there["close_notes"]) == ("7", "still from here")
+
+
 # Directions
 
 

@@ -32,8 +32,8 @@ NAMES = {
         "id incident_id external_id operation fields attempts error remedy created_at last_attempt_at next_attempt_at"
     ),
     f"{V1}/conflicts/conflict-1": (
-        "id integration_id incident_id external_id field base platform external platform_by external_by platform_at"
-        " external_from external_at strategy status decided version created_at resolved_at resolved_by"
+        "id integration_id integration incident_id external_id field base platform external platform_by external_by"
+        " platform_at external_from external_at strategy status decided version created_at resolved_at resolved_by"
     ),
     f"{V1}/tokens": "id name scope created_at last_used_at expires_at",
     "/health": "status timestamp",

@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from syncd.core import conflicts
+from syncd.core.events import IntegrationDeleted
 from syncd.core.model import OwnershipRule, Strategy
-from tests.core.picture import AT_S, picture
+from tests.core.picture import AT_S, INT, apply, picture
 
 OWNED = OwnershipRule("platform", 3)
 
@@ -37,3 +38,11 @@ def test_the_later_edit_stands_outside_the_window_whatever_the_strategy() -> Non
         f"ownership-priority, {start}the edits lie outside the window, so the later one stands"
     )
     assert rule("later-edit", "last-write-wins") == f"last-write-wins, {start}the later edit stands"
+
+
+def test_it_names_its_integration_as_long_as_there_is_one() -> None:
+    state = picture()
+    one = state.conflicts["conflict-1"]
+    assert conflicts.view(state, one).integration == "prod"
+    apply(state, IntegrationDeleted(INT))
+    assert conflicts.view(state, state.conflicts["conflict-1"]).integration == INT

@@ -83,8 +83,18 @@ def test_a_conflict_is_shown_as_the_contract_names_it() -> None:
     state = picture()
     shown = as_json(conflicts.view(state, state.conflicts["conflict-1"]))
     assert list(shown) == [
-        *("id", "integration_id", "incident_id", "external_id", "field", "base", "platform", "external"),
-        *("platform_by", "external_by", "platform_at", "external_from", "external_at", "strategy", "status"),
+        *("id", "integration_id", "integration", "incident_id", "external_id", "field", "base"),
+        *(
+            "platform",
+            "external",
+            "platform_by",
+            "external_by",
+            "platform_at",
+            "external_from",
+            "external_at",
+            "strategy",
+            "status",
+        ),
         *("decided", "version", "created_at", "resolved_at", "resolved_by", "reason", "rule", "would_write"),
     ]
     assert shown["external_from"] == "2026-09-21T14:13:19.000000Z"

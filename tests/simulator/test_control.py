@@ -54,6 +54,9 @@ def test_faults_are_armed_and_disarmed_and_switches_are_set() -> None:
     assert snow.ask("GET").delay_s == 2
     assert control(snow, "DELETE", "faults/slow").status == 200
     assert snow.ask("GET").delay_s == 0
+    for name, words in (("shuffle", "a switch is set"), ("nothing", "GET lists them")):
+        refused = control(snow, "DELETE", f"faults/{name}")
+        assert (refused.status, words in refused.body.decode()) == (400, True)
     control(snow, "POST", "faults", {"name": "empty_202"})
     control(snow, "DELETE", "faults")
     assert snow.ask("GET").status == 200

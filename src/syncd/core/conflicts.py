@@ -49,7 +49,8 @@ class WouldWrite(Struct, frozen=True):
 
 class ConflictView(Struct, frozen=True):
     """A conflict with both values. `decided`: whose value stands, and by which rule; null while it is pending. Of a
-    person it is `platform`, `external`, or `value` when neither stands.
+    person it is `platform`, `external`, or `value` when neither stands. `integration`: its handle, or its id once it is
+    deleted.
 
     `reason`: the word of docs/sync.md for what decided or holds; `rule`: the same in words, with the settings it rested
     on. ServiceNow stamps records and not fields: its edit lies between `external_from` (null: not known) and
@@ -58,6 +59,7 @@ class ConflictView(Struct, frozen=True):
 
     id: str
     integration_id: str
+    integration: str
     incident_id: str
     external_id: str
     field: str
@@ -83,9 +85,11 @@ class ConflictView(Struct, frozen=True):
 
 def view(state: State, one: Conflict) -> ConflictView:
     """A conflict with both values."""
+    integration = state.integrations.get(one.integration_id)
     return ConflictView(
         id=one.id,
         integration_id=one.integration_id,
+        integration=integration.settings.handle if integration is not None else one.integration_id,
         incident_id=one.incident_id,
         external_id=one.external_id,
         field=one.field,

@@ -139,9 +139,15 @@ class Control:
                 return self._catalogue()
             case "POST", []:
                 return self._arm(given)
-            case "DELETE", [] | [_]:
-                self._instance.disarm(parts[0] if parts else None)
-                return {"disarmed": parts[0] if parts else "all"}
+            case "DELETE", []:
+                self._instance.disarm()
+                return {"disarmed": "all"}
+            case "DELETE", [name]:
+                if name not in FAULTS:
+                    way_out = "a switch is set, also to its default" if name in SWITCHES else "GET lists them"
+                    raise ValueError(f"{name!r} is no fault; {way_out}")
+                self._instance.disarm(name)
+                return {"disarmed": name}
         return None
 
     def _clone(self) -> object:

@@ -164,6 +164,7 @@ INTEGRATION: dict[str, Json] = {
 CONFLICT: dict[str, Json] = {
     "id": "conflict-17",
     "integration_id": "int_1",
+    "integration": "prod-snow",
     "incident_id": "INC-4Q7ZK2M9XD",
     "external_id": "a" * 32,
     "field": "title",

@@ -44,6 +44,7 @@ def test_a_value_may_be_empty_or_begin_with_a_dash(im: Run, daemon: FakeDaemon) 
 def test_a_conflict_is_shown_with_its_rule_and_what_each_choice_would_write(im: Run, daemon: FakeDaemon) -> None:
     lines = im("conflict", "show", "conflict-17", "--socket", daemon.address).out.splitlines()
     facts = {line.split()[0]: line.split(None, 1)[1] for line in lines}
+    assert (facts["integration_id"], facts["integration"]) == ("int_1", "prod-snow")
     assert facts["base"] == "Checkout"
     assert (facts["platform"], facts["platform_by"]) == ("Checkout is down", "ana")
     assert (facts["external"], facts["external_by"]) == ("Checkout slow", "beth.anglin")

@@ -120,6 +120,7 @@ INTEGRATION: Final = {
 CONFLICT: Final = {
     "id": "conflict-17",
     "integration_id": _INTEGRATION_ID,
+    "integration": "prod-snow",
     "incident_id": _INCIDENT_ID,
     "external_id": _SYS_ID,
     "field": "title",
