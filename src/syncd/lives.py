@@ -5,8 +5,6 @@ holds the state folder's lock writes the file. It is told to people and nothing 
 cannot be read, only means that nothing is known.
 """
 
-import errno
-import os
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +14,7 @@ from msgspec import Struct
 from syncd.core.daemon_status import EndView
 from syncd.core.views import rfc3339
 from syncd.errors import FAULT, JournalFailed, StartRefused, first_of
-from syncd.seams import Disk
+from syncd.seams import Disk, replace_file
 
 CLEAN: Final = "clean stop"
 CUT_OFF: Final = "not stopped: killed, or the machine went down; nothing that was answered is lost"
@@ -52,20 +50,7 @@ def read_life(disk: Disk, folder: Path) -> Life | None:
 
 def write_life(disk: Disk, folder: Path, life: Life) -> None:
     """Replace the record. Raises ``OSError``; the old one is there then."""
-    path = life_path(folder)
-    draft = path.with_name(f"{path.name}.new")
-    if draft.name in disk.names(folder):
-        disk.unlink(draft)  # an earlier try found no room, or was ended by a crash
-    block = msgspec.json.encode(life) + b"\n"
-    file = disk.open_append(draft, create=True)
-    try:
-        if file.write(block) < len(block):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(draft, path)
-    disk.sync_folder(folder)
+    replace_file(disk, life_path(folder), msgspec.json.encode(life) + b"\n")
 
 
 def ended(began_at_s: float, at_s: float, position: int | None, error: Exception | None = None) -> Life:

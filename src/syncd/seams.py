@@ -106,6 +106,24 @@ class Disk(Protocol):
         ...
 
 
+def replace_file(disk: Disk, path: Path, block: bytes) -> None:
+    """Replace a file durably and at once, so that no crash leaves half of it. Raises ``OSError``; the old one is there
+    then.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    if draft.name in disk.names(path.parent):
+        disk.unlink(draft)  # an earlier try found no room, or was ended by a crash
+    file = disk.open_append(draft, create=True)
+    try:
+        if file.write(block) < len(block):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(draft, path)
+    disk.sync_folder(path.parent)
+
+
 class Work(Protocol):
     """Threads: the one way to run a blocking call."""
 

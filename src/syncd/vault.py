@@ -15,9 +15,7 @@ While the master key is being changed, the data keys are sealed under both:
 that begins with the old key knows the next one too, and seals new data keys under both.
 """
 
-import errno
 import logging
-import os
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +30,7 @@ from msgspec.structs import replace
 from syncd.core.model import SealedSecret
 from syncd.credentials import KEY_BYTES, Cipher, KeyFiles, MasterKey, Secret, decoded_key, written_key
 from syncd.errors import Busy, CannotUnseal, JournalRefused, WrongState
-from syncd.seams import Disk, Ids, Work
+from syncd.seams import Disk, Ids, Work, replace_file
 
 KEYS_FORMAT: Final = 1
 RETRY_AFTER_S: Final = 5
@@ -285,7 +283,7 @@ class Vault:
         """Make a table durable, and only then the present one."""
         try:
             with trio.CancelScope(shield=True):
-                await self._work.run(self._write, table_bytes(table))
+                await self._work.run(replace_file, self._disk, keys_path(self._folder), table_bytes(table))
         except OSError as error:
             raise Busy(
                 f"{keys_path(self._folder)} cannot be replaced: {error.strerror or error}",
@@ -293,21 +291,6 @@ class Vault:
                 retry_after_s=RETRY_AFTER_S,
             ) from error
         self._table = table
-
-    def _write(self, block: bytes) -> None:
-        path = keys_path(self._folder)
-        draft = path.with_name(f"{path.name}.new")
-        if draft.name in self._disk.names(self._folder):
-            self._disk.unlink(draft)  # an earlier try found no room, or was ended by a crash
-        file = self._disk.open_append(draft, create=True)
-        try:
-            if file.write(block) < len(block):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            file.sync()
-        finally:
-            file.close()
-        self._disk.rename(draft, path)
-        self._disk.sync_folder(self._folder)
 
     def _cipher(self, key_id: str, integration_id: str, field: str) -> Cipher:
         key = next((one for one in self._table.keys if (one.id, one.integration_id) == (key_id, integration_id)), None)
