@@ -317,7 +317,7 @@ def test_actors_that_do_not_end_hold_up_nobody_else_and_make_way_when_they_have(
             assert status["state"] == "paused"
             assert status["reasons"] == [
                 "halted: its actors did not end within 10 s, and it starts anew when they have; if it stays so, "
-                "restart the daemon"
+                'restart the daemon; see docs/operations.md, "Paused: halted"'
             ]
             with pytest.raises(WrongState):
                 await world.reconcile()

@@ -1,7 +1,11 @@
 """A small State that events made: an integration, a linked incident, a pending conflict, two dead letters."""
 
+import re
+
 from syncd.core import events as e
+from syncd.core import status
 from syncd.core.fold import evolve
+from syncd.core.health import Counts
 from syncd.core.model import (
     Conflict,
     DeadLetter,
@@ -14,6 +18,7 @@ from syncd.core.model import (
     WebhookSecret,
 )
 from syncd.core.state import State
+from syncd.core.status import StatusView
 
 AT_S = 1_790_000_000.0
 INT = "int_A"
@@ -134,3 +139,12 @@ def picture() -> State:
     for event in HAPPENED:
         apply(state, event)
     return state
+
+
+WAY_OUT = re.compile(r"\bim (integration|incident|conflict|journal) ")
+"""A command that leads on."""
+
+
+def shown(state: State, counts: Counts | None = None, at_s: float = AT_S) -> StatusView:
+    """What sync-status says of the integration."""
+    return status.status(state, state.integrations[INT], counts or Counts(), at_s)

@@ -4,10 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from syncd.core import events as e
+from syncd.core.health import Counts
 from syncd.core.lag import SLOT_S, WINDOW_S, Lag, Lags
 from syncd.core.model import Attempt, Halves, NoteAttempt, Span
 from syncd.core.state import State
-from syncd.core.status import Counts, status
+from syncd.core.status import status
 from tests.core.picture import AT_S, INC, INT, LINK, apply, integration, picture, seen
 from tests.core.promises import INTEGRATION
 from tests.core.steps import begin, create, edit, known, landed, linked, pending, settle

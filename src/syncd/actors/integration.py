@@ -31,10 +31,10 @@ from syncd.core import reconciling
 from syncd.core.coverage import Announcements
 from syncd.core.drift import Downtime
 from syncd.core.events import Source
+from syncd.core.health import Health
 from syncd.core.model import Integration
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run, Schedule
-from syncd.core.status import Health
 from syncd.errors import Busy, ExternalFailed
 from syncd.seams import Clock, Ids
 

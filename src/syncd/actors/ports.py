@@ -12,6 +12,7 @@ from syncd.core.daemon_status import Condition
 from syncd.core.events import Change, Record, Source
 from syncd.core.examination import Step
 from syncd.core.groups import Group
+from syncd.core.health import Health
 from syncd.core.importing import Candidates, Tried
 from syncd.core.lag import Lag
 from syncd.core.model import Cursor, Note, Observation, Page, SeenNote
@@ -21,7 +22,6 @@ from syncd.core.requests import Declared, NewIncident, NewNote
 from syncd.core.run import Run
 from syncd.core.sending import Offset
 from syncd.core.state import State
-from syncd.core.status import Health
 from syncd.core.views import IncidentView
 
 T = TypeVar("T")

@@ -19,11 +19,11 @@ from syncd.actors.integration import RunningIntegration
 from syncd.actors.ports import Examination, Journal, Progress
 from syncd.actors.supervisor import leaf
 from syncd.core.events import IntegrationChanged, IntegrationConfigured, IntegrationDeleted, Record, Source
+from syncd.core.health import Health
 from syncd.core.importing import Tried
 from syncd.core.model import Integration, SealedSecret, Settings
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run
-from syncd.core.status import Health
 from syncd.errors import JournalFailed, SyncdError, WrongState
 from syncd.pulse import unwatched, watched
 
@@ -118,7 +118,7 @@ class Roster:
     def _give_up_on(self, name: str, running: Running) -> None:
         running.ends_by = math.inf
         running.halted = f"halted: its actors did not end within {END_S_MAX:g} s, and it starts anew when they have"
-        running.way_out = "if it stays so, restart the daemon"
+        running.way_out = 'if it stays so, restart the daemon; see docs/operations.md, "Paused: halted"'
         log.error("integration halted", extra={"integration": name, "reason": running.halted})
 
     def _patience_s(self) -> float:

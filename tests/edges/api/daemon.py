@@ -20,12 +20,12 @@ from syncd.core.daemon_status import Condition
 from syncd.core.drift import Finding
 from syncd.core.events import Change, DaemonBorn, LinkJoined, Source
 from syncd.core.examination import Step
+from syncd.core.health import Health
 from syncd.core.importing import Coming, Tried, end
 from syncd.core.model import ImportRun, LeftOut, Observation
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Drift, Run
 from syncd.core.state import State, link_id
-from syncd.core.status import Health
 from syncd.credentials import MasterKey, Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api

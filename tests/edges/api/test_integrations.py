@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from syncd.core import registry
+from syncd.core.health import Health
 from syncd.core.rule import RULE_VERSION
-from syncd.core.status import Health
 from syncd.errors import Busy, SyncdError
 from tests.edges.api.daemon import SNOW, Daemon, running
 

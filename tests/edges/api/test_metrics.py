@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from syncd.core.daemon_status import Condition
+from syncd.core.health import Health
 from syncd.core.lag import Lag
-from syncd.core.status import Health
 from syncd.edges.api.app import build_api
 from syncd.edges.api.figures import LINKS_A_STEP, figures_of
 from syncd.edges.api.gate import Gate, GateLimits

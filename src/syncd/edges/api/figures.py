@@ -13,9 +13,10 @@ import trio
 from syncd import __version__
 from syncd.core import daemon_status, status
 from syncd.core.daemon_status import DaemonView, JournalView
+from syncd.core.health import Counts
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration
-from syncd.core.status import Counts, StatusView
+from syncd.core.status import StatusView
 from syncd.core.tally import Tally
 from syncd.core.views import optional_time, rfc3339
 from syncd.edges.api.desk import Desk
