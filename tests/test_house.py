@@ -10,13 +10,14 @@ import httpx
 import pytest
 import trio
 
-from syncd.credentials import MasterKey, Secret
+from syncd.credentials import Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
 from syncd.edges.api.peers import LocalUsers
 from syncd.house import House
+from syncd.master_key import MasterKey
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from syncd.systems import platform

@@ -46,8 +46,8 @@ PURE = words("""
 SEAMED = "asyncio multiprocessing random.SystemRandom secrets socket subprocess threading time"  # these have a seam
 HALL = "errors pulse seams telemetry"  # every room but core and the simulator may stand in it
 ALL_BUT_COMPOSITION = """
-    __init__ house actors config core credentials edges errors journal lives net pulse seams service_manager simulator
-    systems telemetry vault
+    __init__ house actors callers config core credentials edges errors journal lives master_key net pulse seams
+    service_manager simulator systems telemetry vault
 """
 DAEMON_LIBRARIES = "trio hypercorn quart quart_trio httpx httpcore h11 msgspec cryptography"
 
@@ -56,7 +56,7 @@ ROOMS: dict[str, Room] = {
     "__init__": room("", ""),
     "__main__": room(f"{ALL_BUT_COMPOSITION} daemon demo", f"{DAEMON_LIBRARIES} cyclopts"),
     "daemon": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
-    "house": room(f"actors core credentials journal systems vault {HALL}", "trio msgspec"),
+    "house": room(f"actors core credentials journal master_key systems vault {HALL}", "trio msgspec"),
     "demo": room(ALL_BUT_COMPOSITION, DAEMON_LIBRARIES),
     "errors": room("", "msgspec", standard_only=PURE | {"pathlib"}),
     "pulse": room("seams", "trio"),
@@ -66,15 +66,17 @@ ROOMS: dict[str, Room] = {
     "telemetry": room("__init__ errors seams", "trio msgspec"),
     "config": room("__init__ core errors", "msgspec"),
     "credentials": room("core errors seams", "cryptography msgspec"),
+    "master_key": room("credentials errors seams", "msgspec"),
+    "callers": room("credentials seams", ""),
     "lives": room("core errors seams", "msgspec"),
-    "vault": room("core credentials errors seams", "trio msgspec"),
+    "vault": room("core credentials errors master_key seams", "trio msgspec"),
     "core": room("core errors", "msgspec", standard_only=PURE),
     "journal": room(f"__init__ journal core {HALL}", "trio msgspec", standard_never=SEAMED),
     "systems": room(f"systems core credentials {HALL}", "trio httpx httpcore h11 msgspec", standard_never=SEAMED),
     "actors": room(f"actors journal core credentials {HALL}", "trio msgspec", standard_never=SEAMED),
     "edges": room("", ""),
     "edges.api": room(
-        f"__init__ edges.api actors core credentials vault {HALL}",
+        f"__init__ edges.api actors core credentials callers master_key vault {HALL}",
         "trio hypercorn quart quart_trio h11 wsproto msgspec",
     ),
     "edges.api.metrics": room(f"__init__ edges.api actors core {HALL}", "quart msgspec prometheus_client"),

@@ -10,8 +10,9 @@ import pytest
 import trio
 
 from syncd.core.model import SealedSecret
-from syncd.credentials import KeyFile, LocalKeyFiles, MasterKey, Secret, decoded_key, written_key
+from syncd.credentials import Secret
 from syncd.errors import Busy, CannotUnseal, JournalRefused, WrongState
+from syncd.master_key import KeyFile, LocalKeyFiles, MasterKey, decoded_key, written_key
 from syncd.seams import SystemIds
 from syncd.vault import Vault, keys_path, read_table
 from tests.simulation.disk import SimDisk, SimWork

@@ -20,7 +20,6 @@ import trio
 
 from syncd.config import Config, Listen
 from syncd.core.daemon_status import EndView
-from syncd.credentials import LocalKeyFiles, MasterKey, load_master_key
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -33,6 +32,7 @@ from syncd.errors import AlreadyRunning, BadConfig, StartRefused
 from syncd.house import House
 from syncd.journal.writer import Journal
 from syncd.lives import Life, ended, last_end, read_life, write_life
+from syncd.master_key import LocalKeyFiles, MasterKey, load_master_key
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Clock, Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from syncd.service_manager import ServiceManager, inherited_sockets

@@ -20,11 +20,11 @@ from syncd.core.events import DAEMON_STREAM, Change, DaemonBorn, Hinted, Record
 from syncd.core.lens import lens_of
 from syncd.core.model import Integration, SealedSecret
 from syncd.core.state import State
-from syncd.credentials import MasterKey
 from syncd.errors import Busy
 from syncd.journal.keeper import Keeper, Limits
 from syncd.journal.replay import Progress
 from syncd.journal.writer import Journal, no_progress
+from syncd.master_key import MasterKey
 from syncd.pulse import PatientWork, Watch
 from syncd.seams import Seams
 from syncd.systems.accounts import Accounts

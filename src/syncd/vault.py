@@ -2,7 +2,7 @@
 
     journal          secrets, sealed under their integration's data key; for ever, in every segment and backup
     <state>/keys     the data keys, sealed under the master key; replaced atomically, so that a key can be destroyed
-    elsewhere        the master key (``credentials.py``)
+    elsewhere        the master key (``master_key.py``)
 
 Order makes it safe at every moment. A data key is durable before a secret under it can reach the journal, and is
 destroyed after the deletion of its integration is durable, which was put on record here before: so a start can make up
@@ -28,8 +28,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from syncd.core.model import SealedSecret
-from syncd.credentials import KEY_BYTES, Cipher, KeyFiles, MasterKey, Secret, decoded_key, written_key
+from syncd.credentials import KEY_BYTES, Cipher, Secret
 from syncd.errors import Busy, CannotUnseal, JournalRefused, WrongState
+from syncd.master_key import KeyFiles, MasterKey, decoded_key, written_key
 from syncd.seams import Disk, Ids, Work, replace_file
 
 KEYS_FORMAT: Final = 1

@@ -18,8 +18,9 @@ import msgspec
 import trio
 
 from syncd.core.model import Incident, Link
-from syncd.credentials import MasterKey, Secret
+from syncd.credentials import Secret
 from syncd.house import House
+from syncd.master_key import MasterKey
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from tests.bench.history import MASTER_KEY, Past

@@ -7,8 +7,9 @@ import trio
 
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Run
-from syncd.credentials import MasterKey, Secret
+from syncd.credentials import Secret
 from syncd.house import House
+from syncd.master_key import MasterKey
 from syncd.net import SystemNet, tls_context
 from syncd.seams import Seams, SystemClock, SystemDisk, SystemIds, ThreadWork
 from tests.bench.history import INTEGRATION, MASTER_KEY, Past

@@ -19,7 +19,7 @@ from syncd.core.model import Settings
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Mode, Run
 from syncd.core.state import State
-from syncd.credentials import MasterKey, Secret
+from syncd.credentials import Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.counts import WebhookCounts
 from syncd.edges.api.desk import Desk
@@ -28,6 +28,7 @@ from syncd.edges.api.peers import LocalUsers
 from syncd.errors import Busy, JournalFailed
 from syncd.house import House
 from syncd.journal.keeper import Limits
+from syncd.master_key import MasterKey
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.records import Committed

@@ -26,7 +26,7 @@ from syncd.core.model import ImportRun, LeftOut, Observation
 from syncd.core.reconciling import WantedRun
 from syncd.core.run import Drift, Run
 from syncd.core.state import State, link_id
-from syncd.credentials import MasterKey, Secret
+from syncd.credentials import Secret
 from syncd.edges.api.access import Access
 from syncd.edges.api.app import Api, build_api
 from syncd.edges.api.counts import WebhookCounts
@@ -34,6 +34,7 @@ from syncd.edges.api.desk import Desk
 from syncd.edges.api.listeners import Peer
 from syncd.errors import SyncdError, WrongState
 from syncd.journal.writer import Journal
+from syncd.master_key import MasterKey
 from syncd.seams import Disk, Ids, Work
 from syncd.systems import platform
 from syncd.vault import Vault, read_table

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from trio.testing import MockClock
 
+from syncd.callers import verify_signature
 from syncd.core.model import SealedSecret
 from syncd.core.webhook import Webhook
-from syncd.credentials import Secret, verify_signature
+from syncd.credentials import Secret
 from syncd.edges.api import webhooks
 from syncd.edges.api.webhook_body import decode_webhook, levels_of
 from syncd.edges.api.webhooks import WebhookDoor

@@ -16,12 +16,13 @@ from typing import Final, Literal
 import trio
 from msgspec import Struct
 
+from syncd.callers import digest_of, scope_in
 from syncd.core import tokens
 from syncd.core.events import Source
 from syncd.core.model import Token
 from syncd.core.state import State
 from syncd.core.tokens import Scope
-from syncd.credentials import digest_of, is_same, scope_in
+from syncd.credentials import is_same
 from syncd.edges.api.listeners import Peer
 from syncd.edges.api.peers import Users, check_peer
 from syncd.errors import Forbidden, Malformed, Refused, TooMany, Unauthenticated

@@ -6,13 +6,13 @@ from typing import Final, TypeAlias
 import msgspec
 from quart import Response, request
 
+from syncd.callers import digest_of
 from syncd.core import finding, timeline, views
 from syncd.core.explain import Explanation, explain
 from syncd.core.fields import MOMENT, shown, time_s
 from syncd.core.model import EDITABLE_FIELDS, SEVERITIES, STATUSES, Incident, Severity
 from syncd.core.pasts import positions_of
 from syncd.core.requests import SEVERITY_TEXT, incident_changes, new_incident, new_note, severity_of
-from syncd.credentials import digest_of
 from syncd.edges.api import examples
 from syncd.edges.api.answers import (
     IF_MATCH,

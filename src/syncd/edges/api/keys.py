@@ -7,12 +7,13 @@ from msgspec import UNSET, Struct, UnsetType
 from quart import Response
 
 from syncd.core.fields import Fields
-from syncd.credentials import KEY_BYTES, decoded_key
+from syncd.credentials import KEY_BYTES
 from syncd.edges.api.answers import answer, body
 from syncd.edges.api.description import Answer, Description
 from syncd.edges.api.desk import Desk, caller
 from syncd.edges.api.routes import Routes
 from syncd.errors import WrongState
+from syncd.master_key import decoded_key
 from syncd.vault import Vault
 
 KEY_LETTERS_MAX: Final = 100

@@ -4,9 +4,9 @@ from typing import Final
 
 from quart import Response
 
+from syncd.callers import new_token
 from syncd.core import tokens, views
 from syncd.core.model import Token
-from syncd.credentials import new_token
 from syncd.edges.api import examples
 from syncd.edges.api.answers import LINK, PAGE, answer, body, filters, nothing, paged, wanted_page
 from syncd.edges.api.description import LOCATION, Answer, Description

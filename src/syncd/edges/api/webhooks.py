@@ -16,11 +16,12 @@ import msgspec
 import trio
 
 from syncd import telemetry
+from syncd.callers import verify_signature
 from syncd.core.events import Change, Source
 from syncd.core.model import Integration
 from syncd.core.state import State
 from syncd.core.webhook import accept_webhook
-from syncd.credentials import Secret, verify_signature
+from syncd.credentials import Secret
 from syncd.edges.api.answers import JSON, problem_fields
 from syncd.edges.api.desk import DURABLE_S_MAX, Desk, not_durable
 from syncd.edges.api.webhook_body import decode_webhook
