@@ -22,8 +22,8 @@ from syncd.core.model import Integration, SealedSecret
 from syncd.core.state import State
 from syncd.errors import Busy
 from syncd.journal.keeper import Keeper, Limits
-from syncd.journal.replay import Progress
-from syncd.journal.writer import Journal, no_progress
+from syncd.journal.replay import Progress, no_progress
+from syncd.journal.writer import Journal
 from syncd.master_key import MasterKey
 from syncd.pulse import PatientWork, Watch
 from syncd.seams import Seams

@@ -45,6 +45,10 @@ Progress = Callable[[int, int], None]
 _RECORDS_A_STEP = 256
 
 
+def no_progress(_done_bytes: int, _all_bytes: int) -> None:
+    """Nobody watches."""
+
+
 class Base(Struct):
     """Where a replay begins: State after what is known without reading it; ``end`` None: at the very beginning.
 

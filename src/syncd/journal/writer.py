@@ -18,7 +18,6 @@ group grow.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Self, TypeVar
 
@@ -29,12 +28,12 @@ from syncd.core.events import Change, Record, Source
 from syncd.core.fold import evolve
 from syncd.core.lag import Lag
 from syncd.core.state import State
-from syncd.errors import Busy, JournalFailed, Unknown
+from syncd.errors import Busy, JournalFailed
 from syncd.journal.codec import encode_record, frame_bytes
-from syncd.journal.files import Watermark, journal_folder
-from syncd.journal.index import Shelf, Span, behind, find, look_up, read_records, read_span
+from syncd.journal.files import Watermark
+from syncd.journal.kept import Kept
 from syncd.journal.log import SEGMENT_BYTES_MAX, Recovered
-from syncd.journal.replay import Progress, Replayed, replay
+from syncd.journal.replay import Progress, Replayed, no_progress, replay
 from syncd.pulse import resting, watched
 from syncd.seams import Clock, Disk, Work
 
@@ -47,10 +46,6 @@ SILENT_AFTER_S = 2.0
 CLOSE_S_MAX = 5.0  # for what a full disk still holds back when the daemon stops
 
 Subscriber = Callable[[Sequence[Record]], None]
-
-
-def no_progress(_done_bytes: int, _all_bytes: int) -> None:
-    """Nobody watches."""
 
 
 class _Group:
@@ -86,7 +81,7 @@ class Journal:
         self.uncovered_bytes = replayed.size_bytes
         self._disk, self._folder, self._clock, self._work = disk, folder, clock, work
         self._state = replayed.state
-        self._index = replayed.index
+        self._kept = Kept(replayed.index, disk, folder, work)
         self._log = replayed.log
         self._position = replayed.log.end.position
         self._chain = replayed.log.end.chain
@@ -102,7 +97,6 @@ class Journal:
         self._full = False
         self._close_by: float | None = None
         self._failure: JournalFailed | None = None
-        self._measured = (0, 0)
         self.commits = Lag()
         self.opened_at_s = clock.now_s()
         self.resumed_position, self.resumed_at_s = replayed.state.position, replayed.state.at_s
@@ -153,7 +147,7 @@ class Journal:
     @property
     def first_position(self) -> int:
         """The oldest record that is kept, 0 if there is none."""
-        return self._index.first_position
+        return self._kept.first_position
 
     async def transact(
         self, decide: Callable[[State, float], Change[T]], *, by: str, trace: str, source: Source | None = None
@@ -221,14 +215,7 @@ class Journal:
         """The records at these positions, in the order asked for. ``Unknown`` if there is none at one of them."""
         if positions and max(positions) > self.durable_position:
             await self.settled()
-        spans: list[Span] = []
-        for position in positions:
-            shelf = self._index.shelf_of(position)
-            span = find(await self._known(shelf), position) if shelf is not None else None
-            if span is None:
-                raise Unknown(f"position {position} is not in the journal", hint="see: im journal info")
-            spans.append(span)
-        return await self._work.run(read_records, self._disk, self._folder, spans)
+        return await self._kept.records(positions)
 
     async def since(self, position: int, limit: int, bytes_max: int | None = None) -> list[Record]:
         """Up to ``limit`` durable records behind ``position``, oldest first.
@@ -236,15 +223,7 @@ class Journal:
         With ``bytes_max`` only those that begin within so many bytes, at least one if there is any: what is read at a
         time is bounded, whatever the records hold.
         """
-        spans: list[Span] = []
-        for shelf in list(self._index.shelves_behind(position)):
-            span, count = behind(await self._known(shelf), position, limit, bytes_max)
-            limit -= count
-            if span is not None:
-                spans.append(span)
-            if limit <= 0 or (spans and bytes_max is not None):
-                break
-        return await self._work.run(self._read, spans)
+        return await self._kept.since(position, limit, bytes_max)
 
     async def capture(self) -> tuple[Captured, Watermark]:
         """The state as of a durable position, in pieces, and where the log ends with that position.
@@ -264,12 +243,12 @@ class Journal:
 
     def forget(self, segment: int) -> None:
         """Keep no longer what is in this segment and before it; its file may then be removed."""
-        self._index.drop(segment)
+        self._kept.drop(segment)
 
     @property
     def segments(self) -> list[int]:
         """The segments that hold kept records, oldest first."""
-        return self._index.segments
+        return self._kept.segments
 
     @property
     def end(self) -> Watermark:
@@ -278,9 +257,7 @@ class Journal:
 
     async def footprint(self) -> tuple[int, int]:
         """How many segments there are, and how many bytes they have; while the disk is silent, as of the last look."""
-        if not self.silent:
-            self._measured = await self._work.run(self._measure)
-        return self._measured
+        return self._kept.measured if self.silent else await self._kept.measure()
 
     def close(self) -> None:
         """Take no more; ``run`` writes what has been decided and the watermark, then ends.
@@ -373,7 +350,7 @@ class Journal:
         for frame in group.frames:
             offsets.append(offset)
             offset += len(frame)
-        self._index.extend(place.segment, offsets, [record.position for record in group.records], offset)
+        self._kept.extend(place.segment, offsets, [record.position for record in group.records], offset)
         self._writing = None
         self._settle(group)
         for subscriber in list(self._subscribers.values()):
@@ -421,20 +398,3 @@ class Journal:
         """Raise a copy: one exception raised in many tasks would collect all of their tracebacks."""
         failure = self._failure or JournalFailed("the journal has failed")
         raise JournalFailed(str(failure), hint=failure.hint) from failure
-
-    def _measure(self) -> tuple[int, int]:
-        folder, sizes_bytes = journal_folder(self._folder), list[int]()
-        for name in self._disk.names(folder):
-            with suppress(OSError):  # it may be removed at this moment
-                sizes_bytes.append(self._disk.size(folder / name))
-        return len(sizes_bytes), sum(sizes_bytes)
-
-    def _read(self, spans: list[Span]) -> list[Record]:
-        return [record for span in spans for record in read_span(self._disk, self._folder, span)]
-
-    async def _known(self, shelf: Shelf) -> Shelf:
-        """The shelf with the places of its records, which are looked up the first time."""
-        if not shelf.is_known:
-            shelf.offsets, shelf.positions = await self._work.run(look_up, self._disk, self._folder, shelf)
-            shelf.is_known = True
-        return shelf

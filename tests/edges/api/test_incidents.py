@@ -330,8 +330,8 @@ async def test_a_timeline_begins_with_a_line_about_what_is_no_longer_kept() -> N
         incident = await daemon.declare()
         for severity in ("1", "2", "3"):
             await daemon.socket.patch(f"{PATH}/{incident['id']}", json={"severity": severity})
-        daemon.journal._index._shelves[0].positions = daemon.journal._index._shelves[0].positions[2:]
-        daemon.journal._index._shelves[0].offsets = daemon.journal._index._shelves[0].offsets[2:]
+        shelf = daemon.journal._kept._index._shelves[0]
+        shelf.positions, shelf.offsets = shelf.positions[2:], shelf.offsets[2:]
         events = (await daemon.socket.get(f"{PATH}/{incident['id']}/timeline")).json()
         oldest = daemon.journal.first_position
         assert events[0]["type"] == "im.incident.history_begins"
