@@ -12,8 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from syncd.actors.doorbell import Doorbell
-from syncd.actors.ports import External, Journal
-from syncd.actors.reading import Reader
+from syncd.actors.means import Actor, Means
 from syncd.core import importing
 from syncd.core.encoded_query import parse
 from syncd.core.fold_import import LEFT_KEPT_MAX
@@ -22,7 +21,6 @@ from syncd.core.importing import Candidates, Coming, Tried
 from syncd.core.model import ImportRun, Integration, LeftOut, Observation
 from syncd.errors import Busy, ExternalFailed
 from syncd.pulse import resting
-from syncd.seams import Clock, Ids
 
 YIELD_S_MAX: Final = 30.0  # so long a page waits while others wait for their turn
 TRY_S_MAX: Final = 240.0
@@ -38,28 +36,12 @@ class _Trial(Struct):
     coming: list[Coming]
 
 
-class Importer:
+class Importer(Actor):
     """One integration's imports."""
 
-    def __init__(
-        self,
-        integration_id: str,
-        by: str,
-        journal: Journal,
-        external: External,
-        reader: Reader,
-        clock: Clock,
-        ids: Ids,
-        bell: Doorbell,
-    ) -> None:
-        self._integration_id = integration_id
-        self._by = by
-        self._journal = journal
-        self._external = external
-        self._reader = reader
-        self._containment = reader.containment
-        self._clock = clock
-        self._ids = ids
+    def __init__(self, means: Means, bell: Doorbell) -> None:
+        super().__init__(means)
+        self._containment = means.reader.containment
         self._bell = bell
         self._over = trio.Event()
 

@@ -19,6 +19,7 @@ from syncd.actors.doorbell import Doorbell
 from syncd.actors.guard import Guard
 from syncd.actors.importer import Importer
 from syncd.actors.intake import run_intake
+from syncd.actors.means import Means
 from syncd.actors.poller import Poller
 from syncd.actors.ports import External, Journal, Progress
 from syncd.actors.prober import run_prober
@@ -80,12 +81,11 @@ class RunningIntegration:
         self._reader = Reader(
             integration.id, by, journal, external, self._breaker, self._containment, ids, Ear(heard, clock)
         )
-        self._reconciler = Reconciler(
-            integration.id, by, journal, self._reader, clock, ids, self._reconciler_bell, down
-        )
-        self._poller = Poller(integration.id, by, integration.settings, journal, external, self._reader, clock, ids)
-        self.importer = Importer(integration.id, by, journal, external, self._reader, clock, ids, self._import_bell)
-        self._sender = Sender(integration.id, by, journal, external, self._reader, clock, ids, self._sender_bell)
+        means = Means(integration.id, by, journal, external, self._reader, clock, ids)
+        self._reconciler = Reconciler(means, self._reconciler_bell, down)
+        self._poller = Poller(means, integration.settings)
+        self.importer = Importer(means, self._import_bell)
+        self._sender = Sender(means, self._sender_bell)
 
     def ring(self) -> None:
         """Ring the actors that have work in State."""

@@ -11,13 +11,12 @@ from typing import Final
 import trio
 from msgspec import Struct
 
-from syncd.actors.ports import External, Journal
-from syncd.actors.reading import LATE_COMMIT_S, Reader
+from syncd.actors.means import Actor, Means
+from syncd.actors.reading import LATE_COMMIT_S
 from syncd.core.model import Cursor, Observation, Settings
 from syncd.core.polling import Polling, pace, polled, told_by_notes
 from syncd.errors import ExternalFailed
 from syncd.pulse import resting
-from syncd.seams import Clock, Ids
 
 log: Final = logging.getLogger("syncd.actors")
 
@@ -43,28 +42,12 @@ class _Walk(Struct):
     has_shown: bool = False
 
 
-class Poller:
+class Poller(Actor):
     """One integration's polls; nothing runs when its ``poll_interval`` is off."""
 
-    def __init__(
-        self,
-        integration_id: str,
-        by: str,
-        settings: Settings,
-        journal: Journal,
-        external: External,
-        reader: Reader,
-        clock: Clock,
-        ids: Ids,
-    ) -> None:
-        self._integration_id = integration_id
-        self._by = by
+    def __init__(self, means: Means, settings: Settings) -> None:
+        super().__init__(means)
         self._settings = settings
-        self._journal = journal
-        self._external = external
-        self._reader = reader
-        self._clock = clock
-        self._ids = ids
         self._walk: _Walk | None = None
         self._upto_s: float | None = None
         self._deep_upto_s = self._deep_at = 0.0
@@ -73,7 +56,7 @@ class Poller:
         self._notes_upto_s = 0.0
         self._notes_often_until = 0.0
         self._seen_notes: set[str] = set()
-        self._since_s = clock.now_s()
+        self._since_s = means.clock.now_s()
         self._last_at_s: float | None = None
         self._trouble = ""
 

@@ -14,8 +14,8 @@ import trio
 from msgspec.structs import replace
 
 from syncd.actors.doorbell import Doorbell
-from syncd.actors.ports import Journal, Progress
-from syncd.actors.reading import Reader
+from syncd.actors.means import Actor, Means
+from syncd.actors.ports import Progress
 from syncd.actors.survey import Stopped, Survey
 from syncd.core import reconciling
 from syncd.core.drift import Downtime, Finding, is_in_flight
@@ -25,7 +25,6 @@ from syncd.core.reconciling import WantedRun, next_run_at_s
 from syncd.core.run import Run, StoppedBy
 from syncd.errors import ExternalFailed, JournalFailed, WrongState
 from syncd.pulse import resting
-from syncd.seams import Clock, Ids
 
 LOOK_AGAIN_S: Final = 5.0  # a webhook that is on its way has come by then
 WRITES_S_MAX: Final = 15.0
@@ -37,29 +36,14 @@ EMPTY_AGAIN_S_MAX: Final = 3600.0
 ENDED: Final = "the integration was started anew, or ended, meanwhile; the next run does what this one left"
 
 
-class Reconciler:
+class Reconciler(Actor):
     """One integration's reconciler. ``last_at_s``: when all was read last.
 
     ``trouble``: what of the start the brake has held. ``blindness``: why the start was not acted upon at all.
     """
 
-    def __init__(
-        self,
-        integration_id: str,
-        by: str,
-        journal: Journal,
-        reader: Reader,
-        clock: Clock,
-        ids: Ids,
-        bell: Doorbell,
-        down: Downtime | None = None,
-    ) -> None:
-        self._integration_id = integration_id
-        self._by = by
-        self._journal = journal
-        self._reader = reader
-        self._clock = clock
-        self._ids = ids
+    def __init__(self, means: Means, bell: Doorbell, down: Downtime | None = None) -> None:
+        super().__init__(means)
         self._bell = bell
         self._down = down
         self._scope = trio.CancelScope()

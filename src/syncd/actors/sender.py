@@ -12,9 +12,8 @@ import trio
 
 from syncd.actors.containment import AGAIN_AFTER_S
 from syncd.actors.doorbell import Doorbell
+from syncd.actors.means import Actor, Means
 from syncd.actors.people import People
-from syncd.actors.ports import External, Journal
-from syncd.actors.reading import Reader
 from syncd.actors.traced import traced
 from syncd.core import groups, sending, worknotes
 from syncd.core.backoff import delay_s
@@ -27,7 +26,6 @@ from syncd.core.people import Person
 from syncd.core.state import State
 from syncd.errors import ExternalFailed, Outcome
 from syncd.pulse import watched
-from syncd.seams import Clock, Ids
 
 READ_AHEAD_S: Final = 2.0  # links read together: what can be written in this time at the present rate
 READ_AHEAD_MAX: Final = 50
@@ -36,30 +34,14 @@ RECORDED_S_MAX: Final = 2.0  # nor what was put on record longer after its read:
 LOOKUP_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0)
 
 
-class Sender:
+class Sender(Actor):
     """One integration's sender."""
 
-    def __init__(
-        self,
-        integration_id: str,
-        by: str,
-        journal: Journal,
-        external: External,
-        reader: Reader,
-        clock: Clock,
-        ids: Ids,
-        bell: Doorbell,
-    ) -> None:
-        self._integration_id = integration_id
-        self._by = by
-        self._journal = journal
-        self._external = external
-        self._reader = reader
-        self._breaker = reader.breaker
-        self._containment = reader.containment
-        self._people = People(external, reader.breaker)
-        self._clock = clock
-        self._ids = ids
+    def __init__(self, means: Means, bell: Doorbell) -> None:
+        super().__init__(means)
+        self._breaker = means.reader.breaker
+        self._containment = means.reader.containment
+        self._people = People(means.external, means.reader.breaker)
         self._bell = bell
         self._active: dict[str, None] = {}
         self._resting = 0  # active in name only, after a crash
