@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from syncd.core import events as e
 from syncd.core.events import Observed
 from syncd.core.health import Counts
-from syncd.core.model import Failure, OutboxEntry, Rule
+from syncd.core.model import Failure, Hint, OutboxEntry, Rule
 from syncd.core.run import Run
 from tests.core.picture import AT_S, INT, LINK, WAY_OUT, apply, integration, picture, seen, shown
 
@@ -43,6 +43,7 @@ def every_reason() -> list[str]:
     missed = OutboxEntry(AT_S, "trace", attempts=2, failure=Failure("gone", "not there"))
     state.links["unshown"] = replace(state.links[LINK], state="active", outbox=missed)
     state.set_aside[INT] = {"copy": "INC-1"}
+    state.hints[INT] = {name: Hint(name, 1, "t", tries=9, unreadable=name == "broken") for name in ("broken", "hidden")}
     state.integrations[INT] = replace(state.integrations[INT], rules={"write": Rule("1"), "delete": Rule("", ("x",))})
     for by in ("brake", "answers"):
         state.runs[INT] = {
@@ -52,6 +53,7 @@ def every_reason() -> list[str]:
     for counts in (
         Counts(halted="halted: a bug"),
         Counts(halted="refused", breaker="paused"),
+        Counts(halted="halted: its actors did not end", way_out='see docs/operations.md, "Paused: halted"'),
         Counts(breaker="open", trouble="no answer"),
         Counts(
             trouble="no answer", braked="it would close 30 of 30 links", query_faults=("ServiceNow ignores the range",)
@@ -63,7 +65,7 @@ def every_reason() -> list[str]:
 
 def test_every_reason_ends_with_a_command_or_with_the_heading_that_helps() -> None:
     reasons = every_reason()
-    assert len(set(reasons)) >= 15
+    assert len(set(reasons)) >= 18
     for reason in reasons:
         page = PAGE.search(reason)
         assert WAY_OUT.search(reason) or page, reason

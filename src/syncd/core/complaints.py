@@ -98,7 +98,8 @@ def _unseen(state: State, integration: Integration) -> Iterator[str]:
         yield (
             f"{_count(len(broken), 'record')} {'gives' if len(broken) == 1 else 'give'} an answer that cannot be read, "
             f"and did not come in: {', '.join(broken[:BROKEN_NAMED])}{more}; asked for again every five minutes. "
-            "Look in ServiceNow for a field with far too much in it"
+            "Look in ServiceNow for a field with far too much in it; see docs/operations.md, "
+            '"Degraded: linked records are not shown"'
         )
     if waiting := len(late) - len(broken):
         yield (
