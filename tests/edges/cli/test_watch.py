@@ -202,6 +202,22 @@ def test_a_line_says_who_and_where_once(im: Run, socket_path: Path, by: str | No
     assert shown == f"2026-11-24 09:14:03Z  INC-1  im.sync.link_opened  {said}  a record is to be made\n"
 
 
+def test_a_line_about_an_integration_says_its_handle_in_the_place_of_its_id(im: Run, socket_path: Path) -> None:
+    told = {
+        **event(1),
+        "type": "im.integration.ownership_changed",
+        "subject": "int_1",
+        "integration": "prod",
+        "data": {"field": "title", "rule": None},
+    }
+    wire = HEAD + chunk(f"id: {EVENTS}-0\ndata: {json.dumps(told)}\n\n")
+    answers = iter([Canned(wire=wire)])
+    with FakeDaemon(lambda heard: next(answers, GONE), socket_path) as daemon:
+        shown = im("watch", "--since", "0", "--socket", daemon.address).out
+    words = "2026-11-24 09:14:03Z  prod  im.integration.ownership_changed  user:ann  title: the default again\n"
+    assert shown == words
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "said"),
     [
@@ -267,6 +283,23 @@ def test_a_line_says_who_and_where_once(im: Run, socket_path: Path, by: str | No
         ("sync.dead_letter_retried", {"id": "entry-1"}, "entry-1 is tried again"),
         ("sync.note_sent", {"note_id": "note-1", "found": False}, "note-1 is there"),
         ("sync.note_sent", {}, " is there"),
+        (
+            "integration.ownership_changed",
+            {"field": "title", "rule": {"owner": "external", "priority": 5, "exclusive": True}},
+            "title: external, priority 5, exclusive",
+        ),
+        ("integration.ownership_changed", {"field": "title", "rule": None}, "title: the default again"),
+        (
+            "integration.changed",
+            {
+                "sync_direction": "inbound",
+                "enabled": False,
+                "conflict_strategy": "manual-review",
+                "conflict_window": "5s",
+            },
+            "inbound, enabled: no, manual-review, window 5s",
+        ),
+        ("integration.run_ended", {"id": "run-1", "status": "finished", "reason": ""}, "run-1: finished"),
         ("sync.something_new", {"a": 1, "b": None, "c": {"d": "x"}}, "a=1  c.d=x"),
     ],
 )

@@ -22,12 +22,24 @@ _PHRASES: Final = {
     "sync.duplicate_set_aside": "a record with the same correlation id is left alone: {external_id}",
     "sync.conflict_ignored": "{conflict}: both values stay as they are",
     "sync.accepted": "{fields}: the sides stay different, {reason}",
-    "integration.deleted": "the integration is removed, and its links with it",
+    "sync.hinted": "a webhook names {external_id}",
     "sync.send_cleared": "there is nothing to be written any more",
     "sync.note_started": '{note_id} goes out: "{text}"',
     "sync.note_sent": "{note_id} is there",
     "sync.dead_letter_retried": "{id} is tried again",
     "sync.dead_letter_discarded": "{id} is given up; its fields stay different until the next edit of them",
+    "integration.configured": "{sync_direction}, enabled: {enabled}, {conflict_strategy}, window {conflict_window}",
+    "integration.changed": "{sync_direction}, enabled: {enabled}, {conflict_strategy}, window {conflict_window}",
+    "integration.ownership_changed": "{field}: {rule}",
+    "integration.closing_learned": "our account may close records: {may_close}",
+    "integration.swept": "all links were read, and new records looked for",
+    "integration.run_started": "{id}: {mode}, {trigger}",
+    "integration.run_planned": "{id}: {checked} links compared",
+    "integration.run_ended": "{id}: {status} {reason}",
+    "integration.import_started": "{import}: {query}",
+    "integration.import_ended": "{status} {reason}",
+    "integration.deleted": "it is removed, and its links with it",
+    "token.created": "{name}, scope {scope}",
 }
 
 
@@ -72,10 +84,22 @@ def gist(event: CloudEvent, now_s: float) -> str:
             words = f"{_said(error, 'message')} {_said(error, 'detail')}".strip() if isinstance(error, dict) else ""
             return f"{_said(content, 'id')}, {plain(content.get('fields'), now_s) or 'note'}: {words}"
         case kind if kind in _PHRASES:
-            known = {key: plain(value, now_s) or "" for key, value in content.items()}
-            return _PHRASES[kind].format_map(defaultdict(str, known))
+            return _phrase(_PHRASES[kind], content, now_s)
         case _:
             return _pairs(content, now_s)
+
+
+def _phrase(phrase: str, content: Content, now_s: float) -> str:
+    known = {key: _rule(value) if key == "rule" else plain(value, now_s) or "" for key, value in content.items()}
+    return phrase.format_map(defaultdict(str, known)).rstrip()
+
+
+def _rule(rule: Json) -> str:
+    """``external, priority 5, exclusive``."""
+    if not isinstance(rule, dict):
+        return "the default again"
+    how = ", exclusive" if rule.get("exclusive") else ""
+    return f"{_said(rule, 'owner')}, priority {plain(rule.get('priority'), 0)}{how}"
 
 
 def _winner(content: Content) -> str:

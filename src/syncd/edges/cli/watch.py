@@ -51,8 +51,10 @@ def watch(
 def _line(event: CloudEvent, now_s: float) -> str:
     """When, about what, which kind, who, and then as much of what as fits; where, if "who" does not say it."""
     by = event.by or "nobody"
-    where = f" ({event.integration})" if event.integration and event.integration not in by else ""
-    words = [clock(event.time), event.subject, event.type, f"{by}{where}", gist(event, now_s)]
+    is_its_own = event.type.startswith("im.integration.") and bool(event.integration)  # about itself, by its handle
+    where = f" ({event.integration})" if event.integration and not is_its_own and event.integration not in by else ""
+    subject = event.integration if is_its_own else event.subject
+    words = [clock(event.time), subject or "", event.type, f"{by}{where}", gist(event, now_s)]
     return "  ".join(word for word in words if word)
 
 
