@@ -19,7 +19,7 @@ BASIC = Credentials("svc.sync", "secret")
 def test_an_account_is_one_at_its_address_whatever_the_password() -> None:
     known = Accounts()
     one = known.terms("int_A", HOST, BASIC).account
-    assert known.terms("int_B", HOST, Credentials("svc.sync", "another")).account is one
+    assert known.terms("int_B", HOST, Credentials("SVC.sync", "another")).account is one
     assert known.terms("int_A", f"{HOST}.example", BASIC).account is not one
     others = [
         Credentials("svc.other", "secret"),

@@ -50,7 +50,7 @@ class Credentials(Struct, frozen=True):
     def account(self) -> str:
         """Whom they sign in, as far as they tell: another password may be of the same account."""
         if self.username or self.client_id:
-            return f"{self.client_id}/{self.username}"
+            return f"{self.client_id}/{self.username.casefold()}"  # ServiceNow compares user names like that
         return sha256(self.api_key.encode()).hexdigest()
 
     def hide(self, text: str) -> str:
