@@ -158,6 +158,22 @@ async def test_a_direction_of_its_own_keeps_a_field_from_spreading(world: World)
 
 
 @in_world()
+async def test_what_stayed_here_beside_an_empty_column_is_kept_when_an_agent_fills_it(world: World) -> None:
+    add_columns(world, "u_sev")
+    await set_mapping(world, "severity", external_field="u_sev", values=VALUES, direction="inbound")
+    sys_id = create_record(world)
+    await trio.sleep(5)
+    incident_id = incident_of(world, sys_id)
+    await edit(world, incident_id, severity="SEV-4")
+    await trio.sleep(5)
+    edit_record(world, incident_id, u_sev="normal")
+    await trio.sleep(5)
+    assert incident(world, incident_id).severity == "SEV-3"
+    (kept,) = world.state.conflicts.values()
+    assert (kept.field, kept.platform, kept.status) == ("severity", "SEV-4", "resolved")
+
+
+@in_world()
 async def test_states_of_a_customer_are_written_and_read_also_on_a_create(world: World) -> None:
     values = {"open": ["10", "11"], "mitigated": "3", "resolved": "6", "closed": "7", "canceled": "8"}
     await set_mapping(world, "status", external_field="state", values=values)

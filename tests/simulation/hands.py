@@ -7,9 +7,11 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from syncd.core.model import DeadLetter
+from syncd.simulator.instance import Instance
 from syncd.simulator.wire import Refusal
-from tests.simulation.ledger import shown
 from tests.simulation.masses import Masses
+from tests.simulation.places import OWN_COLUMNS, shown
 from tests.simulation.plan import EXCLUSIVE, SEVERITIES, Deed
 from tests.simulation.world import CLOSE, World
 
@@ -17,6 +19,12 @@ AGENTS: Final = ("beth.anglin", "fred.luddy")
 PAIR_OF: Final = {"SEV-1": ("1", "1"), "SEV-2": ("2", "1"), "SEV-3": ("2", "2"), "SEV-4": ("3", "3")}
 STATES_OF: Final = {"open": "12", "mitigated": "3", "resolved": "6"}
 COLUMN_OF: Final = {"title": "short_description", "description": "description", "assigned_to": "assigned_to"}
+MOSTLY: Final = 0.9  # an agent knows where a field stands
+SEVERITY_COLUMN: Final = "u_sev"
+SEVERITY_TEXTS: Final = {"SEV-1": ("critical",), "SEV-2": ("high",), "SEV-3": ("normal",), "SEV-4": ("low", "none")}
+OK: Final = 200
+UNPROCESSABLE: Final = 422
+ACCEPTED: Final = (200, 202)
 ON_THE_WAY_S_MAX: Final = 0.06  # from an edit to the write that carries it, where nothing is wrong
 
 
@@ -35,6 +43,8 @@ class Hands:
         self._world, self._rng = world, rng
         self.acknowledged: list[Acknowledged] = []
         self.noted: list[tuple[str, str]] = []
+        self.imported = False
+        """Some import was answered with 2xx."""
         self.masses = Masses(world)
         self._deeds: dict[str, Callable[[Deed], Awaitable[None]]] = {
             "declare": self._declare,
@@ -48,8 +58,11 @@ class Hands:
             "rotate": self._rotate,
             "own": self._own,
             "direct": self._direct,
+            "map": self._map,
             "mass": self.masses.change,
             "undo": self.masses.undo,
+            "old": self.masses.old,
+            "import": self._import,
             "reconcile": self._reconcile,
             "clock": self._set_clock_back,
         }
@@ -60,16 +73,29 @@ class Hands:
 
     async def _create(self, deed: Deed) -> None:
         fields = {"short_description": deed.value, "impact": "2", "urgency": "2"}
-        self._world.instance.create_as(AGENTS[0], fields)
+        self._there(deed).create_as(AGENTS[0], fields)
+
+    def _there(self, deed: Deed) -> Instance:
+        """Where an agent works, if there is more than one place."""
+        places = list(self._world.instances.values())
+        return places[deed.which // 2 % len(places)]
 
     async def _edit_there(self, deed: Deed) -> None:
-        rows = self._world.instance.incidents()
+        rows = self._there(deed).incidents()
         if rows:
             self._edit_record(rows[deed.which % len(rows)]["sys_id"], deed.field, deed.value)
 
     async def _retry(self, _: Deed) -> None:
-        await self.edit_what_was_refused()
+        """Have what was refused sent again, while somebody edits it: before, or right after."""
+        is_first, letters = self._rng.random() < 0.5, self._letters()
+        if is_first:
+            await self.edit_what_was_refused()
         await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/dlq/retry", b"")
+        for letter in letters if not is_first else ():
+            await self._mend(letter)
+
+    def _letters(self) -> list[DeadLetter]:
+        return list(self._world.state.dead_letters.values()) if self._world.house is not None else []
 
     async def _direct(self, deed: Deed) -> None:
         await self.direct(deed.value)
@@ -114,18 +140,22 @@ class Hands:
             self.acknowledged.append(Acknowledged(incident_id, field, self._world.ledger.meant(field, value)))
 
     def _edit_record(self, sys_id: str, field: str, value: str) -> None:
+        places, there = self._world.ledger.places, self._world.holder(sys_id)
         fields: dict[str, object] = {COLUMN_OF.get(field, ""): value}
-        if field == "assigned_to":
+        if places.columns[field] in OWN_COLUMNS and self._rng.random() < MOSTLY:
+            texts = SEVERITY_TEXTS.get(value, (value,)) if field == "severity" else (value,)
+            fields = {places.columns[field]: self._rng.choice(texts)}
+        elif field == "assigned_to":
             fields = {"assigned_to": self._world.people.named(value)}
         elif field == "severity":
             fields = dict(zip(("impact", "urgency"), PAIR_OF[value], strict=True))
         elif field == "status":
-            row = self._world.instance.record(sys_id)
+            row = there.record(sys_id)
             if shown(row, "status") == value:
                 return
             fields = {"state": self._rng.choice(STATES_OF[value]), **(CLOSE if value == "resolved" else {})}
         try:
-            self._world.instance.edit_as(self._rng.choice(AGENTS), sys_id, fields)
+            there.edit_as(self._rng.choice(AGENTS), sys_id, fields)
         except Refusal:
             self._world.met["agent refused"] += 1
 
@@ -139,6 +169,14 @@ class Hands:
         body: dict[str, object] = {"dry_run": deed.value == "dry-run", "auto_heal": deed.value == "heal"}
         body["force"] = deed.second == "force"
         await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/reconcile", body)
+
+    async def _import(self, deed: Deed) -> None:
+        """Bring old records in, or only look what would come."""
+        await self._world.alive()
+        body: dict[str, object] = {"query": deed.value, "dry_run": deed.second == "dry"}
+        answer = await self._world.ask("POST", f"/api/v1/integrations/{self._world.integration_id}/import", body)
+        self.imported |= deed.second != "dry" and answer is not None and answer.status_code in ACCEPTED
+        self._world.met["import tried dry"] += deed.second == "dry" and answer is not None and answer.status_code == OK
 
     async def _note_there(self, deed: Deed) -> None:
         world, rows = self._world, self._world.instance.incidents()
@@ -179,12 +217,12 @@ class Hands:
 
     async def edit_what_was_refused(self) -> None:
         """Edit a field that a dead letter is about, on either side."""
-        world = self._world
-        await world.alive()
-        letters = list(world.state.dead_letters.values())
-        if not letters:
-            return
-        letter = self._rng.choice(letters)
+        await self._world.alive()
+        if letters := self._letters():
+            await self._mend(self._rng.choice(letters))
+
+    async def _mend(self, letter: DeadLetter) -> None:
+        await self._world.alive()
         value = f"{letter.fields[0]} mended {self._rng.randrange(1000)}"
         if letter.fields[0] not in COLUMN_OF or not letter.external_id:
             return
@@ -210,6 +248,19 @@ class Hands:
         priority, _, word = deed.second.partition(" ")
         body = {"owner": deed.value, "priority": int(priority), "exclusive": word == EXCLUSIVE}
         await self._world.ask("PUT", path, body)
+
+    async def _map(self, deed: Deed) -> None:
+        """Give a field another place, or another direction; or take that back."""
+        await self._world.alive()
+        path = f"/api/v1/integrations/{self._world.integration_id}/field-mapping/{deed.field}"
+        if not deed.value:
+            await self._world.ask("DELETE", path, b"")
+            return
+        body: dict[str, object] = {"external_field": deed.value, "direction": deed.second}
+        if deed.value == SEVERITY_COLUMN:
+            body["values"] = {value: list(texts) for value, texts in SEVERITY_TEXTS.items()}
+        answer = await self._world.ask("PUT", path, body)
+        assert answer is None or answer.status_code != UNPROCESSABLE, answer.text
 
     async def direct(self, direction: str) -> bool:
         """Turn the sync into another direction, or off; whether that was answered with 2xx."""

@@ -11,7 +11,18 @@ from tests.simulation.plan import BUSY_S, DIRECTIONS, EXCLUSIVE, FIELDS, HOUR_S,
 from tests.simulation.troubles import OUTAGES, TROUBLES
 
 STEADY: Final = 0.3  # of the worlds with rules, the direction does not change
+LAST_S: Final = 60.0
 SELDOM: Final = 0.15
+OWNED: Final = 0.25
+PLACES: Final = {
+    "description": "u_details",
+    "severity": "u_sev",
+    "title": "short_description",
+}
+ALONE: Final = ("stale_read", "rate_limit", "hidden_field", "abort_rule", "unauthorized_401")  # they need one instance
+OLD_ONES: Final = "category=hardware"
+RUNS: Final = ("dry-run", "report", "heal")
+SCRIPTS: Final = ("retitle", "resolve", "clear")
 ON_BOTH_SIDES: Final = ("platform", "external")
 
 
@@ -64,6 +75,9 @@ def _people(seed: int, rng: Random) -> Plan:
     spells = days.spells
     if rng.random() < SELDOM:
         spells = (*spells, Spell("notes_doubled=0.5", 0.0, BUSY_S))
+    more = Random(f"owners of {seed}")
+    if more.random() < OWNED:
+        deeds.append(replace(_ownership(more, round(more.uniform(0, BUSY_S), 2)), field="assigned_to"))
     return replace(days, kind="people", deeds=tuple(sorted(deeds, key=when)), spells=spells)
 
 
@@ -87,7 +101,66 @@ def _rules(seed: int, rng: Random) -> Plan:
         deeds += [
             drawn_deed(rng, 300 + one, round(at_s, 2), ("platform", "external")) for one, at_s in enumerate(times)
         ]
+    more = Random(f"start of {seed}")
+    if more.random() < SELDOM:  # nothing goes on at first, and some day it does
+        settings = settings | more.choice(({"sync_direction": "none"}, {"enabled": False}))
+        deeds.append(Deed(round(more.uniform(3, BUSY_S / 2), 2), "direct", value="bidirectional"))
     return replace(days, kind="rules", settings=settings, deeds=tuple(sorted((*deeds, *days.deeds), key=when)))
+
+
+def _runs(seed: int, rng: Random) -> Plan:
+    """Runs of every kind, records that change without a word, and old ones that somebody brings in."""
+    days = _days(seed, rng)
+    deeds = [Deed(0.0, "old", number, value=f"old {number}") for number in range(rng.randint(2, 5))]
+    times = [round(rng.uniform(2, BUSY_S), 2) for _ in range(rng.randint(2, 6))]
+    deeds += [Deed(at_s, "reconcile", value=rng.choice(RUNS), second=rng.choice(("", "", "force"))) for at_s in times]
+    times = [round(rng.uniform(8, BUSY_S), 2) for _ in range(rng.randint(1, 3))]
+    stamped = ("", "", "unstamped")
+    deeds += [Deed(at_s, "mass", 1, value=rng.choice(SCRIPTS), second=rng.choice(stamped)) for at_s in times]
+    for _ in range(rng.choice((0, 1, 2, 2))):
+        dry = rng.choice(("", "", "dry"))
+        deeds.append(Deed(round(rng.uniform(2, BUSY_S), 2), "import", value=OLD_ONES, second=dry))
+    return replace(days, kind="runs", deeds=tuple(sorted((*deeds, *days.deeds), key=when)))
+
+
+def _mapped(seed: int, rng: Random) -> Plan:
+    """Fields that stand in columns of the customer's own, from the start or from midway on, and go back again."""
+    days = _days(seed, rng)
+    times = [0.0] * rng.randint(0, 2) + [round(rng.uniform(5, BUSY_S), 2) for _ in range(rng.randint(1, 4))]
+    deeds = [_mapping(rng, at_s) for at_s in times]
+    times = [round(rng.uniform(3, BUSY_S), 2) for _ in range(rng.randint(4, 10))]
+    deeds += [
+        replace(drawn_deed(rng, 400 + one, at_s, ("platform", "external", "both"))) for one, at_s in enumerate(times)
+    ]
+    return replace(days, kind="mapped", deeds=tuple(sorted((*deeds, *days.deeds), key=when)))
+
+
+def _mapping(rng: Random, at_s: float) -> Deed:
+    field = rng.choice(tuple(PLACES))
+    direction = rng.choice(("bidirectional", "bidirectional", "inbound", "outbound"))
+    return Deed(at_s, "map", field=field, value=rng.choice((PLACES[field], PLACES[field], "")), second=direction)
+
+
+def _pair(seed: int, rng: Random) -> Plan:
+    """Two integrations of one organization, on one instance or on two, through a trouble or two."""
+    deeds = [Deed(1.0, "declare", 0, value="declared 0", second="SEV-3"), Deed(1.2, "create", 0, value="created 0")]
+    deeds.append(Deed(1.4, "create", 2, value="created 2"))
+    times = [round(rng.uniform(2, BUSY_S), 2) for _ in range(rng.randint(8, 24))]
+    whats = (*ON_BOTH_SIDES, *ON_BOTH_SIDES, "both", "crossing", "same", "declare", "create")
+    deeds += [drawn_deed(rng, number, at_s, whats) for number, at_s in enumerate(times, 10)]
+    troubles = rng.sample([one for one in TROUBLES if one.name not in ALONE], rng.randint(0, 2))
+    spells = [drawn_spell(rng, trouble, BUSY_S) for trouble in troubles]
+    cuts = [drawn_cut(rng, BUSY_S) for _ in range(rng.choice((0, 0, 1, 2)))]
+    return Plan(
+        "pair",
+        seed,
+        drawn_settings(rng),
+        drawn_switches(rng),
+        tuple(sorted(deeds, key=when)),
+        tuple(spells),
+        tuple(sorted(cuts, key=lambda cut: cut.at_s)),
+        beside=("own", "same")[seed % 2],
+    )
 
 
 def _ownership(rng: Random, at_s: float) -> Deed:
@@ -112,6 +185,10 @@ def _outage(seed: int, rng: Random) -> Plan:
         from_s = to_s
     if rng.random() < 0.5:
         spells.append(Spell(rng.choice(("webhook_lost=0.3", "webhook_delay=60@0.3")), 0.0, up_s))
+    more = Random(f"clock of {seed}")
+    for _ in range(more.choice((0, 1, 2, 4))):
+        at_s = round(more.uniform(down_s, up_s - LAST_S), 2)
+        deeds.append(Deed(at_s, "clock", value=str(round(more.uniform(1, 30), 1))))
     cuts = [drawn_cut(rng, up_s) for _ in range(rng.choice((0, 0, 1, 2)))]
     settings = drawn_settings(rng) | {"max_concurrency": 4, "rate_limit": 10}
     return Plan(
@@ -143,4 +220,7 @@ DRAWN: Final = {
     "rules": _rules,
     "slow": _slow,
     "brake": brake,
+    "runs": _runs,
+    "mapped": _mapped,
+    "pair": _pair,
 }

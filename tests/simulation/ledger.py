@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
 from syncd.core.events import (
     ConflictSettled,
@@ -18,6 +19,7 @@ from syncd.core.events import (
     Hinted,
     IncidentDeclared,
     IncidentEdited,
+    IntegrationChanged,
     LinkJoined,
     LoginRefused,
     Merged,
@@ -26,31 +28,14 @@ from syncd.core.events import (
     SendSettled,
     SendStarted,
 )
-from syncd.core.model import Conflict, DeadLetter, Halves, Hint
+from syncd.core.model import Attempt, Conflict, DeadLetter, Halves, Hint, Settings
 from syncd.simulator.records import Committed
 from syncd.simulator.tables import Row
 from tests.simulation.people import People
+from tests.simulation.places import COLUMN, OWN_COLUMNS, Places
 from tests.simulation.rules import Rules
 from tests.simulation.times import Times
 
-STATUS_SHOWN: Final = {
-    "1": "open",
-    "2": "open",
-    "3": "mitigated",
-    "4": "mitigated",
-    "5": "mitigated",
-    "6": "resolved",
-    "7": "closed",
-    "8": "canceled",
-}
-SEVERITY_SHOWN: Final = {"1": "SEV-1", "2": "SEV-2", "3": "SEV-3", "4": "SEV-4", "5": "SEV-4"}
-COLUMN: Final = {
-    "title": "short_description",
-    "description": "description",
-    "severity": "priority",
-    "status": "state",
-    "assigned_to": "assigned_to",
-}
 DEFAULTS: Final = {
     "description": "",
     "status": "open",
@@ -106,6 +91,15 @@ class Base(Struct, frozen=True):
     external: str | None
 
 
+class Commit(Struct, frozen=True):
+    """A commit in ServiceNow: the row as it was then; ``left_at``: when the request had left, where it was ours."""
+
+    at: float
+    row: Row
+    by_person: bool
+    left_at: float
+
+
 Values = dict[tuple[str, str], list[Held]]
 
 
@@ -130,8 +124,13 @@ class Ledger:
         self.letters: list[DeadLetter] = []
         self.events: Counter[str] = Counter()
         self.close_codes: dict[str, set[str]] = {}
-        self.rules = Rules()
+        self.places = Places()
+        self.rules = Rules(self.places)
         self.verdicts: dict[tuple[str, str], list[float]] = {}
+        self.old: set[str] = set()
+        """Records that are older than the integration: nobody is to have them before they are asked for."""
+        self.records: list[Record] = []
+        """Everything that became durable, over all lives."""
         self.ears: list[Callable[[Event, float], None]] = []
         """Who else hears of each event, before it is taken down here."""
         self.position = 0
@@ -139,24 +138,69 @@ class Ledger:
         self._lettered: dict[str, float] = {}
         self.times = times
         self._people = people
-        self._shown: dict[str, dict[str, str]] = {}
+        self.past: Values = {}
+        self.moves = 0
+        self.moved: set[str] = set()
+        """Fields that have stood in another column."""
+        self._turns: list[tuple[float, Settings]] = []
+        self._commits: list[Commit] = []
+        self._rows: dict[str, Row] = {}
+        self._typed: dict[tuple[str, str], bool] = {}
 
     # ServiceNow
 
     def committed(self, committed: Committed, at: float, left_at: float) -> None:
         """Hear of a commit in ServiceNow."""
-        row, sys_id = committed.row, committed.row["sys_id"]
-        before = self._shown.get(sys_id)
-        self._shown[sys_id] = now = {field: shown(row, field) for field in COLUMN}
-        by_person = committed.actor.user_name != self._account
-        changed = tuple(field for field in COLUMN if before is None or before[field] != now[field])
+        self._commits.append(Commit(at, committed.row, committed.actor.user_name != self._account, left_at))
+        self._commit(self._commits[-1])
+
+    def _commit(self, one: Commit) -> None:
+        sys_id, before = one.row["sys_id"], self._rows.get(one.row["sys_id"])
+        self._rows[sys_id] = one.row
+        for column in (*COLUMN.values(), *OWN_COLUMNS):
+            if before is None or before.get(column, "") != one.row.get(column, ""):
+                self._typed[sys_id, column] = one.by_person
+        now = {field: self.places.shown(one.row, field) for field in COLUMN}
+        changed = [field for field in COLUMN if before is None or self.places.shown(before, field) != now[field]]
+        changed = [field for field in changed if not self.places.says_nothing(field, one.row)]
         for field in changed:
-            is_edit = by_person and not (before is None and now[field] == DEFAULTS.get(field))
-            self.external.setdefault((sys_id, field), []).append(
-                Held(at, now[field], is_edit, int(row["sys_mod_count"]))
-            )
-        if not by_person:
-            self.writes.append(Write(at, sys_id, changed, left_at, int(row["sys_mod_count"])))
+            is_edit = one.by_person and not (before is None and now[field] == DEFAULTS.get(field))
+            self.external.setdefault((sys_id, field), []).append(self._held(one.at, field, one.row, is_edit))
+        if not one.by_person:
+            self.writes.append(Write(one.at, sys_id, tuple(changed), one.left_at, int(one.row["sys_mod_count"])))
+
+    def _held(self, at: float, field: str, row: Row, is_edit: bool) -> Held:
+        return Held(at, self.places.shown(row, field), is_edit, int(row["sys_mod_count"]))
+
+    def _turned(self, settings: Settings, at: float) -> None:
+        """Where a field stands in another column, what is there counts from now on; what was there is of the past."""
+        moved = self.places.turned(settings)
+        self.moved |= moved
+        for sys_id, row in self._rows.items() if moved else ():
+            for field in moved:
+                self.past.setdefault((sys_id, field), []).extend(self.external.pop((sys_id, field), []))
+                typed = self._typed.get((sys_id, self.places.columns[field]), False)
+                held = self._held(at, field, row, typed)
+                said = [] if self.places.says_nothing(field, row) else [held]
+                self.external[sys_id, field] = [one if one.value else replace(one, by_person=False) for one in said]
+
+    def rebuild(self) -> None:
+        """Take the commits down once more, each as the mappings stood then: what became durable was heard of later."""
+        if not self.moved:
+            return
+        for part in (self.external, self.past, self.writes, self._rows, self._typed):
+            part.clear()
+        self.places.forget()
+        turns = [(at, 0, number) for number, (at, _) in enumerate(self._turns)]
+        for _, kind, number in sorted([*turns, *((one.at, 1, n) for n, one in enumerate(self._commits))]):
+            if kind:
+                self._commit(self._commits[number])
+            else:
+                self._turned(self._turns[number][1], self._turns[number][0])
+
+    def all_external(self, sys_id: str, field: str) -> list[Held]:
+        """What a record ever showed of a field, wherever it stood."""
+        return [*self.past.get((sys_id, field), ()), *self.external.get((sys_id, field), ())]
 
     # The platform
 
@@ -165,6 +209,7 @@ class Ledger:
         for record in records:
             if record.position > self.position:
                 self.position = record.position
+                self.records.append(record)
                 at = self.times.at(record.at_s, upto)
                 for event in record.events:
                     self.events[type(event).__name__] += 1
@@ -174,6 +219,17 @@ class Ledger:
                     self._durable(event, at)
 
     def _ruled(self, event: Event, at: float) -> None:
+        if not self.rules.was_enabled:
+            self.old |= self._rows.keys()
+        if isinstance(event, IntegrationChanged):
+            self._turns.append((at, event.settings))
+            before = set(self.places.columns.items())
+            self._turned(event.settings, at)
+            moved = {field for field, column in self.places.columns.items() if (field, column) not in before}
+            self.moves += bool(moved)
+            self.rules.moved(moved)
+            for place in [place for place in self.bases if place[1] in moved]:
+                del self.bases[place]
         self.rules.heard(event, at)
         if isinstance(event, ConflictSettled):
             conflict = self.conflicts[event.conflict_id]
@@ -215,6 +271,7 @@ class Ledger:
             case DeadLetterRetried():
                 self.events["dead letter retried after an edit"] += self._is_edited_since(event.letter_id)
             case SendStarted():
+                self._is_present(incident_of(event.link_id), event.attempt)
                 self.started.setdefault(incident_of(event.link_id), []).append(at)
             case SendSettled():
                 incident_id = incident_of(event.link_id)
@@ -227,6 +284,14 @@ class Ledger:
                 self._lettered[event.letter.id] = at
             case _:
                 pass
+
+    def _is_present(self, incident_id: str, attempt: Attempt) -> None:
+        """An update carries what the incident holds at the moment of its decision, not what it held once."""
+        for field, value in attempt.sent.items() if attempt.kind == "update" else ():
+            held = self.platform.get((incident_id, field), [])
+            assert not held or held[-1].value == self.meant(field, value), (
+                f"{incident_id} {field}: {value!r} is sent, and by now it holds {held[-1]}"
+            )
 
     def _see(self, link_id: str, count: int | None) -> None:
         """No record of this world is ever restored: a picture older than one that was seen is of a node that lags."""
@@ -256,7 +321,7 @@ class Ledger:
             raw = both.external if isinstance(both.external, str) else None
             if field == "assigned_to" and raw is not None:
                 raw = raw.rpartition(" ")[2]  # its raw half is three words
-            external = None if raw is None else shown({COLUMN[field]: raw}, field)
+            external = None if raw is None else self.places.meant(field, raw)
             self.bases.setdefault((incident_id, field), []).append(Base(at, platform, external))
             if platform is not None and external is not None and as_kept(field, platform) == external:
                 self.rules.agreed(incident_id, field)
@@ -289,14 +354,6 @@ class Ledger:
 def incident_of(link_id: str) -> str:
     """The incident of a link, whose name says it."""
     return link_id.partition("/")[2]
-
-
-def shown(row: Row, field: str) -> str:
-    """A record's field in platform terms, by this test's own table."""
-    raw = row[COLUMN[field]]
-    if field == "severity":
-        return SEVERITY_SHOWN.get(raw, raw)
-    return STATUS_SHOWN.get(raw, raw) if field == "status" else raw.strip()
 
 
 def was_held(values: Sequence[Held], value: str, since: float) -> bool:

@@ -25,6 +25,7 @@ def check(exchanges: Sequence[Exchange], rate: float, concurrency: int, kept: Se
         check_rate([one.left_at for one in mine], rate)
         check_concurrency(mine, concurrency)
         check_retry_after(mine)
+        check_one_at_a_time(mine)
     check_refused_logins(exchanges, kept)
 
 
@@ -45,6 +46,16 @@ def check_concurrency(exchanges: Iterable[Exchange], concurrency: int) -> None:
     for at, step in sorted(steps):
         under_way += step
         assert under_way <= concurrency, f"{under_way} requests at once at {at:.3f}"
+
+
+def check_one_at_a_time(exchanges: Iterable[Exchange]) -> None:
+    """A record gets its changes one after the other: the next leaves when the last was answered."""
+    last: dict[str, Exchange] = {}
+    for one in sorted((one for one in exchanges if one.method == "PATCH" and one.answered_at is not None), key=_left):
+        before = last.get(one.record)
+        is_next = before is None or one.left_at >= _answered(before)
+        assert is_next, f"{one.record} got a PATCH at {one.left_at:.3f}, while another was under way"
+        last[one.record] = one
 
 
 def check_retry_after(exchanges: Iterable[Exchange]) -> None:

@@ -8,14 +8,15 @@ import trio
 from syncd.core.drift import is_in_flight
 from syncd.simulator.records import Committed
 from syncd.simulator.tables import Row
-from tests.simulation.ledger import shown
+from tests.simulation.places import shown
 from tests.simulation.plan import Deed
 from tests.simulation.world import ACCOUNT, CLOSE, World
 
 SCRIPT: Final = "fred.luddy"  # under whose name it runs
 RESOLVED: Final = {"state": "6", **CLOSE}
 EMPTIED: Final = {"description": ""}
-FIELD_OF: Final = {"resolve": "status", "clear": "description"}
+LONG_AGO: Final = "2020-01-01 00:00:00"
+CHANGED: Final = ("title", "description", "status")
 KEPT: Final = ("state", "description", "close_code", "close_notes")
 
 
@@ -39,6 +40,8 @@ class Masses:
                 self._script(chosen, RESOLVED, deed)
             case "clear":
                 self._script(chosen, EMPTIED, deed)
+            case "retitle":
+                self._script(chosen, {"short_description": f"by script at {trio.current_time():.0f}"}, deed)
             case "vanish":
                 self._hide(f"sys_idIN{','.join(chosen)}", chosen)
             case "blind":
@@ -64,6 +67,14 @@ class Masses:
         self._world.silence.is_blind = False
         self._world.silence.shown_again()
 
+    async def old(self, deed: Deed) -> None:
+        """A record that is older than the integration."""
+        world = self._world
+        fields = {"short_description": deed.value, "impact": "2", "urgency": "2", "category": "hardware"}
+        row = world.instance.create_as("admin", {**fields, "sys_created_on": LONG_AGO}, has_rules=False)
+        world.ledger.old.add(row["sys_id"])
+        world.committed_silently(Committed("insert", row, world.instance.kernel.accounts.actor("admin")))
+
     def _script(self, chosen: list[str], fields: Mapping[str, str], deed: Deed) -> None:
         for sys_id in chosen:
             self._write(sys_id, fields, is_stamped="unstamped" not in deed.second)
@@ -74,7 +85,7 @@ class Masses:
         if row is before:
             return
         world.committed_silently(Committed("update", row, world.instance.kernel.accounts.actor(SCRIPT)))
-        for field in FIELD_OF.values():
+        for field in CHANGED:
             if shown(row, field) != shown(before, field):
                 self._note(sys_id, field, shown(row, field))
 

@@ -57,7 +57,7 @@ class Cut(Struct, frozen=True, omit_defaults=True):
 
 
 class Plan(Struct, frozen=True):
-    """One world."""
+    """One world. ``beside``: where a second integration's records are: on the ``same instance``, or its ``own`` one."""
 
     kind: str
     seed: int
@@ -67,6 +67,7 @@ class Plan(Struct, frozen=True):
     spells: tuple[Spell, ...] = ()
     cuts: tuple[Cut, ...] = ()
     lasts_s: float = BUSY_S
+    beside: str = ""
 
     @property
     def line(self) -> str:

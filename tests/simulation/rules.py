@@ -20,6 +20,7 @@ from syncd.core.events import (
     SendStarted,
 )
 from syncd.core.model import OwnershipRule, Settings
+from tests.simulation.places import Places
 
 BOTH_WAYS: Final = frozenset({"in", "out"})
 WAYS: Final = {"bidirectional": BOTH_WAYS, "inbound": frozenset({"in"}), "outbound": frozenset({"out"})}
@@ -55,11 +56,14 @@ class Rules:
     ``turned``: when the settings changed. ``ever_stayed``, ``put_back``: fields of incidents to which that happened.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, places: Places) -> None:
+        self.places = places
         self.ways: frozenset[str] = BOTH_WAYS
         self.apart: set[str] = set()
         self.met: Counter[str] = Counter()
         self.turned: list[float] = []
+        self.was_enabled = False
+        """Once at least; what either side had before is not new."""
         self._owned: dict[str, Owned] = {}
         self._direction = "bidirectional"
         self._mapped: set[str] = set()
@@ -87,10 +91,13 @@ class Rules:
                 self.met["ownership: default restored"] += 1
             case IncidentDeclared(origin=origin) if origin:
                 assert "in" in self.ways, f"{event.incident_id} came in while nothing may"
-            case IncidentDeclared() if self._direction == "inbound":
+            case IncidentDeclared() if self._direction == "inbound" or not self.was_enabled:
                 self.apart.add(event.incident_id)
             case SendStarted():
                 assert "out" in self.ways, f"{event.link_id} was written while nothing may go out"
+                kept = [field for field in event.attempt.sent if not self.places.may_spread(field, "out")]
+                is_update = event.attempt.kind == "update"
+                assert not (is_update and kept), f"{event.link_id} {kept}: written against the field's own direction"
             case Merged():
                 self._merged(event)
             case _:
@@ -98,9 +105,14 @@ class Rules:
 
     def _turn(self, settings: Settings, at: float) -> None:
         direction, enabled = settings.sync_direction, settings.enabled
-        self._mapped = {one.field for one in settings.field_mapping}
+        mapped = {one.field for one in settings.field_mapping}
+        self.met["field mapped"] += bool(mapped - self._mapped)
+        self.met["mapping taken back"] += bool(self._mapped - mapped)
+        self._mapped = mapped
         before, self._direction = self.ways, direction
         self.turned.append(at)
+        self.met["first enabled later"] += enabled and not self.was_enabled and len(self.turned) > 1
+        self.was_enabled |= enabled
         self.ways = WAYS.get(direction, frozenset()) if enabled else frozenset()
         if self.ways != before:
             self._owned = {field: Owned(one.rule, at) for field, one in self._owned.items()}
@@ -111,9 +123,10 @@ class Rules:
         incident_id = event.link_id.partition("/")[2]
         for one in event.decided:
             taken = not isinstance(one.value, UnsetType)
-            assert "in" in self.ways or not taken, f"{event.link_id} {one.field} came in while nothing may"
+            may_come_in = "in" in self.ways and self.places.may_spread(one.field, "in")
+            assert may_come_in or not taken, f"{event.link_id} {one.field} came in while it may not"
             way = STAYS.get(one.reason)
-            if way is not None or (one.reason == "one-empty" and self.ways != BOTH_WAYS):
+            if way is not None or (one.reason == "one-empty" and (self.ways != BOTH_WAYS or one.field in self._mapped)):
                 assert way not in self.ways or one.field in self._mapped, (
                     f"{event.link_id} {one.field}: {one.reason}, and it may"
                 )
@@ -124,6 +137,10 @@ class Rules:
                 self.put_back.add((incident_id, one.field))
                 self.met["owner's value put back"] += 1
             self.met["put back too often"] += one.reason == "put-back-too-often"
+
+    def moved(self, fields: set[str]) -> None:
+        """These fields stand in another column now: both sides meet there anew."""
+        self._stayed = {place for place in self._stayed if place[1] not in fields}
 
     def agreed(self, incident_id: str, field: str) -> None:
         """Both sides hold the same: what had stayed on one of them is of the past."""

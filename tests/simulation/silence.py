@@ -27,6 +27,7 @@ from syncd.core.events import (
     RunPlanned,
     RunStarted,
     SendStarted,
+    Swept,
 )
 from syncd.core.model import Hint
 from syncd.core.run import Run
@@ -61,6 +62,7 @@ class Silence:
         self._looked_at = self._forced_at = 0.0
         self._runs: dict[str, Run] = {}
         self._edited: set[str] = set()
+        self._swept = 0
 
     def changed(self, at: float, sys_id: str, field: str, value: str) -> None:
         """Say that a record was changed in silence, or is not shown any more."""
@@ -105,7 +107,9 @@ class Silence:
             case RunEnded():
                 self._run_ended(event)
             case IntegrationChanged() | OwnershipChanged():
-                self._looked_at = at  # its actors begin anew, with a look
+                self._looked_at, self._swept = at, 0  # its actors begin anew, with a look
+            case Swept():
+                self._swept = self._life()
             case Merged():
                 values = {one.field: one.value for one in event.decided if not isinstance(one.value, UnsetType)}
                 self._taken(self._ledger.record_of(incident_of(event.link_id)), values)
@@ -149,7 +153,8 @@ class Silence:
             one = self.held.get((sys_id, field))
             if one is None or one.value != self._ledger.meant(field, value):
                 continue
-            looks = self._looked_at >= one.at or self._life() > one.life
+            is_starting = self._swept != self._life()  # the look at the start is not over
+            looks = is_starting or self._looked_at >= one.at or self._life() > one.life
             assert looks, f"{one} was taken over, and nobody was told to look"
             self._check_brake(one, "taken over")
             self.met["silent change taken over"] += 1

@@ -11,7 +11,7 @@ import trio
 
 from syncd.simulator.faults import Armed
 from syncd.simulator.rules import AbortRule
-from tests.simulation import hour, manners, notes
+from tests.simulation import hour, manners, notes, pair, replay, runs
 from tests.simulation.hands import Hands, verdict
 from tests.simulation.kinds import draw
 from tests.simulation.oracle import Oracle
@@ -28,6 +28,7 @@ LATEST_S: Final = 90.0  # after the last trouble something may still arrive, or 
 REST_S_MAX: Final = 900.0  # until all is at rest after that: a slow probe, and the looks for an unclear create
 LOOK_S: Final = 5.0
 QUIET_S: Final = 60.0
+ROUNDS: Final = 3  # what a verdict brings to one instance reaches the other, and may meet an edit there
 
 
 class Teller:
@@ -122,6 +123,9 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     """At rest, after a reconcile and every verdict that waits for a person: all that was promised."""
     await trio.sleep(LATEST_S)
     await world.alive()
+    if plan.beside:
+        await _settle_pair(world, plan)
+        return
     await _turn_on(world, hands)
     await _rest(world)
     await _reconcile(world)
@@ -133,11 +137,30 @@ async def settle(world: World, plan: Plan, hands: Hands) -> None:
     notes.check(world, hands.noted)
     settings = world.settings
     manners.check(world.way.exchanges, settings.rate_limit, settings.max_concurrency, world.ledger.refused_at)
+    if plan.kind == "runs":
+        await runs.check(world, hands)
     before = world.writes()
     await world.replay_webhooks(1)
     await world.reconcile()
     await trio.sleep(20)
     assert world.writes() == before, "a replayed webhook or an idle reconcile wrote something"
+    await replay.check(world)
+    _count(world)
+
+
+async def _settle_pair(world: World, plan: Plan) -> None:
+    """The same for two integrations."""
+    rng = Random(f"verdicts {plan.seed}")
+    for _ in range(ROUNDS):
+        await _rest(world)
+        for name in (world.integration_id, world.beside):
+            await world.reconcile(name=name)
+        await _rest(world)
+        await _settle_conflicts(world, rng)
+        await trio.sleep(LOOK_S)
+    await _rest(world)
+    pair.check(world)
+    await pair.check_quiet(world)
     _count(world)
 
 
@@ -182,11 +205,7 @@ async def _rest(world: World) -> None:
 async def _decide(world: World, plan: Plan, hands: Hands) -> None:
     """Persons look at what waits for them: conflicts under review, and dead letters whose cause is gone."""
     rng = Random(f"verdicts {plan.seed}")
-    for conflict in [one for one in world.state.conflicts.values() if one.status == "pending"]:
-        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", verdict(rng, conflict.field))
-        assert answer is not None
-        assert answer.status_code == 200, answer.text
-        world.met["conflict resolved by a person"] += 1
+    await _settle_conflicts(world, rng)
     if world.state.dead_letters and world.settings.writes:
         if rng.random() < 0.5:
             await hands.edit_what_was_refused()
@@ -196,6 +215,17 @@ async def _decide(world: World, plan: Plan, hands: Hands) -> None:
         world.met["dead letter retried"] += 1
     await trio.sleep(LOOK_S)
     await _rest(world)
+    await _settle_conflicts(world, rng)  # what was edited once more before it was sent again
+    await trio.sleep(LOOK_S)
+    await _rest(world)
+
+
+async def _settle_conflicts(world: World, rng: Random) -> None:
+    for conflict in [one for one in world.state.conflicts.values() if one.status == "pending"]:
+        answer = await world.ask("POST", f"/api/v1/conflicts/{conflict.id}/resolve", verdict(rng, conflict.field))
+        assert answer is not None
+        assert answer.status_code == 200, answer.text
+        world.met["conflict resolved by a person"] += 1
 
 
 def _check_letters(world: World, plan: Plan) -> None:
@@ -250,6 +280,8 @@ def world_of(plan: Plan, met: Counter[str] | None = None) -> Callable[[Random], 
 
     async def story(world: World) -> None:
         hands = Hands(world, Random(f"hands {plan.seed}"))
+        if plan.beside:
+            await pair.begin(world, plan)
         await Teller(world, plan, hands).tell()
         await settle(world, plan, hands)
         if (then := THEN.get(plan.kind)) is not None:

@@ -5,7 +5,6 @@ whether the promises held is for ``oracle.py`` and ``manners.py`` to say.
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ import trio
 
 from syncd.core.events import Record
 from syncd.core.model import Settings
-from syncd.core.reconciling import WantedRun
+from syncd.core.reconciling import WantedRun, running
 from syncd.core.run import Mode, Run
 from syncd.core.state import State
 from syncd.credentials import Secret
@@ -32,14 +31,16 @@ from syncd.master_key import MasterKey
 from syncd.seams import Seams
 from syncd.simulator.instance import Instance, InstanceOptions
 from syncd.simulator.records import Committed
-from syncd.simulator.wire import Outgoing
+from syncd.simulator.tables import Column, Row
 from syncd.systems import platform
 from tests.simulation.disk import SimDisk, SimWork
 from tests.simulation.doors import LivingApi
 from tests.simulation.knife import Knife
 from tests.simulation.ledger import Ledger
 from tests.simulation.people import People
+from tests.simulation.places import OWN_COLUMNS
 from tests.simulation.plan import Cut
+from tests.simulation.post import Post
 from tests.simulation.seams import EPOCH_S, SimClock, SimIds
 from tests.simulation.silence import Silence
 from tests.simulation.times import Times
@@ -77,7 +78,12 @@ class World:
         options = InstanceOptions(incidents=0, clock_offset_s=rng.uniform(-120, 120))
         self.instance = Instance(options, lambda: EPOCH_S + trio.current_time(), Random(rng.getrandbits(32)))
         self.instances = {INSTANCE_HOST: self.instance}
+        for name in OWN_COLUMNS:
+            self.instance.kernel.incidents.add_column(Column(name, name, length_max=4000, owner="incident"))
         self.instance.set_switch("webhook_timestamp", rng.choice(("on", "off")))
+        self.beside = ""
+        """A second integration's id, where there is one."""
+        self.post = Post(self.instances, URL, self.ask)
         self.way = Way(self.instances, Random(rng.getrandbits(32)))
         self.people = People(self.instance)
         self.ledger = Ledger(ACCOUNT, Times(EPOCH_S + self._clock.skew_s), self.people)
@@ -92,7 +98,6 @@ class World:
         self._up = trio.Event()
         self._cut = trio.Event()
         self._serving = trio.Event()
-        self._rings = trio.Event()
         self._dies_at: int | None = None
         self._ended_at = 0.0
 
@@ -100,8 +105,7 @@ class World:
 
     async def run(self, story: Callable[["World"], Awaitable[None]]) -> None:
         """Run ``story`` with the daemon alive from the start, until the story ends."""
-        self.instance.outbound.on_scheduled.append(self._ring)
-        self.instance.on_request.append(lambda _: self._ring())  # it may have begun a late commit
+        self.post.listen(self.instance)
         with trio.fail_after(ENDS_S):
             await self._run(story)
 
@@ -109,7 +113,7 @@ class World:
         async with trio.open_nursery() as nursery:
             self._nursery = self.way.nursery = nursery
             await self.start()
-            nursery.start_soon(self._deliver)
+            nursery.start_soon(self.post.deliver, nursery)
             nursery.start_soon(self._revive)
             await story(self)
             nursery.cancel_scope.cancel()
@@ -297,31 +301,30 @@ class World:
         """The next life has another master key, which opens nothing that is sealed."""
         self._key = self.rng.randbytes(32)
 
-    # Webhooks
+    # Instances
 
-    def _ring(self) -> None:
-        self._rings.set()
+    def add_instance(self, host: str, instance: Instance) -> None:
+        """Another instance, at another address."""
+        self.instances[host] = instance
+        self.post.listen(instance)
+        instance.records.on_commit.append(self._committed_beside)
 
-    async def _deliver(self) -> None:
-        while True:
-            self._rings = trio.Event()
-            for outgoing in self.instance.due():
-                self._nursery.start_soon(self._post, outgoing)
-            next_at_s = self.instance.next_due_at_s()
-            with trio.move_on_at(next_at_s - EPOCH_S if next_at_s is not None else math.inf):
-                await self._rings.wait()
+    def _committed_beside(self, committed: Committed) -> None:
+        exchange, at = self.way.handling, trio.current_time()
+        self.ledger.committed(committed, at, exchange.left_at if exchange is not None else self._left_at(committed, at))
 
-    async def _post(self, outgoing: Outgoing) -> None:
-        path = outgoing.url.removeprefix(URL)
-        answer = await self.ask("POST", path, outgoing.body, dict(outgoing.headers))
-        self.instance.delivered(outgoing, answer.status_code if answer is not None else None)
+    def holder(self, sys_id: str) -> Instance:
+        """The instance that has this record."""
+        return next(one for one in self.instances.values() if sys_id in one.kernel.incidents.rows)
+
+    def rows(self) -> dict[str, Row]:
+        """All records of all instances."""
+        return {row["sys_id"]: row for one in self.instances.values() for row in one.incidents()}
 
     async def replay_webhooks(self, times: int) -> None:
         """Every webhook ever sent, again, in order, so many times."""
-        bodies = [sent.outgoing for sent in self.instance.webhooks()]
         for _ in range(times):
-            for outgoing in bodies:
-                await self._post(outgoing)
+            await self.post.replay()
 
     # From outside
 
@@ -357,10 +360,16 @@ class World:
         """Nothing is under way, or waits for anything but a person."""
         if self.house is None:
             return False
-        state, name = self.state, self.integration_id
+        return all(self._is_at_rest(name) for name in (self.integration_id, self.beside) if name)
+
+    def _is_at_rest(self, name: str) -> bool:
+        assert self.house is not None
+        state = self.state
         queues = (state.dirty, state.hints, *((state.outbox, state.unlinked) if self.settings.writes else ()))
         is_well = self.house.roster.health(name).breaker == "closed"
-        return is_well and not any(queue.get(name) for queue in queues)
+        brings_in = (one := state.integrations[name].importing) is not None and one.status == "running"
+        is_looking = brings_in or running(state, name) is not None
+        return is_well and not is_looking and not any(queue.get(name) for queue in queues)
 
     def unrest(self) -> str:
         """What is under way, or waits, in words."""
@@ -373,12 +382,13 @@ class World:
 
     def writes(self) -> int:
         """Requests so far that change something in ServiceNow."""
-        return sum(self.instance.counts[method] for method in ("POST", "PATCH", "PUT", "DELETE"))
+        counts = [one.counts for one in self.instances.values()]
+        return sum(one[method] for one in counts for method in ("POST", "PATCH", "PUT", "DELETE"))
 
-    async def reconcile(self, mode: Mode = "heal", *, forced: bool = False) -> Run:
+    async def reconcile(self, mode: Mode = "heal", *, forced: bool = False, name: str = "") -> Run:
         """A reconcile run, to its end; ``Busy`` when the instance could not be asked."""
         assert self.house is not None
-        roster, name = self.house.roster, self.integration_id
+        roster, name = self.house.roster, name or self.integration_id
         begun = await roster.reconcile(name, WantedRun(mode, forced), by="tester", trace="run", source=None)
         await roster.run_ended(name, begun.id)
         run = self.state.runs[name][begun.id]
