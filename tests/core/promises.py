@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from msgspec import UNSET
 
 from syncd.core.deciding import plan
-from syncd.core.events import DeadLettered, Event, Merged
+from syncd.core.events import Event, Merged
 from syncd.core.lens import DEFAULT_LENS
 from syncd.core.looks import waits_for_look
 from syncd.core.model import SYNCED_FIELDS, FieldBase, Half, Incident, Link
@@ -40,15 +40,11 @@ class Ledger:
         self.theirs: dict[tuple[str, str], int] = {}
         # Edits back to what both sides had agreed on when they were made: no change.
         self.back: set[tuple[str, str]] = set()
-        self.letters: list[tuple[int, str, tuple[str, ...]]] = []
 
     def recorded(
         self, state: State, before: dict[str, Incident], links: dict[str, Link], events: tuple[Event, ...], by: str
     ) -> None:
         """A record was applied; ``before`` and ``links``: incidents and links as they had been."""
-        for event in events:
-            if isinstance(event, DeadLettered):
-                self.letters.append((self.now, event.letter.incident_id, event.letter.fields))
         is_merge = any(isinstance(event, Merged) for event in events)
         for name, incident in state.incidents.items():
             for field in SYNCED_FIELDS:
@@ -78,7 +74,7 @@ class Ledger:
     def _replaced_here(self, state: State, incident_id: str, field: str, value: str, links: dict[str, Link]) -> None:
         """The sync took another value over: a person's value must have reached ServiceNow, or be on record."""
         since = self.mine.get((incident_id, field))
-        if since is None or self._on_record(state, incident_id, field, value, since):
+        if since is None or self._on_record(state, incident_id, field, value):
             return
         for link in (one for one in links.values() if one.incident_id == incident_id):
             history = self.on_external.get((link.external_id, field), [])
@@ -95,17 +91,16 @@ class Ledger:
             return
         base = link.base[field]
         is_unchanged = DEFAULT_LENS.meaning(field, base.external) == value and not is_apart(base, field)
-        if is_unchanged or self._on_record(state, link.incident_id, field, value, since):
+        if is_unchanged or self._on_record(state, link.incident_id, field, value):
             return
         if was(self.on_platform.get((link.incident_id, field), []), since, lambda held: is_cut(held, value)):
             return
         msg = f"{field} {value!r} of {external_id}, set by an agent, was overwritten and is nowhere"
         raise Lost(msg)
 
-    def _on_record(self, state: State, incident_id: str, field: str, value: str, since: int) -> bool:
+    def _on_record(self, state: State, incident_id: str, field: str, value: str) -> bool:
         kept = [one for one in state.conflicts.values() if (one.incident_id, one.field) == (incident_id, field)]
-        told = any(at >= since and (name, field in fields) == (incident_id, True) for at, name, fields in self.letters)
-        return told or any(value in {one.platform, one.external} for one in kept)
+        return any(value in {one.platform, one.external} for one in kept)
 
 
 def is_apart(base: FieldBase, field: str) -> bool:

@@ -25,7 +25,10 @@ class Refused(Exception):
 
 
 class Table:
-    """``skew_s``: its clock minus ours. ``hooks``: webhooks that nobody has delivered yet."""
+    """``skew_s``: its clock minus ours. ``hooks``: webhooks that nobody has delivered yet.
+
+    ``hidden``: columns that our account may not read at the moment.
+    """
 
     def __init__(self, skew_s: float) -> None:
         self.now_s = START_S
@@ -33,15 +36,16 @@ class Table:
         self.rows: dict[str, Columns] = {}
         self.hooks: list[Webhook] = []
         self.ledger = Ledger()
+        self.hidden: set[str] = set()
 
     def observe(self, external_id: str) -> Observation:
         """The record as a read shows it now."""
         row = self.rows[external_id]
         return Observation(
             external_id=external_id,
-            columns={name: row[name] for name in READ_COLUMNS if name in row},
+            columns={name: row[name] for name in READ_COLUMNS if name in row and name not in self.hidden},
             number=row["number"],
-            mod_count=int(row["sys_mod_count"]),
+            mod_count=None if "sys_mod_count" in self.hidden else int(row["sys_mod_count"]),
             updated_at_s=float(row["sys_updated_on"]),
             updated_by=row["sys_updated_by"],
             created_at_s=float(row["sys_created_on"]),

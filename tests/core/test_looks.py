@@ -125,6 +125,14 @@ def test_an_edit_after_the_look_was_asked_for_waits_for_another_look() -> None:
     assert {one.external for one in conflicts(world)} == {"VPN"}
 
 
+def test_an_edit_that_goes_back_meanwhile_waits_no_more() -> None:
+    world = apart()
+    edit(world, title=CUT)
+    edit(world, title=LONG)
+    assert the_link(world).base["title"].reason == "unchanged"
+    assert not waits_for_look(the_link(world))
+
+
 def test_a_conflict_that_waits_is_not_closed_by_an_old_picture() -> None:
     world = linked()
     world.change(conflict_strategy="manual-review")

@@ -275,6 +275,11 @@ def test_the_overruled_half_is_seen_and_the_winners_is_undelivered() -> None:
     assert halves_after(decision, "mine", "theirs", Halves("old", "old")) == Halves(UNSET, "theirs")
 
 
+def test_so_it_is_when_only_the_winners_edits_may_spread() -> None:
+    decision = Decision("platform", "one-side-changed", overruled=True)
+    assert halves_after(decision, "mine", "theirs", Halves("old", "old")) == Halves(UNSET, "theirs")
+
+
 def test_taking_the_external_value_over_moves_both_halves_at_once() -> None:
     decision = Decision("external", "later-edit", overruled=True)
     assert halves_after(decision, "theirs", "theirs, raw", Halves("old", "old")) == Halves("theirs", "theirs, raw")

@@ -124,6 +124,15 @@ def test_a_busy_history_loses_nothing_while_edits_spread_now_this_way_and_now_th
     lived(history, (0.0, 37.0, -600.0)[seed % 3]).quiet()
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_busy_history_loses_nothing_while_a_column_or_the_counts_are_hidden_now_and_then(seed: int) -> None:
+    rng = random.Random(seed)
+    history = busy_history(seed)
+    for step in range(0, len(history), 12):
+        history[step : step + 2] = [("hide", rng.randrange(2), 0), ("direction", rng.randrange(4), 0)]
+    lived(history, (0.0, 37.0, -600.0)[seed % 3]).quiet()
+
+
 @unhurried
 @given(acts)
 def test_no_incident_ever_gets_two_records(history: list[tuple[str, int, int]]) -> None:

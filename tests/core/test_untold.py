@@ -2,7 +2,7 @@
 
 import pytest
 
-from syncd.core.events import ClosingLearned, DifferenceAccepted
+from syncd.core.events import ClosingLearned, DifferenceAccepted, IncidentEdited
 from syncd.core.model import Conflict, Direction, Halves
 from syncd.core.reasons import Settling
 from tests.core.promises import INTEGRATION
@@ -134,6 +134,44 @@ def test_what_stayed_on_both_sides_is_kept_whichever_is_replaced() -> None:
     other = apart("outbound", there_="Printer", here="Fax")
     there(other, short_description="VPN")
     assert kept(other) == [("Fax", "VPN", "external: one-side-changed")]
+
+
+def test_an_edit_away_and_back_since_the_other_sides_stayed_is_meant_and_kept() -> None:
+    world = apart("outbound", there_="Printer")
+    world.step(IncidentEdited("INC-1", {"title": "VPN"}), by="ann")
+    world.step(IncidentEdited("INC-1", {"title": "Mail"}), by="ann")
+    there(world, short_description="Fax")
+    assert (title(world), kept(world)) == ("Fax", [("Mail", "Fax", "external: one-side-changed")])
+
+
+def test_an_edit_away_and_back_to_what_had_stayed_spreads_at_last() -> None:
+    world = apart("inbound", here="Printer")
+    edit(world, title="VPN")
+    edit(world, title="Printer")
+    assert known(begin(world)).sent == {"title": "Printer"}
+
+
+def test_an_edit_back_to_the_old_value_after_one_that_overruled_an_agents_goes_there() -> None:
+    world = linked()
+    edit(world, title="VPN")
+    world.change(sync_direction="outbound")
+    there(world, short_description="Printer")
+    edit(world, title="Mail")
+    assert kept(world) == [("VPN", "Printer", "platform: one-side-changed")]
+    assert known(begin(world)).sent == {"title": "Mail"}
+
+
+def test_a_write_whose_echo_was_hidden_may_not_have_been_kept() -> None:
+    world = linked()
+    edit(world, title="VPN")
+    attempt = known(begin(world))
+    row = world.rows[the_link(world).external_id]
+    shown = row.pop("short_description")
+    settle(world, attempt, world.observe(the_link(world).external_id))
+    assert kept(world) == []
+    row["short_description"] = shown
+    there(world, description="shown again")
+    assert (title(world), kept(world)) == ("Mail", [("VPN", "Mail", "external: one-side-changed")])
 
 
 def test_it_outlives_what_decides_nothing_and_a_restart() -> None:

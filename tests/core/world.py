@@ -113,7 +113,7 @@ KINDS: Final = (
         "pause",
     ),
 )
-RARE_KINDS: Final = ("unlink", "direction", "delete", "park")
+RARE_KINDS: Final = ("unlink", "direction", "delete", "park", "hide")
 
 
 class Sending(Struct):
@@ -239,6 +239,9 @@ class World(Table):
                 self._serve(late.external_id, late.attempt, None)
             except Refused:
                 continue
+
+    def _hide(self, a: int, b: int) -> None:
+        self.hidden ^= {("short_description", "sys_mod_count")[a % 2]}
 
     def _wait(self, a: int, b: int) -> None:
         self._pass(WAITS_S[a % len(WAITS_S)])
@@ -453,6 +456,7 @@ class World(Table):
 
     def quiet(self) -> None:
         """People and faults stop. Ends when two sweeps in a row find nothing to do; fails if that never comes."""
+        self.hidden.clear()
         if INTEGRATION not in self.state.integrations:
             return
         for _ in range(12):

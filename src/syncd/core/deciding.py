@@ -113,16 +113,21 @@ def plan(
         policy = policy_for(integration, field, base, waiting.get(field), at_s)
         decision = decide(platform, external, policy)
         is_in_doubt = decision.winner == "external" and _may_be_ours(lens, link, field, raw, base)
-        if is_in_doubt or untold.is_lost_with(decision.winner, base):
+        if is_in_doubt or untold.is_lost_with(decision.winner, base, platform.at):
             decision = replace(decision, overruled=True)
         value: str | UnsetType = UNSET
         if isinstance(raw, str) and isinstance(platform.now, str):
             taken = external.now if decision.winner == "external" else platform.now
             halves = halves_after(decision, str(taken), raw, halves)
+            if decision.winner == "platform" and base.untold:
+                halves = replace(halves, platform=UNSET)  # an edit back to what had stayed is to spread as well
             value = str(taken) if decision.winner == "external" else UNSET
         if decision.winner == "platform" and field not in link.held:
             to_write.append(field)
-        unnoticed = decision.reason in ("unchanged", base.reason) and decision.reason != looks.READ_AGAIN
+        unnoticed = decision.reason in ("unchanged", base.reason) and looks.READ_AGAIN not in (
+            decision.reason,
+            base.reason,
+        )
         if halves != Halves(base.platform, base.external) or not isinstance(value, UnsetType) or not unnoticed:
             decided.append(FieldDecided(field, decision.reason, halves, value))
         conflict = _conflict(link, integration, field, platform, external, decision, waiting, at_s, number + 1)

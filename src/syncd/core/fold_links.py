@@ -306,8 +306,8 @@ def send_settled(state: State, record: e.Record, event: e.SendSettled) -> None:
     before = state.links[event.link_id]
     lens = lens_of(state.integrations[before.integration_id].settings)
     link = links.after_settled(before, event, record.position, record.at_s, lens)
-    if waits_for_autoclose(link):
-        link = untold.kept_here(link, ("status",))
+    unseen = [field for field, both in event.halves.items() if isinstance(both.external, UnsetType)]
+    link = untold.kept_here(link, [*unseen, "status"] if waits_for_autoclose(link) else unseen)
     put_link(state, link)
     state.link_of_record[link.integration_id, link.external_id] = link.id
     integration = state.integrations[link.integration_id]

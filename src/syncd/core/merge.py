@@ -162,7 +162,7 @@ def halves_after(decision: Decision, platform_now: str, external_raw: str, half:
             return half
         case "external", _:
             return Halves(platform_now, external_raw)  # taken over in the event that changes the incident
-        case _, "one-side-changed":
+        case _, "one-side-changed" if not decision.overruled:
             return Halves(half.platform, external_raw)
         case _:
             return Halves(UNSET, external_raw)  # overruled: seen, and the winner not delivered yet

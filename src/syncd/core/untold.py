@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from syncd.core.events import FieldDecided
 from syncd.core.looks import READ_AGAIN
 from syncd.core.merge import HELD
-from syncd.core.model import FieldBase, Link, Side
+from syncd.core.model import FieldBase, Link, Side, Span
 
 _STAYS: Final[dict[str, Side]] = {"not-inbound": "external", "not-outbound": "platform"}
 _SETTLES_NOTHING: Final = HELD | {"unchanged", "unreadable", "same-meaning", READ_AGAIN}
@@ -42,6 +42,14 @@ def kept_here(link: Link, fields: Iterable[str]) -> Link:
     return replace(link, base=base)
 
 
-def is_lost_with(winner: Side | None, base: FieldBase) -> bool:
-    """If this side's value stands, the other's goes, and nobody but a record would have it."""
-    return winner is not None and any(side != winner for side in base.untold) and base.platform != base.external
+def is_lost_with(winner: Side | None, base: FieldBase, platform: Span) -> bool:
+    """If this side's value stands, the other's goes, and nobody but a record would have it.
+
+    ``platform``: when the platform was last edited. Who has edited a value away and back since it stayed, or since the
+    other one did, means it.
+    """
+    if winner is None or not base.untold or base.platform == base.external:
+        return False
+    edited = platform if winner == "external" else base.edited
+    is_meant = edited is not None and edited.hi_s > base.ruled_at_s
+    return is_meant or any(side != winner for side in base.untold)
