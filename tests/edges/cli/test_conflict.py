@@ -19,6 +19,17 @@ def test_the_list_of_settled_ones_says_what_decided(im: Run, socket_path: Path) 
     assert " ".join(" ".join(row).split()).endswith("Checkout is down | Checkout slow -> platform: order-unknown")
 
 
+def test_a_long_value_is_cut_in_the_list_and_whole_where_one_is_shown(im: Run, socket_path: Path) -> None:
+    long: Json = {**CONFLICT, "platform": "x" * 5000, "would_write": {"use_platform": {"record": {"a": "x" * 5000}}}}
+    answers: list[Json] = [[long], long]
+    with FakeDaemon(lambda heard: Canned(body=answers.pop(0)), socket_path) as daemon:
+        listed = im("conflict", "list", "--socket", daemon.address).out
+        shown = im("conflict", "show", "conflict-17", "--socket", daemon.address).out
+    assert "x" * 79 + "…" in "".join(listed.split())
+    assert "x" * 5000 in "".join(shown.split())
+    assert f"a={'x' * 199}…" in "".join(shown.split())
+
+
 def test_an_empty_value_is_said_to_be_empty(im: Run, socket_path: Path) -> None:
     with FakeDaemon(lambda heard: Canned(body={**CONFLICT, "base": "", "external": ""}), socket_path) as daemon:
         lines = im("conflict", "show", "conflict-17", "--socket", daemon.address).out.splitlines()

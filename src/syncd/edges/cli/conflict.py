@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from syncd.edges.cli.client import Json, path_of, read
-from syncd.edges.cli.render import age, facts, plain, table, tree
+from syncd.edges.cli.render import age, clip, facts, plain, table, tree
 from syncd.edges.cli.session import All, Flag, FreeText, Injected, Session, Whole, whole
 from syncd.edges.cli.shapes import Conflict, Writes
 from syncd.edges.cli.transport import Answer, WrongUsage
 
 IfMatch = Annotated[int | None, Parameter(converter=whole, help="Only if the conflict still has this version.")]
+
+LISTED_CELLS_MAX = 80  # of each value in the list; `show` has the whole of them
+CHOICE_CELLS_MAX = 200  # of what a choice would write, which stands above it
 
 app = App(name="conflict", help="List and settle conflicts.")
 
@@ -58,7 +61,7 @@ def list_(
 
 
 def _value(value: Json) -> str:
-    return value if isinstance(value, str) and value else plain(value, 0) or "(empty)"
+    return clip(value if isinstance(value, str) and value else plain(value, 0) or "(empty)", LISTED_CELLS_MAX)
 
 
 @app.command
@@ -85,7 +88,11 @@ def show(conflict_id: str, /, *, session: Injected) -> int:
 def _written(writes: Writes) -> str:
     """What one choice would write, and where."""
     parts = [("the incident", writes.incident), ("the record", writes.record)]
-    said = [f"{where}: {', '.join(f'{name}={text}' for name, text in what.items())}" for where, what in parts if what]
+    said = [
+        f"{where}: {', '.join(f'{name}={clip(text, CHOICE_CELLS_MAX)}' for name, text in what.items())}"
+        for where, what in parts
+        if what
+    ]
     return f"writes {'; '.join(said)}" if said else "writes nothing"
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from syncd.edges.cli.client import Json
-from syncd.edges.cli.render import plain, tree
+from syncd.edges.cli.render import clip, plain, tree
 from syncd.edges.cli.shapes import CloudEvent
 
 Content = Mapping[str, Json]
+VALUE_CELLS_MAX: Final = 200  # a description may have 100,000 letters; --format json has all of it
 
 _PHRASES: Final = {
     "incident.history_begins": "what happened before this is no longer kept",
@@ -90,7 +91,8 @@ def gist(event: CloudEvent, now_s: float) -> str:
 
 
 def _phrase(phrase: str, content: Content, now_s: float) -> str:
-    known = {key: _rule(value) if key == "rule" else plain(value, now_s) or "" for key, value in content.items()}
+    said = {key: _rule(value) if key == "rule" else plain(value, now_s) or "" for key, value in content.items()}
+    known = {key: clip(text, VALUE_CELLS_MAX) for key, text in said.items()}
     return phrase.format_map(defaultdict(str, known)).rstrip()
 
 
@@ -127,7 +129,7 @@ def _values(content: Json) -> str:
 
 def _said(content: Content, key: str) -> str:
     value = content.get(key)
-    return value if isinstance(value, str) else ""
+    return clip(value, VALUE_CELLS_MAX) if isinstance(value, str) else ""
 
 
 def _quoted(content: Content, key: str) -> str:
