@@ -131,3 +131,11 @@ def test_each_rule_finds_what_it_forbids(rule: Rule, text: str) -> None:
 def test_what_only_sounds_like_a_secret_is_left_alone() -> None:
     text = "len(signatures) == 1; field == WEBHOOK_SECRET; token_id == other; auth == 'token'; secret is None"
     assert not [found for node in ast.walk(ast.parse(text)) for found in compares_a_secret(node)]
+
+
+def test_each_test_that_a_page_names_is_there() -> None:
+    root = SRC.parent.parent
+    pages = [*root.glob("*.md"), *root.glob("docs/*.md")]
+    named = {path for page in pages for path in re.findall(r"tests/[a-z0-9_/]+\.py", page.read_text())}
+    assert len(named) > 50
+    assert sorted(path for path in named if not (root / path).is_file()) == []

@@ -153,6 +153,21 @@ def test_a_record_that_cannot_be_read_is_looked_at_on_and_on_until_it_can_unless
     assert not waiting(world)["x1"].unreadable
 
 
+@pytest.mark.parametrize("settings", [{"sync_direction": "outbound"}, {"create_platform": False}])
+def test_nobody_goes_on_asking_for_what_cannot_be_read_where_no_new_record_is_wanted(
+    settings: dict[str, object],
+) -> None:
+    world = linked()
+    world.change(**settings)
+    accept(world, sys_id="x1")
+    for _ in range(10):
+        due = tuple(hints.due_hints(world.state, INTEGRATION, world.now_s))
+        read = Read(world.state.position, due, (), frozenset(), (), Offset(), unreadable=frozenset({"x1"}))
+        world.decide(lambda state, at_s, read=read: hints.settle_read(state, at_s, INTEGRATION, read))  # type: ignore[misc]
+        world.now_s += 300
+    assert waiting(world) == {}
+
+
 def test_a_new_webhook_starts_the_rereads_anew() -> None:
     world = linked()
     accept(world, sys_mod_count=3)

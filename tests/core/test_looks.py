@@ -181,6 +181,23 @@ def test_a_look_outlives_the_daemon_and_a_record_that_hides_its_count() -> None:
     assert not waits_for_look(the_link(world))
 
 
+def test_a_look_that_does_not_show_the_record_settles_nothing() -> None:
+    world = apart()
+    agent(world, "VPN")
+    world.now_s += 30
+    edit(world, title=CUT)
+    while (due := hint(world)) is not None:
+        world.now_s = max(world.now_s, due.next_at_s)
+        unseen = hints.Read(world.state.position, (due,), (), frozenset(), (), Offset(0.0, 0.5))
+        world.decide(lambda state, at_s, read=unseen: hints.settle_read(state, at_s, INTEGRATION, read))  # type: ignore[misc]
+    assert the_link(world).gone_there
+    edit(world, severity="SEV-1")  # a parked link is tried again when its incident is edited
+    assert the_link(world).base["title"].reason == "read-again"
+    look(world)
+    (conflict,) = conflicts(world)
+    assert (conflict.platform, conflict.external, title(world)) == (CUT, "VPN", CUT)
+
+
 def test_a_look_of_our_own_forgets_nothing_of_a_webhook_that_waits() -> None:
     world = linked()
     sys_id = the_link(world).external_id

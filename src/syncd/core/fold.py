@@ -262,7 +262,8 @@ def _hints_settled(state: State, record: e.Record, event: e.HintsSettled) -> Non
         link_id = state.link_of_record.get((event.integration_id, external_id))
         if link_id is not None:
             link = state.links[link_id]
-            link = looks.looked(link, event.upto)
+            if count is not None or link.state != "parked" or link.closed_there:  # else it was not shown, or not taken
+                link = looks.looked(link, event.upto)
             if count is not None and (link.known_count is None or count >= link.known_count):
                 # It confirms, or renews, the picture we have.
                 link = replace(link, known_count=count, observed_at=record.position, observed_at_s=record.at_s)

@@ -254,11 +254,17 @@ def _hints_after(
             postponed.append(replace(hint, tries=hint.tries + 1, next_at_s=at_s + REREAD_AFTER_S[hint.tries]))
         elif seen is None and read.blind:
             postponed.append(_much_later(hint, at_s))
-        elif hint.external_id in read.unreadable and (integration_id, hint.external_id) not in state.link_of_record:
+        elif hint.external_id in read.unreadable and _may_come_in(state, integration_id, hint.external_id):
             postponed.append(replace(_much_later(hint, at_s), unreadable=True))  # nobody else would come back to it
         else:
             settled[hint.external_id] = count
     return settled, postponed
+
+
+def _may_come_in(state: State, integration_id: str, external_id: str) -> bool:
+    """A record without a link, where new records are wanted."""
+    settings = state.integrations[integration_id].settings
+    return settings.reads and settings.create_platform and (integration_id, external_id) not in state.link_of_record
 
 
 def _not_parked(state: State, integration_id: str, unseen: AbstractSet[str], parked: Sequence[LinkParked]) -> set[str]:
