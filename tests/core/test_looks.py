@@ -247,3 +247,22 @@ def test_where_counts_are_hidden_a_newer_stamp_tells_a_newer_picture() -> None:
 def countless(world: World) -> Observation:
     """The record as an account sees it that may not read ``sys_mod_count``."""
     return replace(world.observe(the_link(world).external_id), mod_count=None)
+
+
+def test_where_counts_are_hidden_no_write_rests_on_a_picture_that_a_look_of_the_same_second_may_belie() -> None:
+    world = linked()
+    world.now_s = float(int(world.now_s)) + 1.1
+    agent(world, "Mouse")
+    read(world)
+    edit(world, title="VPN")
+    asked = world.state.position
+    told = Hint(the_link(world).external_id, world.state.position + 1, "hook", next_at_s=world.now_s)
+    world.step(Hinted(INTEGRATION, told.external_id, told), by="integration:prod")
+    due = tuple(hints.due_hints(world.state, INTEGRATION, world.now_s))
+    other = hints.Read(world.state.position, due, (countless(world),), frozenset(), (), Offset(0.0, 0.5))
+    agent(world, "Printer")
+    world.decide(lambda state, at_s: hints.settle_read(state, at_s, INTEGRATION, other))
+    assert begin(world, countless(world), asked) is None
+    attempt = known(begin(world, countless(world)))
+    (conflict,) = conflicts(world)
+    assert (conflict.external, attempt.sent) == ("Printer", {"title": "VPN"})

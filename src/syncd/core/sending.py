@@ -209,9 +209,13 @@ def _assignee(incident: Incident, people: Mapping[str, Person]) -> Person | None
 
 
 def _is_behind(state: State, link: Link, seen: Observation, asked: int, at_s: float) -> bool:
-    """The read was asked for late enough and still shows less than is known: a node that lags behind has answered."""
+    """The read was asked for late enough and still shows less than is known: a node that lags behind has answered.
+
+    Without counts it may as well show more than a look that was asked for after it: what differs is read again.
+    """
     if seen.mod_count is None:
-        return False
+        lens = lens_of(state.integrations[link.integration_id].settings)
+        return is_stale(link, seen, asked, at_s) and news(lens, link, seen)
     hint = state.hints.get(link.integration_id, {}).get(link.external_id)
     if hint is not None and hint.mod_count is not None and hint.mod_count > seen.mod_count:
         return True
