@@ -87,3 +87,10 @@ def test_a_new_hour_brings_a_new_budget_and_a_429_uses_up_the_old_one() -> None:
     assert budget.after((100, 7200.0), throttled=False).left == 99
     assert budget.after(None, throttled=False) == budget
     assert HourlyBudget().left is None
+
+
+@pytest.mark.parametrize("far_s", [86_400.0, 1.8e12], ids=["our clock was set back", "an end in milliseconds"])
+def test_an_hour_that_seems_to_end_in_days_holds_nothing_back_for_longer_than_an_hour(far_s: float) -> None:
+    budget = HourlyBudget(100, 3600.0 + far_s, 95)
+    assert budget.pause_s(3600.0) == 3600.0 / 6
+    assert HourlyBudget(100, 3600.0 + far_s, 100).pause_s(3600.0) == 3600.0

@@ -11,6 +11,7 @@ FRESH_S: Final = 300.0
 RETRY_AFTER_S_MAX: Final = 3600.0
 FLOOR_S: Final = 0.2
 SPREAD_FROM: Final = 0.8  # of an hour's requests
+HOUR_S: Final = 3600.0
 
 
 def delay_s(attempt: int, age_s: float, jitter: float) -> float:
@@ -44,10 +45,13 @@ class HourlyBudget(Struct, frozen=True):
         return None if self.limit is None else self.limit - self.used
 
     def pause_s(self, now_s: float) -> float:
-        """The pause before the next request: none until most of the hour's requests are used."""
+        """The pause before the next request: none until most of the hour's requests are used.
+
+        An end that is further away than an hour is a clock that was set back, or no end at all.
+        """
         if self.limit is None or now_s >= self.reset_at_s or self.used < self.limit * SPREAD_FROM:
             return 0.0
-        return (self.reset_at_s - now_s) / max(1, self.limit - self.used + 1)
+        return min(HOUR_S, self.reset_at_s - now_s) / max(1, self.limit - self.used + 1)
 
 
 class Bucket(Struct, frozen=True):
