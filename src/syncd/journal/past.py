@@ -49,7 +49,13 @@ def _state_at(disk: Disk, folder: Path, until: int | None) -> Past:
     for record in iterate(disk, folder, after=snapshot):
         if until is not None and record.position > until:
             break
-        state = evolve(state, record)
+        try:
+            state = evolve(state, record)
+        except Exception as error:  # as at a start
+            raise JournalRefused(
+                f"the record at position {record.position} cannot be replayed: {error!r}",
+                hint="nothing was changed; use the version that wrote it, and report this",
+            ) from error
     if base.end is not None and segment_numbers(disk, folder)[0] > base.end.segment:
         raise FileNotFoundError(f"history ended behind position {snapshot}")  # perhaps before that was read
     if until is not None and until > state.position:

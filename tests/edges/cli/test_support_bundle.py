@@ -16,7 +16,7 @@ from msgspec import inspect
 from syncd.core import events as e
 from syncd.core.conflicts import ConflictView
 from syncd.core.daemon_status import DaemonView
-from syncd.core.events import Change
+from syncd.core.events import Change, Record
 from syncd.core.explain import Explanation
 from syncd.core.field_mapping import MappingView
 from syncd.core.importing import ImportView
@@ -27,6 +27,8 @@ from syncd.core.views import DeadLetterView, IncidentView, IntegrationView, Note
 from syncd.edges.api.keys import KeysView
 from syncd.edges.cli.client import Json
 from syncd.edges.cli.discretion import Origin, Values, Words, shown_as
+from syncd.journal.codec import SegmentHeader, encode_record, frame_bytes, segment_header_bytes
+from syncd.journal.files import segment_path
 from syncd.journal.writer import Journal
 from syncd.lives import Life, write_life
 from syncd.seams import SystemClock, SystemDisk, ThreadWork
@@ -367,6 +369,18 @@ async def test_a_journal_that_is_refused_is_reported(bundle: Bundled, lived_in: 
     assert str(segment) in made["files"]["journal"]["problem"]
     assert made["left_out"][-1] == "what is in the journal: it was refused"
     assert made["integrations"] == []
+
+
+async def test_so_is_one_with_a_record_that_cannot_be_folded(
+    bundle: Bundled, tmp_path: Path, socket_path: Path
+) -> None:
+    header, record = SegmentHeader(1, 1, 0), Record(1, "acme", AT_S, "t", "t", (e.LinkRemoved("nowhere"),))
+    (tmp_path / "state" / "journal").mkdir(parents=True)
+    frame, _ = frame_bytes(encode_record(record), 1, 0)
+    segment_path(tmp_path / "state", 1).write_bytes(segment_header_bytes(header) + frame)
+    made = bundle("--socket", str(socket_path), INCIDENTS_STATE_DIR=str(tmp_path / "state"))
+    assert made["left_out"][-1] == "what is in the journal: it was refused"
+    assert made["files"]["kinds"] == {"LinkRemoved": 1}
 
 
 async def test_a_real_daemon_answers_all_that_is_asked(im: Im, tmp_path: Path) -> None:
