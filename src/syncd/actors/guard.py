@@ -30,20 +30,27 @@ class Guard:
 
         So it is when the journal is older than what the instance shows.
         """
+        failure: ExternalFailed | None = None
         try:
             await self._admit_instance()
         except ExternalFailed as error:
-            if error.outcome == "paused" and (error.retry_after_s or 0.0) > REFUSED_S_MIN:
-                # A kill must be no reason to try them again: each try brings a lock of the account nearer.
-                decide = registry.login_refused(self._integration_id, error.retry_after_s or 0.0)
-                await self._journal.transact(decide, by=self._by, trace="")
-            raise
-        one = self._journal.state.integrations.get(self._integration_id)
-        if one is not None and one.refused_until_s is not None:
-            await self._journal.transact(registry.login_accepted(one.id), by=self._by, trace="")
+            failure = error
+        await self._keep_login(failure)
+        if failure is not None:
+            raise failure
         if not self._is_ours_up_to_date:
             await self._compare_with_ours()
             self._is_ours_up_to_date = True
+
+    async def _keep_login(self, failure: ExternalFailed | None) -> None:
+        """A kill must be no reason to try refused credentials again: each try brings a lock of the account nearer."""
+        one = self._journal.state.integrations.get(self._integration_id)
+        wait_s = failure.retry_after_s or 0.0 if failure is not None and failure.outcome == "paused" else 0.0
+        if wait_s > REFUSED_S_MIN:
+            decide = registry.login_refused(self._integration_id, wait_s)
+            await self._journal.transact(decide, by=self._by, trace="")
+        elif failure is None and one is not None and one.refused_until_s is not None:
+            await self._journal.transact(registry.login_accepted(one.id), by=self._by, trace="")
 
     async def _admit_instance(self) -> None:
         name = await self._external.instance_name()
