@@ -26,6 +26,7 @@ SEEDS: Final = {
     "brake": 42,
     "runs": 80,
     "mapped": 60,
+    "pair": 60,
 }
 WORLDS_MIN: Final = 500
 ALL_S_MAX: Final = 240.0
