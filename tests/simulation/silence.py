@@ -26,6 +26,7 @@ from syncd.core.events import (
     RunEnded,
     RunPlanned,
     RunStarted,
+    SendSettled,
     SendStarted,
     Swept,
 )
@@ -120,17 +121,26 @@ class Silence:
                 self._taken(sys_id, {"": ""})
             case SendStarted():
                 self._written(self._ledger.record_of(incident_of(event.link_id)))
-            case Hinted(hint=Hint()):
-                self.told(event.external_id)
             case IncidentEdited():
                 self._edited.add(self._ledger.record_of(event.incident_id))
                 self.told(self._ledger.record_of(event.incident_id))
-            case LinkReleased() | DeadLetterRetried():
-                self.told(self._ledger.record_of(incident_of(event.link_id)))
-            case ConflictSettled():
-                self.told(self._ledger.conflicts[event.conflict_id].external_id)
             case _:
-                pass
+                for sys_id in self._told_by(event):
+                    self.told(sys_id)
+
+    def _told_by(self, event: Event) -> Iterable[str]:
+        """The records that somebody is told to look at."""
+        match event:
+            case Hinted(hint=Hint()):
+                return [event.external_id]
+            case LinkReleased() | DeadLetterRetried():
+                return [self._ledger.record_of(incident_of(event.link_id))]
+            case ConflictSettled():
+                return [self._ledger.conflicts[event.conflict_id].external_id]
+            case SendSettled():  # what was refused in the same words is tried again
+                return [letter.external_id for letter in self._ledger.letters]
+            case _:
+                return ()
 
     def _run_ended(self, event: RunEnded) -> None:
         run = self._runs[event.run_id]
