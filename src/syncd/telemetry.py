@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, TextIO
-from urllib.parse import urlsplit
 
 HIDDEN: Final = "***"
 TEXT_LETTERS_MAX: Final = 2_000
@@ -119,17 +118,6 @@ class LineFormatter(logging.Formatter):
             text = redact_text(self.formatException(record.exc_info))
             parts.append(f"traceback={_quoted(_cut(text, _TRACEBACK_LETTERS_MAX))}")
         return " ".join(parts)
-
-
-def redact_url(url: str) -> str:
-    """Scheme, host, port and path; a query shows as ``?***``. Without user, password and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return HIDDEN
-    place = f"{parts.scheme}://" if parts.scheme else ""
-    host = parts.netloc.rpartition("@")[2]
-    return f"{place}{host}{parts.path}{f'?{HIDDEN}' if parts.query else ''}"
 
 
 def redact_text(text: str) -> str:
